@@ -1,0 +1,29 @@
+# Each target does all its own set-up in .venv: it needs only python3.11 (with venv) and make.
+PYTHON ?= python3.11
+VENV := .venv
+STAMP := $(VENV)/.installed
+RUN := $(VENV)/bin
+
+.PHONY: demo test lint bench clean
+
+demo: $(STAMP)  ## The main job: train, fit, calibrate and score on bundled data, within two minutes
+	$(RUN)/fimetric demo
+
+test: $(STAMP)  ## All tests, the docstrings' and the README's examples among them
+	OMP_NUM_THREADS=1 $(RUN)/pytest -n auto --dist worksteal
+
+lint: $(STAMP)  ## Style, format and types
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+
+bench: $(STAMP)  ## Time and memory of the gradient engine against the loop
+	$(RUN)/python benchmarks/engine.py
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:  ## Remove the environment and what the tools left behind
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""Out-of-distribution detection with likelihood-based deep generative models."""
