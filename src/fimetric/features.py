@@ -1,0 +1,275 @@
+"""The waist of the package: one row of log squared gradient norms per group of samples.
+
+    y_gj = log || d/d theta_j  sum_{b in group g} loss(x_b) ||^2          (N, J)
+
+Everything before makes this table; everything after is statistics on it and knows neither torch nor
+the model. A table of other statistics of a sample (one named column each) goes the same way.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import ArrayLike, NDArray
+from safetensors import SafetensorError
+
+from fimetric.files import whole_folder
+
+VERSION = 1
+ARRAYS = ("values", "losses", "bounds", "numels")
+PROVENANCE = ("data_dimension", "objective", "fingerprint", "seed", "group_size", "version")
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Features:
+    """A table of N rows (groups of samples) and J named columns (layers), and where it comes from.
+
+    Arguments:
+        values: (N, J) natural logarithms of squared norms; -inf for an exact zero. Rows of strange
+            samples may hold nan or +inf.
+        names: J column names, all different.
+        losses: (N * group_size, V) loss of each sample in each view, in nats.
+        views: V view names, all different.
+        ids: N * group_size names of the samples.
+        bounds: (J,) bound on the rounding error of the *squared* norm (not its logarithm), >= 0;
+            a value at or below it is noise. 0 where none is known or the column is no norm.
+        numels: (J,) elements of each parameter tensor; 1 where the column is no norm.
+        data_dimension: number of dimensions of one sample, for bits per dimension.
+        objective: what was differentiated, in words.
+        fingerprint: hexadecimal fingerprint of the model and its weights.
+        seed: seed of the objective's noise.
+        group_size: samples per row.
+        version: version of this format.
+
+    Raises:
+        ValueError: where shapes disagree or names repeat.
+    """
+
+    values: Array
+    names: tuple[str, ...]
+    losses: Array
+    views: tuple[str, ...]
+    ids: tuple[str, ...]
+    bounds: Array
+    numels: NDArray[np.int64]
+    data_dimension: int
+    objective: str
+    fingerprint: str
+    seed: int
+    group_size: int = 1
+    version: int = VERSION
+
+    def __post_init__(self) -> None:
+        """Bring every field to its type and check that the shapes agree."""
+        for name in ("values", "losses", "bounds"):
+            object.__setattr__(self, name, _contiguous(getattr(self, name), np.float64))
+        object.__setattr__(self, "numels", _contiguous(self.numels, np.int64))
+        for name in ("names", "views", "ids"):
+            object.__setattr__(self, name, tuple(map(str, getattr(self, name))))
+        for name in ("data_dimension", "seed", "group_size", "version"):
+            object.__setattr__(self, name, int(getattr(self, name)))  # JSON knows no numpy integer
+        for name in ("data_dimension", "group_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        _check_shapes(self)
+        _check_different("column", self.names)
+        _check_different("view", self.views)
+        if not (np.isfinite(self.bounds) & (self.bounds >= 0)).all():
+            raise ValueError("bounds must be finite and not negative: they bound squared norms")
+        if (self.numels < 0).any():
+            raise ValueError("numels must not be negative: they count elements")
+
+    def __len__(self) -> int:
+        """Return the number N of rows (groups)."""
+        return len(self.values)
+
+    def __repr__(self) -> str:
+        """Return the sizes and the objective in one line."""
+        return (
+            f"Features(N={len(self)}, J={len(self.names)}, V={len(self.views)}, "
+            f"group_size={self.group_size}, objective={self.objective!r})"
+        )
+
+    @property
+    def group_losses(self) -> Array:
+        """(N, V) mean loss of the samples in each group, in nats per sample."""
+        return self.losses.reshape(len(self), self.group_size, len(self.views)).mean(1)
+
+    @property
+    def bits_per_dim(self) -> Array:
+        """(N * group_size,) loss of each sample, mean over the views, in bits per dimension."""
+        return self.losses.mean(1) / (self.data_dimension * math.log(2))
+
+    def group_ids(self, row: int) -> tuple[str, ...]:
+        """Return the names of the samples in one row."""
+        return self.ids[row * self.group_size : (row + 1) * self.group_size]
+
+    def select(self, rows: ArrayLike | slice) -> Self:
+        """Return the table of some rows (indices, a mask or a slice), their samples with them."""
+        if not isinstance(rows, slice):
+            rows = np.asarray(rows)
+            rows = rows if rows.size else rows.astype(np.int64)
+        chosen = np.atleast_1d(np.arange(len(self))[rows])
+        samples = (chosen[:, None] * self.group_size + np.arange(self.group_size)).reshape(-1)
+        return replace(
+            self,
+            values=self.values[chosen],
+            losses=self.losses[samples],
+            ids=tuple(self.ids[sample] for sample in samples),
+        )
+
+    def columns(self, names: Sequence[str]) -> Self:
+        """Return the table of some columns, in the order asked for.
+
+        Raises:
+            ValueError: where a name is not a column of this table.
+        """
+        places = {name: j for j, name in enumerate(self.names)}
+        missing = [name for name in names if name not in places]
+        if missing:
+            raise ValueError(
+                f"no column {', '.join(map(repr, missing))} in {self!r}; extract these features "
+                "with the objective and model that the others were extracted with"
+            )
+        chosen = [places[name] for name in names]
+        return replace(
+            self,
+            values=self.values[:, chosen],
+            names=tuple(names),
+            bounds=self.bounds[chosen],
+            numels=self.numels[chosen],
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Features"]) -> "Features":
+        """Return the rows of several tables as one; the bounds are the largest of the parts'.
+
+        Raises:
+            ValueError: where there is no part, or columns, views or provenance differ.
+        """
+        if not parts:
+            raise ValueError("nothing to concatenate: pass at least one Features")
+        first = parts[0]
+        for place, part in enumerate(parts):
+            for name in ("names", "views", *PROVENANCE):
+                if getattr(part, name) != getattr(first, name):
+                    raise ValueError(_difference(name, first, part, place))
+            if not np.array_equal(part.numels, first.numels):
+                raise ValueError(_difference("numels", first, part, place))
+        return replace(
+            first,
+            values=np.concatenate([part.values for part in parts]),
+            losses=np.concatenate([part.losses for part in parts]),
+            ids=tuple(sample for part in parts for sample in part.ids),
+            bounds=np.max([part.bounds for part in parts], axis=0),
+        )
+
+    def save(self, folder: str | Path, overwrite: bool = False) -> None:
+        """Write the table into a folder: features.safetensors and features.json.
+
+        Raises:
+            FileExistsError: where the folder exists and ``overwrite`` is False.
+        """
+        content = safetensors.numpy.save({name: getattr(self, name) for name in ARRAYS})
+        description = {name: getattr(self, name) for name in ("names", "views", "ids", *PROVENANCE)}
+        description["sha256"] = hashlib.sha256(content).hexdigest()
+        with whole_folder(folder, overwrite) as temporary:
+            (temporary / "features.safetensors").write_bytes(content)
+            text = json.dumps(description, indent=1)
+            (temporary / "features.json").write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read a table that ``save`` wrote.
+
+        Raises:
+            ValueError: where a file is missing, damaged, of another version or of another table.
+        """
+        description, arrays = _read(Path(folder))
+        try:
+            return cls(**description, **arrays)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{folder} is no whole Features: {error}; extract again") from error
+
+
+def _contiguous(array: ArrayLike, kind: type[np.generic]) -> NDArray[Any]:
+    """Return the array in rows (as safetensors writes its memory), never of fewer dimensions."""
+    return np.asarray(array, dtype=kind, order="C")
+
+
+def _check_shapes(features: Features) -> None:
+    values, J, V = features.values, len(features.names), len(features.views)
+    if J == 0 or V == 0:
+        raise ValueError(f"a table needs at least one column and one view, not {J} and {V}")
+    if values.ndim != 2:
+        raise ValueError(f"values has shape {values.shape}; it must be (N, J)")
+    samples = len(values) * features.group_size
+    shapes = {"values": (len(values), J), "losses": (samples, V), "bounds": (J,), "numels": (J,)}
+    for name, shape in shapes.items():
+        if getattr(features, name).shape != shape:
+            raise ValueError(
+                f"{name} has shape {getattr(features, name).shape}, but {J} names, {V} views and "
+                f"{len(values)} groups of {features.group_size} make it {shape}"
+            )
+    if len(features.ids) != samples:
+        raise ValueError(
+            f"{len(features.ids)} ids for {len(values)} groups of {features.group_size} samples"
+        )
+
+
+def _check_different(kind: str, names: tuple[str, ...]) -> None:
+    if len(set(names)) < len(names):
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"{kind} names must differ; repeated: {', '.join(map(repr, repeated))}")
+
+
+def _difference(name: str, first: Features, part: Features, place: int) -> str:
+    return (
+        f"cannot concatenate: {name} of part {place} differs from part 0's "
+        f"({_short(getattr(part, name))} against {_short(getattr(first, name))}); "
+        "extract all parts with the same model and objective"
+    )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the description and the arrays in a folder, each checked for wholeness."""
+    try:
+        description = json.loads((folder / "features.json").read_text(encoding="utf-8"))
+        content = (folder / "features.safetensors").read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ValueError(
+            f"{error.filename} is missing: {folder} holds no saved Features"
+        ) from error
+    except ValueError as error:  # JSON or UTF-8
+        raise ValueError(f"{folder}/features.json is damaged ({error}); extract again") from error
+    if not isinstance(description, dict) or "version" not in description:
+        raise ValueError(f"{folder}/features.json does not describe Features; extract again")
+    if description["version"] != VERSION:
+        raise ValueError(
+            f"{folder} is in format version {description['version']!r}, this fimetric reads "
+            f"{VERSION}; use the release that wrote it or extract again"
+        )
+    if description.pop("sha256", None) != hashlib.sha256(content).hexdigest():
+        raise ValueError(
+            f"{folder}/features.safetensors is damaged or belongs to another features.json; "
+            "extract again"
+        )
+    try:
+        return description, safetensors.numpy.load(content)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{folder}/features.safetensors is damaged ({error}); extract again"
+        ) from error
