@@ -56,6 +56,14 @@ def test_full_gaussian_sees_a_broken_correlation(make_features):
     assert across == pytest.approx(along, abs=0.5)
 
 
+def test_full_gaussian_overflowing_both_ways_is_infinite(make_features):
+    random = np.random.default_rng(0)
+    values = random.normal(size=(500, 1)) + 0.3 * random.normal(size=(500, 2))
+    density = FullGaussian().fit(make_features(N=500, J=2, values=values))
+    other = make_features(N=1, J=2, values=[[1e200, 5e199]])  # the shares are +inf and -inf
+    np.testing.assert_array_equal(density.score(other), [np.inf])
+
+
 def test_full_gaussian_on_two_rows_says_that_they_are_too_few(make_features):
     with pytest.raises(ValueError, match="4 layers over 2 rows is singular"):
         FullGaussian().fit(make_features(N=2, J=4))

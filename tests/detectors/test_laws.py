@@ -104,7 +104,9 @@ def test_state_round_trip_is_exact(name, shape, make_features):
     restored = from_state(arrays, json.loads(json.dumps(description)))
     assert type(restored) is type(density)
     np.testing.assert_array_equal(restored.score(others), density.score(others))
-    assert vars(restored).keys() == vars(density).keys()
+    for key, value in vars(density).items():
+        assert type(getattr(restored, key)) is type(value)
+        assert np.array_equal(getattr(restored, key), value)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
