@@ -1,0 +1,20 @@
+"""Exact per-sample gradient norms, read off the autograd graph.
+
+norms       the public class
+graph       the autograd graph of one batch, as numbered nodes
+layout      which entries of a tensor belong to which sample
+colouring   learning the layouts by probes
+plan        where each parameter is used, found once per graph shape
+engine      one backpropagation that collects the contributions
+rules/      contribution of one operation: one file per family
+contributions  dense or in factors, and their norms
+routing     operations that move samples by data
+checks      one sample against autograd; no samples mixed
+reference   the plain loop, oracle of all tests
+"""
+
+from fimetric.gradients.checks import MixedSamplesError
+from fimetric.gradients.contributions import Contribution, Dense, Factors
+from fimetric.gradients.norms import GradientNorms
+
+__all__ = ["Contribution", "Dense", "Factors", "GradientNorms", "MixedSamplesError"]

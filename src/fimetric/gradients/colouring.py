@@ -1,0 +1,175 @@
+"""Learning which entries of the graph's tensors belong to which sample, without guessing.
+
+The losses are backpropagated once with weights 1 and then with weights 2^k, k differing between
+samples. Backpropagation is linear, and scaling by a power of two is exact in floating point. So
+where an entry belongs to one sample, the ratio of the two gradients IS that sample's power; where
+an entry collects gradients of several samples it is a mixture that is no power, or another one in
+each probe. Zeros and numbers near the denormal range say nothing, and count as unknown.
+"""
+
+import enum
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from fimetric.gradients.graph import Graph, metadata
+from fimetric.gradients.layout import Colours, Layout, fit_layout, one_sample
+
+CODES = 16  # exponents -7 .. 8, small enough for float16
+LOWEST = -7
+PROBE_BYTES = 1 << 29  # gradients held at a time while probing
+
+
+class Uncoloured(enum.Enum):
+    """What a tensor can be other than coloured by samples."""
+
+    MIXED = "entries collect the gradients of several samples"
+    UNKNOWN = "all gradients are zero in this batch"
+    ABSENT = "no gradient arrives in any batch"
+
+
+Colour = Layout | Colours | Uncoloured
+
+
+class NonFiniteGradient(Exception):
+    """A gradient holds NaN or infinity, so that colours cannot be read."""
+
+
+def colour(graph: Graph, losses: Tensor, wanted: Iterable[int]) -> dict[int, list[Colour]]:
+    """Return, for every wanted node, the colour of each of its outputs."""
+    wanted = list(wanted)
+    if len(losses) == 1:
+        return {k: [one_sample(shape) for shape in graph.shapes(k)] for k in wanted}
+    exponents = probe_exponents(len(losses), _probes(losses))
+    colours: dict[int, list[Colour]] = {}
+    for chunk in _chunks(graph, wanted):
+        edges = [edge for k in chunk for edge in graph.outputs(k)]
+        found = iter(_colours(losses, edges, exponents))
+        for k in chunk:
+            colours[k] = [next(found) for _ in graph.outputs(k)]
+    return colours
+
+
+def _probes(losses: Tensor) -> int:
+    """Digits to tell N samples apart and one probe more, two more where sums have no fixed order."""
+    digits = max(1, math.ceil(math.log(len(losses), CODES) - 1e-9))
+    return digits + (1 if losses.device.type == "cpu" else 2)
+
+
+def probe_exponents(samples: int, probes: int) -> Tensor:
+    """Draw the exponents of all probes, (N, probes): rows differ, in the digit probes by design.
+
+    Sample n's index is written in digits of base 16. Each digit goes through a random permutation
+    of the exponents; the probes beyond the digits are independent random assignments, which the
+    coincidence that fools one probe does not fool.
+    """
+    generator = torch.Generator().manual_seed(samples)
+    columns = []
+    index, place = torch.arange(samples), 1
+    for _ in range(probes):
+        if place < samples:
+            digit = index.div(place, rounding_mode="floor") % CODES
+            columns.append(torch.randperm(CODES, generator=generator)[digit])
+            place *= CODES
+        else:
+            extra = math.ceil(samples / CODES)
+            codes = torch.cat([torch.randperm(CODES, generator=generator) for _ in range(extra)])
+            columns.append(codes[:samples])
+    return torch.stack(columns, 1) + LOWEST
+
+
+def _chunks(graph: Graph, wanted: list[int]) -> Iterable[list[int]]:
+    """Cut the nodes into chunks whose gradients fit into PROBE_BYTES."""
+    chunk: list[int] = []
+    held = 0
+    for k in wanted:
+        size = sum(
+            math.prod(m.shape) * m.dtype.itemsize for m in metadata(graph.nodes[k])
+        )
+        if chunk and held + size > PROBE_BYTES:
+            yield chunk
+            chunk, held = [], 0
+        chunk.append(k)
+        held += size
+    if chunk:
+        yield chunk
+
+
+def _colours(losses: Tensor, edges: list, exponents: Tensor) -> list[Colour]:
+    ones = _backward(losses, edges, torch.zeros_like(exponents[:, 0]))
+    if not all(g is None or g.isfinite().all() for g in ones):
+        raise NonFiniteGradient
+    codes: list[Tensor | None] = [None if g is None else _known(g) for g in ones]
+    for column in exponents.T:
+        probed = _backward(losses, edges, column)
+        for k, (one, g, code) in enumerate(zip(ones, probed, codes, strict=True)):
+            if one is not None and g is not None and code is not None:
+                codes[k] = _append_digit(code, one, g)
+        del probed
+    table = _sample_of_code(exponents)
+    return [_decode(code, table, len(losses)) for code in codes]
+
+
+def _backward(losses: Tensor, edges: list, exponents: Tensor) -> tuple[Tensor | None, ...]:
+    weights = torch.ldexp(torch.ones(len(losses)), exponents).to(losses)
+    return torch.autograd.grad(losses, edges, weights, retain_graph=True, allow_unused=True)
+
+
+NOTHING = -1  # the entry is zero or too small to tell
+SEVERAL = -2  # the ratio is no power of two in range
+
+
+def _known(g: Tensor) -> Tensor:
+    """Return 0, the empty code, where an entry is large enough to be read, else NOTHING."""
+    g = _real(g)
+    limits = torch.finfo(g.dtype)
+    readable = (g.abs() >= limits.tiny * 2.0**20) & (g.abs() <= limits.max * 2.0**-9)
+    return torch.where(readable, 0, NOTHING)
+
+
+def _append_digit(code: Tensor, one: Tensor, g: Tensor) -> Tensor:
+    """Extend each entry's code by the exponent of the ratio g / one."""
+    one, g = _real(one), _real(g)
+    ratio = (g / one).abs().double()
+    exponent = ratio.log2().round()
+    # A sum over a fixed order scales exactly; on other devices the order is free.
+    tolerance = 64 * torch.finfo(g.dtype).eps if g.device.type == "cpu" else 1e-2
+    is_power = (ratio * torch.exp2(-exponent) - 1).abs() <= tolerance
+    digit = exponent - LOWEST
+    is_power &= (digit >= 0) & (digit < CODES) & (g.signbit() == one.signbit())
+    digit = torch.where(is_power, digit, 0).long()
+    extended = torch.where(is_power, code * CODES + digit, SEVERAL)
+    code = torch.where(code >= 0, extended, code)
+    # Exactly zero without weights and not zero with them: contributions had cancelled.
+    hidden = (one == 0) & (_known(g) == 0)
+    return torch.where(hidden, SEVERAL, code)
+
+
+def _real(g: Tensor) -> Tensor:
+    """Return a real tensor whose entries are known where those of ``g`` are."""
+    if not g.is_complex():
+        return g
+    return torch.where(g.real.abs() >= g.imag.abs(), g.real, g.imag)
+
+
+def _sample_of_code(exponents: Tensor) -> Tensor:
+    """Return the table from codes to samples, SEVERAL where no sample has the code."""
+    table = torch.full((CODES ** exponents.shape[1],), SEVERAL)
+    code = torch.zeros(len(exponents), dtype=torch.long)
+    for column in exponents.T:
+        code = code * CODES + column - LOWEST
+    table[code] = torch.arange(len(exponents))
+    return table
+
+
+def _decode(code: Tensor | None, table: Tensor, samples: int) -> Colour:
+    if code is None:
+        return Uncoloured.ABSENT
+    index = torch.where(code >= 0, table.to(code.device)[code.clamp_min(0)], code)
+    if (index == SEVERAL).any():
+        return Uncoloured.MIXED
+    if (index == NOTHING).all():
+        return Uncoloured.UNKNOWN
+    return fit_layout(index, samples)

@@ -1,0 +1,204 @@
+"""One backpropagation that turns every tap into a contribution, and no weight gradients.
+
+Hooks see the output gradients of the tapped operations while backpropagation passes; the lowest
+tapped operations are where it ends. What a parameter has received is handed on as soon as the last
+of its taps is done.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge
+
+from fimetric.gradients.contributions import Contribution, Dense, add, squared_norms
+from fimetric.gradients.graph import Graph, metadata
+from fimetric.gradients.plan import Component, Edge, Plan, Tap
+from fimetric.gradients.rules import RULES, Tapped, called
+from fimetric.gradients.rules.called import random_signs
+
+logger = logging.getLogger("fimetric")
+
+Consumer = Callable[[int, Contribution], None]
+
+
+class PlanOutdated(Exception):
+    """A tensor that was zero when the plan was made is not zero now."""
+
+
+class Reader:
+    """Reads one batch by a plan and hands each parameter's contribution to ``consume``.
+
+    Arguments:
+        graph: of this batch.
+        plan: made for this shape of graph.
+        parameters: all tensors, in the order of their names.
+        samples: the number of losses N.
+        consume: called once per used parameter with its number and contribution.
+        inspect: on the first batch of a plan, called with every contribution that enters a
+            parameter-only subgraph; ``scale()`` of the contributions is then exact everywhere.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        plan: Plan,
+        parameters: Sequence[Tensor],
+        samples: int,
+        consume: Consumer,
+        inspect: Callable[[Tap, Contribution], None] | None = None,
+    ) -> None:
+        self.graph, self.plan, self.parameters, self.samples = graph, plan, parameters, samples
+        self.consume, self.inspect, self.measure = consume, inspect, inspect is not None
+        self.parts: dict[int, list[Contribution]] = {}
+        self.root_parts: dict[Edge, list[Contribution]] = {}
+        self.slow: set[str] = set()
+        self.inside = False  # a hook is at work: what it backpropagates itself is not for the hooks
+        self.pending: dict[int, int] = {}
+        for taps in plan.taps.values():
+            for tap in taps:
+                if tap.leaf is not None:
+                    self.pending[tap.leaf] = self.pending.get(tap.leaf, 0) + 1
+        for component in plan.components:
+            for j in component.parameters:
+                self.pending[j] = self.pending.get(j, 0) + 1
+
+    def read(self, losses: Tensor, retain_graph: bool) -> None:
+        """Backpropagate once.
+
+        Raises:
+            PlanOutdated: where a watched tensor is not zero; the graph is still whole then.
+        """
+        plan, graph = self.plan, self.graph
+        edges = [edge for node in plan.captured for edge in graph.outputs(node)]
+        watched = [GradientEdge(graph.nodes[node], k) for node, k in plan.watched]
+        handles = [self._hook(node) for node in plan.hooked]
+        try:
+            found = torch.autograd.grad(
+                losses,
+                edges + watched,
+                torch.ones_like(losses),
+                retain_graph=retain_graph or bool(watched),
+                allow_unused=True,
+            )
+        finally:
+            for handle in handles:
+                handle.remove()
+        if any(g is not None and g.count_nonzero() for g in found[len(edges) :]):
+            raise PlanOutdated
+        gradients = iter(found)
+        with torch.no_grad():
+            for node in plan.captured:
+                self._at(node, tuple(next(gradients) for _ in graph.outputs(node)))
+            for component in plan.components:
+                self._through(component)
+
+    def _hook(self, node: int) -> Any:
+        def read(gradients: Sequence[Tensor | None]) -> None:
+            self._at(node, tuple(gradients))
+
+        return self.graph.nodes[node].register_prehook(read)
+
+    def _at(self, node: int, gradients: tuple[Tensor | None, ...]) -> None:
+        """Turn the output gradients of one node into contributions."""
+        if self.inside:
+            return
+        self.inside = True
+        with torch.autocast(self.parameters[0].device.type, enabled=False):
+            for tap in self.plan.taps[node]:
+                self._deliver(tap, self._contribution(self._tapped(tap, gradients)))
+        self.inside = False
+
+    def _tapped(self, tap: Tap, gradients: tuple[Tensor | None, ...]) -> Tapped:
+        graph = self.graph
+        edge = graph.edges[tap.node][tap.input]
+        assert edge is not None  # taps are made on existing edges
+        return Tapped(
+            graph.nodes[tap.node],
+            tap.input,
+            gradients,
+            tap.layouts,
+            GradientEdge(graph.nodes[edge[0]], edge[1]),
+            graph.shapes(edge[0])[edge[1]],
+            self.samples,
+        )
+
+    def _contribution(self, tapped: Tapped) -> Contribution | None:
+        name = tapped.node.name()
+        rule = RULES.get(name)
+        if all(g is None for g in tapped.gradients):
+            return None
+        found = None if rule is None or tapped.gradients[0] is None else rule(tapped)
+        if found is None:
+            self.slow.add(name)
+            found = called(tapped, self.measure)
+        return found
+
+    def _deliver(self, tap: Tap, contribution: Contribution | None) -> None:
+        if contribution is not None and tap.transposed:
+            contribution = contribution.transposed()
+        if tap.leaf is not None:
+            self._add(tap.leaf, contribution)
+        elif tap.root is not None and contribution is not None:
+            if self.inspect is not None:
+                self.inspect(tap, contribution)
+            self.root_parts.setdefault(tap.root, []).append(contribution)
+
+    def _add(self, j: int, contribution: Contribution | None) -> None:
+        """Collect one part of parameter ``j``; hand it on when it was the last."""
+        parts = self.parts.setdefault(j, [])
+        if contribution is not None:
+            parts.append(contribution)
+        self.pending[j] -= 1
+        if self.pending[j] == 0:
+            del self.parts[j]
+            if parts:
+                self.consume(j, add(parts))
+
+    def _through(self, component: Component) -> None:
+        """Take what arrived at the roots through a parameter-only subgraph."""
+        roots = [root for root in component.roots if root in self.root_parts]
+        dense = [add(self.root_parts.pop(root)).dense() for root in roots]
+        found = self._pull(roots, dense, component)
+        scales: list[Tensor | None] = [None] * len(found)
+        if self.measure:
+            flipped = [g for g in random_signs(tuple(dense)) if g is not None]
+            scales = [
+                None if g is None else squared_norms(g).sqrt()
+                for g in self._pull(roots, flipped, component)
+            ]
+        for j, g, scale in zip(component.parameters, found, scales, strict=True):
+            self._add(j, None if g is None else Dense(g, scale))
+
+    def _pull(
+        self, roots: list[Edge], dense: list[Tensor], component: Component
+    ) -> list[Tensor | None]:
+        """Vector-Jacobian products of all samples at once, (N, *shape) per parameter."""
+        if not roots:
+            return [None] * len(component.parameters)
+        graph = self.graph
+        edges = [GradientEdge(graph.nodes[node], k) for node, k in roots]
+        weights = []
+        for (node, k), values in zip(roots, dense, strict=True):
+            target = metadata(graph.nodes[node])[k]
+            shape = (len(values), *target.shape)
+            weights.append(values.reshape(shape).to(target.dtype))
+        inputs = [self.parameters[j] for j in component.parameters]
+
+        def pull(w: list[Tensor], batched: bool) -> tuple[Tensor | None, ...]:
+            return torch.autograd.grad(
+                edges, inputs, w, retain_graph=True, allow_unused=True, is_grads_batched=batched
+            )
+
+        try:
+            return list(pull(weights, batched=True))
+        except RuntimeError as error:  # an operation that cannot be batched
+            logger.info("parameter-only operations taken sample by sample: %s", error)
+        each = [pull([w[n] for w in weights], batched=False) for n in range(self.samples)]
+        return [
+            None if column[0] is None else torch.stack([g for g in column if g is not None])
+            for column in zip(*each, strict=True)
+        ]
+

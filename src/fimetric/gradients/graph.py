@@ -1,0 +1,134 @@
+"""The autograd graph of one batch, as numbered nodes.
+
+Nodes are numbered by a fixed walk, so that the same model on the same shapes gives the same
+numbers in every batch, and what was learned about node 17 holds for node 17 of the next graph.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge, Node
+
+# Attributes such as a transposition's axes tell apart graphs that look alike otherwise. Tensors are
+# left out: reading one unpacks it, and its contents change with every batch.
+_scalar_attributes: dict[tuple[type, str], bool] = {}
+
+
+@dataclass
+class Graph:
+    """Nodes in topological order: whatever a node leads to (its inputs) has a smaller number."""
+
+    nodes: list[Node]
+    edges: list[tuple[tuple[int, int] | None, ...]]  # per node and input: (node, output) or None
+    leaves: dict[int, int]  # node number -> number of the parameter it accumulates into
+    root: int  # the node that made the losses
+    signature: Hashable = field(repr=False)
+
+    @cached_property
+    def reached(self) -> list[int]:
+        """Parameters below each node, as a bit mask: bit j stands for parameter j."""
+        masks: list[int] = []
+        for k, inputs in enumerate(self.edges):
+            mask = 1 << self.leaves[k] if k in self.leaves else 0
+            for edge in inputs:
+                mask |= 0 if edge is None else masks[edge[0]]
+            masks.append(mask)
+        return masks
+
+    def name(self, node: int) -> str:
+        """Return the operation's name, as in ``AddmmBackward0``."""
+        return self.nodes[node].name().removeprefix("torch::autograd::")
+
+    def shapes(self, node: int) -> list[torch.Size]:
+        """Return the shapes of the node's outputs (the inputs of its backward function)."""
+        return [torch.Size(m.shape) for m in metadata(self.nodes[node])]
+
+    def outputs(self, node: int) -> list[GradientEdge]:
+        """Return the edges at which the gradients of the node's outputs arrive."""
+        count = len(metadata(self.nodes[node]))
+        return [GradientEdge(self.nodes[node], k) for k in range(count)]
+
+
+def read_graph(losses: Tensor, parameters: Sequence[Tensor]) -> Graph:
+    """Walk the graph of ``losses`` (N,) down to the leaves."""
+    number_of = {id(p): j for j, p in enumerate(parameters)}
+    assert losses.grad_fn is not None  # checked by the caller with a message for users
+    order = _topological_order(losses.grad_fn)
+    number = {node: k for k, node in enumerate(order)}
+    edges, leaves = [], {}
+    for k, node in enumerate(order):
+        inputs = tuple(
+            None if child is None else (number[child], output)
+            for child, output in node.next_functions
+        )
+        edges.append(inputs)
+        variable = getattr(node, "variable", None)
+        if variable is not None and id(variable) in number_of:
+            leaves[k] = number_of[id(variable)]
+    signature = (
+        tuple(losses.shape),
+        tuple(edges),
+        tuple(leaves.items()),
+        tuple(_description(node) for node in order),
+    )
+    return Graph(order, edges, leaves, number[losses.grad_fn], signature)
+
+
+def _topological_order(root: Node) -> list[Node]:
+    """Return all nodes below ``root``, each after the nodes that it leads to."""
+    order: list[Node] = []
+    done: set[Node] = set()
+    stack: list[tuple[Node, bool]] = [(root, False)]
+    while stack:
+        node, finished = stack.pop()
+        if finished:
+            order.append(node)
+        elif node not in done:
+            done.add(node)
+            stack.append((node, True))
+            stack.extend(
+                (child, False) for child, _ in node.next_functions if child is not None
+            )
+    return order
+
+
+def metadata(node: Node) -> tuple[Any, ...]:
+    """Return shape and dtype of each of the node's outputs."""
+    return node._input_metadata  # type: ignore[attr-defined,no-any-return]
+
+
+def _description(node: Node) -> Hashable:
+    kind = type(node)
+    shapes = tuple((tuple(m.shape), m.dtype) for m in metadata(node))
+    return (node.name(), shapes, tuple(_scalars(node, kind)))
+
+
+def _scalars(node: Node, kind: type) -> list[Hashable]:
+    values: list[Hashable] = []
+    for name in _saved_names(kind):
+        if _scalar_attributes.get((kind, name), True):
+            value = getattr(node, name)
+            scalar = _is_scalar(value)
+            _scalar_attributes[kind, name] = scalar
+            if scalar:
+                values.append(tuple(value) if isinstance(value, list) else value)
+    return values
+
+
+_names: dict[type, list[str]] = {}
+
+
+def _saved_names(kind: type) -> list[str]:
+    if kind not in _names:
+        _names[kind] = [name for name in dir(kind) if name.startswith("_saved_")]
+    return _names[kind]
+
+
+def _is_scalar(value: object) -> bool:
+    if isinstance(value, tuple | list):
+        return all(_is_scalar(item) for item in value)
+    return value is None or isinstance(value, int | float | bool | str | torch.dtype)

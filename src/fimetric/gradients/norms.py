@@ -1,0 +1,244 @@
+"""The engine's one public class."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from fimetric.gradients.checks import (
+    MixingInspector,
+    check_sample,
+    coarsest_eps,
+    refuse_hidden_parameters,
+    rounding_bound,
+)
+from fimetric.gradients.colouring import NonFiniteGradient
+from fimetric.gradients.contributions import Contribution, Dense
+from fimetric.gradients.engine import Consumer, PlanOutdated, Reader
+from fimetric.gradients.graph import Graph, read_graph
+from fimetric.gradients.plan import Plan, make_plan
+from fimetric.gradients.reference import gradients_one_by_one
+from fimetric.gradients.routing import same_routing
+
+logger = logging.getLogger("fimetric")
+
+PLANS = 16  # graph shapes remembered
+
+
+class Measured(NamedTuple):
+    """Squared norms with the size of their rounding noise."""
+
+    table: Tensor  # (N, J) squared norms
+    bound: Tensor  # (N, J) squared norms below these are rounding noise
+
+
+class GradientNorms:
+    """Per-sample squared gradient norms of every parameter tensor, for any PyTorch model.
+
+    The table is exact: it equals what one backward pass per sample gives, at about the price of one
+    backward pass for the batch. The first batch of each graph shape costs several times more: the
+    engine then learns which entries belong to which sample and checks one sample against autograd.
+
+    Arguments:
+        module: an ``nn.Module``, or an iterable of (name, parameter). Frozen parameters are left
+            out; a tied one appears once, under its first name.
+
+    Raises:
+        ValueError: where there is no trainable parameter.
+
+    Example:
+        >>> model = torch.nn.Linear(3, 2)
+        >>> norms = GradientNorms(model)
+        >>> losses = model(torch.ones(5, 3)).square().sum(dim=1)
+        >>> norms(losses).shape, norms.names
+        (torch.Size([5, 2]), ['weight', 'bias'])
+
+    Reference:
+        Approximations to the Fisher Information Metric of Deep Generative Models for
+        Out-Of-Distribution Detection (Dauncey, Holmes, Williams and Falck, 2024, arXiv 2403.01485)
+        introduces these norms as features; it computes them by one backward pass per sample.
+    """
+
+    def __init__(self, module: nn.Module | Iterable[tuple[str, Tensor]]) -> None:
+        named = module.named_parameters() if isinstance(module, nn.Module) else module
+        self._named: dict[str, Tensor] = {}
+        seen: set[int] = set()
+        for name, parameter in named:
+            if parameter.requires_grad and id(parameter) not in seen:
+                seen.add(id(parameter))
+                self._named[name] = parameter
+        if not self._named:
+            raise ValueError(
+                "no trainable parameter: every parameter has requires_grad=False, or there is none"
+            )
+        self._parameters = list(self._named.values())
+        self._plans: OrderedDict[Hashable, Plan] = OrderedDict()
+        self._announced: set[str] = set()
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the J columns, in the order of ``named_parameters()``."""
+        return list(self._named)
+
+    def __call__(self, losses: Tensor, retain_graph: bool = False) -> Tensor:
+        """Return the squared norms of d losses[n] / d parameter j.
+
+        Arguments:
+            losses: (N,) real, with a graph. Sum the losses of a group to get the norms of the
+                group's joint gradient.
+            retain_graph: whether to keep the graph for another use.
+
+        Returns:
+            (N, J) tensor without graph, float64 where any parameter is, else float32. A parameter
+            that the losses do not use is a column of exact zeros.
+
+        Raises:
+            ValueError: where the losses are not (N,) real numbers with a graph.
+            MixedSamplesError: where the loss of one sample depends on other samples.
+            RuntimeError: where the engine and autograd disagree on the sample that is checked.
+        """
+        self._validate(losses)
+        table = self._zeros(losses, len(losses), len(self._parameters))
+
+        def consume(j: int, contribution: Contribution) -> None:
+            table[:, j] = contribution.squared_norms()
+
+        self._read(losses, consume, retain_graph)
+        return table
+
+    def measure(self, losses: Tensor) -> Measured:
+        """Return the table and the bound below which each entry is rounding noise.
+
+        The graph is read as if it were new, at the price of a first batch, and is kept.
+        """
+        self._validate(losses)
+        return self._first(read_graph(losses, self._parameters), losses)[1]
+
+    def gram(self, losses: Tensor, retain_graph: bool = False) -> Tensor:
+        """Return the inner products of the samples' gradients, (J, N, N)."""
+        self._validate(losses)
+        products = self._zeros(losses, len(self._parameters), len(losses), len(losses))
+
+        def consume(j: int, contribution: Contribution) -> None:
+            products[j] = contribution.gram().real
+
+        self._read(losses, consume, retain_graph)
+        return products
+
+    def contributions(
+        self, losses: Tensor, retain_graph: bool = False
+    ) -> Iterator[tuple[str, Contribution]]:
+        """Yield (name, ``Dense`` or ``Factors``) for every parameter, in the order of ``names``.
+
+        ``Dense.values`` holds the samples' gradients, (N, *shape). ``Factors.u`` (N, T, O) and
+        ``Factors.v`` (N, T, I) mean the matrices sum_t u_t v_t^T. Both have ``dense()``,
+        ``squared_norms()`` and ``gram()``.
+        """
+        self._validate(losses)
+        found: dict[int, Contribution] = {}
+        self._read(losses, found.__setitem__, retain_graph)
+        for j, (name, parameter) in enumerate(self._named.items()):
+            if j not in found:
+                found[j] = Dense(parameter.detach().new_zeros(len(losses), *parameter.shape))
+            yield name, found.pop(j)
+
+    def _read(self, losses: Tensor, consume: Consumer, retain_graph: bool) -> None:
+        """Hand every used parameter's contribution to ``consume``."""
+        graph = read_graph(losses, self._parameters)
+        plan = self._known_plan(graph)
+        if plan is not None:
+            try:
+                self._read_by(plan, graph, losses, consume, retain_graph)
+                return
+            except PlanOutdated:
+                pass
+        plan, _ = self._first(graph, losses)
+        if plan is None:
+            self._loop(losses, consume)
+        else:
+            self._read_by(plan, graph, losses, consume, retain_graph)
+
+    def _first(self, graph: Graph, losses: Tensor) -> tuple[Plan | None, Measured]:
+        """Make the plan for a new graph, check it on this batch and remember it.
+
+        No plan can be made from gradients that are not finite; such a batch goes through the loop.
+        """
+        refuse_hidden_parameters(graph)
+        table = self._zeros(losses, len(losses), len(self._parameters))
+        scale = torch.zeros_like(table)
+
+        def consume(j: int, contribution: Contribution) -> None:
+            table[:, j] = contribution.squared_norms()
+            scale[:, j] = contribution.scale()
+
+        eps = coarsest_eps(graph, self._parameters)
+        try:
+            plan = make_plan(graph, losses)
+        except NonFiniteGradient:
+            logger.warning("a gradient is not finite; this batch is computed sample by sample")
+            self._loop(losses, consume)
+            return None, Measured(table, rounding_bound(scale, eps))
+        inspector = MixingInspector(graph, plan, len(losses))
+        self._read_by(plan, graph, losses, consume, True, inspector)
+        measured = Measured(table, rounding_bound(scale, eps))
+        check_sample(losses, *measured, self._named, eps)
+        self._remember(graph, plan)
+        return plan, measured
+
+    def _remember(self, graph: Graph, plan: Plan) -> None:
+        self._plans[graph.signature] = plan
+        self._plans.move_to_end(graph.signature)
+        if len(self._plans) > PLANS:
+            self._plans.popitem(last=False)
+
+    def _read_by(
+        self,
+        plan: Plan,
+        graph: Graph,
+        losses: Tensor,
+        consume: Consumer,
+        retain_graph: bool,
+        inspector: MixingInspector | None = None,
+    ) -> None:
+        reader = Reader(graph, plan, self._parameters, len(losses), consume, inspector)
+        reader.read(losses, retain_graph)
+        self._announce(reader.slow)
+
+    def _loop(self, losses: Tensor, consume: Consumer) -> None:
+        """Take one backward pass per sample."""
+        for j, g in enumerate(gradients_one_by_one(losses, self._parameters)):
+            if g is not None:
+                consume(j, Dense(g))
+
+    def _announce(self, operations: set[str]) -> None:
+        """Say once which operations take a slower way."""
+        for operation in sorted(operations - self._announced):
+            logger.info("no fast rule for %s: exact, but called once per sample", operation)
+        self._announced |= operations
+
+    def _known_plan(self, graph: Graph) -> Plan | None:
+        plan = self._plans.get(graph.signature)
+        if plan is None or plan.volatile or not same_routing(graph, plan.routing):
+            return None
+        self._plans.move_to_end(graph.signature)
+        return plan
+
+    def _zeros(self, losses: Tensor, *shape: int) -> Tensor:
+        wide = any(p.dtype in (torch.float64, torch.complex128) for p in self._parameters)
+        dtype = torch.float64 if wide else torch.float32
+        return torch.zeros(shape, dtype=dtype, device=losses.device)
+
+    def _validate(self, losses: Tensor) -> None:
+        if not isinstance(losses, Tensor) or losses.dim() != 1 or len(losses) == 0:
+            shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
+            raise ValueError(f"losses must be a tensor (N,), one number per sample; got {shape}")
+        if not losses.is_floating_point():
+            raise ValueError(f"losses must be real floating-point numbers, not {losses.dtype}")
+        if losses.grad_fn is None:
+            raise ValueError(
+                "losses have no graph: compute them from the model outside torch.no_grad() and "
+                "without detach()"
+            )

@@ -1,0 +1,170 @@
+"""What to read where: the uses of all parameters in one graph, found once per graph shape.
+
+A TAP is an edge from a node that depends on the samples to a parameter, or to a node that depends
+on parameters only (a ROOT of a parameter-only subgraph: a mask times a weight, an LU product).
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from fimetric.gradients.colouring import Colour, Uncoloured, colour
+from fimetric.gradients.graph import Graph
+from fimetric.gradients.layout import Colours, Layout
+from fimetric.gradients.routing import Routing, read_routing
+
+Edge = tuple[int, int]  # node and number of its output
+
+
+@dataclass(frozen=True)
+class Tap:
+    """One use: input number ``input`` of ``node`` leads to parameter ``leaf`` or to ``root``."""
+
+    node: int
+    input: int
+    layouts: tuple[Layout | Colours | None, ...]
+    leaf: int | None
+    root: Edge | None
+    transposed: bool  # between the operation and its target
+
+
+@dataclass(frozen=True)
+class Component:
+    """Roots whose subgraphs share parameters."""
+
+    roots: tuple[Edge, ...]
+    parameters: tuple[int, ...]
+
+
+@dataclass
+class Plan:
+    """How to read one graph shape."""
+
+    taps: dict[int, list[Tap]] = field(default_factory=lambda: defaultdict(list))
+    hooked: list[int] = field(default_factory=list)  # read while backpropagation passes them
+    captured: list[int] = field(default_factory=list)  # lowest ones: read at the end
+    watched: list[Edge] = field(default_factory=list)  # zero in the first batch, so uncoloured
+    components: list[Component] = field(default_factory=list)
+    routing: Routing = field(default_factory=list)
+    volatile: bool = False  # colours must be read anew in every batch
+
+
+def make_plan(graph: Graph, losses: Tensor) -> Plan:
+    """Colour the graph and find all taps."""
+    wanted = [k for k in range(len(graph.nodes)) if graph.reached[k] and not _certain(graph, k)]
+    colours = colour(graph, losses, wanted)
+    plan = Plan()
+    for node in _sample_nodes(graph, colours):
+        _read_node(graph, node, colours, plan)
+    plan.volatile &= len(losses) > 1
+    plan.components = _components(graph, plan)
+    _choose_targets(graph, plan)
+    return plan
+
+
+def _certain(graph: Graph, node: int) -> bool:
+    """Return whether the node is a parameter or a mere transposition or copy of one."""
+    while node not in graph.leaves:
+        if not _passes_through(graph, node):
+            return False
+        node = graph.edges[node][0][0]  # type: ignore[index]
+    return True
+
+
+def _passes_through(graph: Graph, node: int) -> bool:
+    """Return whether the node only transposes a matrix or changes its number format."""
+    name, edges = graph.name(node), graph.edges[node]
+    if len(edges) != 1 or edges[0] is None:
+        return False
+    return name == "ToCopyBackward0" or _transposes(graph, node)
+
+
+def _transposes(graph: Graph, node: int) -> bool:
+    name = graph.name(node)
+    return name == "TBackward0" or (
+        name == "TransposeBackward0" and len(graph.shapes(node)[0]) == 2
+    )
+
+
+def kind(colours: list[Colour]) -> Uncoloured | None:
+    """Return what keeps a node from being coloured, None where it depends on the samples."""
+    for uncoloured in (Uncoloured.MIXED, None, Uncoloured.UNKNOWN):
+        if uncoloured is None:
+            if any(not isinstance(c, Uncoloured) for c in colours):
+                return None
+        elif uncoloured in colours:
+            return uncoloured
+    return Uncoloured.ABSENT
+
+
+def _sample_nodes(graph: Graph, colours: dict[int, list[Colour]]) -> list[int]:
+    """Return the nodes that depend on the samples, reached from the losses through such nodes."""
+    active, found = {graph.root}, []
+    for node in reversed(range(len(graph.nodes))):
+        if node in active and node in colours and kind(colours[node]) is None:
+            found.append(node)
+            active.update(edge[0] for edge in graph.edges[node] if edge is not None)
+    return found
+
+
+def _read_node(graph: Graph, node: int, colours: dict[int, list[Colour]], plan: Plan) -> None:
+    layouts = tuple(None if isinstance(c, Uncoloured) else c for c in colours[node])
+    plan.watched += [(node, k) for k, c in enumerate(colours[node]) if c is Uncoloured.UNKNOWN]
+    sources = [
+        colours[edge[0]][edge[1]] if edge is not None and edge[0] in colours else Uncoloured.ABSENT
+        for edge in graph.edges[node]
+    ]
+    plan.routing += read_routing(graph, node, colours[node], sources)
+    for position, edge in enumerate(graph.edges[node]):
+        if edge is None or not graph.reached[edge[0]]:
+            continue
+        below = Uncoloured.MIXED if edge[0] not in colours else kind(colours[edge[0]])
+        if below is Uncoloured.MIXED:
+            plan.taps[node].append(_tap(graph, node, position, layouts, edge))
+            plan.volatile |= any(isinstance(layout, Colours) for layout in layouts)
+        elif below is Uncoloured.UNKNOWN:
+            plan.watched += [
+                (edge[0], k)
+                for k, c in enumerate(colours[edge[0]])
+                if c is Uncoloured.UNKNOWN and (edge[0], k) not in plan.watched
+            ]
+
+
+def _tap(graph: Graph, node: int, position: int, layouts: tuple, edge: Edge) -> Tap:
+    transposed = False
+    while edge[0] not in graph.leaves and _passes_through(graph, edge[0]):
+        transposed ^= _transposes(graph, edge[0])
+        below = graph.edges[edge[0]][0]
+        assert below is not None  # _passes_through has looked
+        edge = below
+    leaf = graph.leaves.get(edge[0])
+    return Tap(node, position, layouts, leaf, None if leaf is not None else edge, transposed)
+
+
+def _components(graph: Graph, plan: Plan) -> list[Component]:
+    """Group the roots by the parameters below them."""
+    groups: list[tuple[int, list[Edge]]] = []
+    for root in dict.fromkeys(t.root for taps in plan.taps.values() for t in taps if t.root):
+        mask, members = graph.reached[root[0]], [root]
+        for other in [g for g in groups if g[0] & mask]:
+            groups.remove(other)
+            mask, members = mask | other[0], other[1] + members
+        groups.append((mask, members))
+    return [Component(tuple(members), tuple(sorted(_bits(mask)))) for mask, members in groups]
+
+
+def _choose_targets(graph: Graph, plan: Plan) -> None:
+    """Decide which tapped nodes backpropagation passes through, and which are the lowest."""
+    wanted = set(plan.taps) | {node for node, _ in plan.watched}
+    leads_on: list[bool] = []  # to something wanted below
+    for inputs in graph.edges:
+        leads_on.append(
+            any(edge is not None and (edge[0] in wanted or leads_on[edge[0]]) for edge in inputs)
+        )
+    for node in plan.taps:
+        (plan.hooked if leads_on[node] else plan.captured).append(node)
+
+
+def _bits(mask: int) -> set[int]:
+    return {j for j in range(mask.bit_length()) if mask >> j & 1}

@@ -1,0 +1,38 @@
+"""Fast rules: operation -> per-sample contribution to one of its inputs.
+
+A rule may return None where it does not apply; the node is then called sample by sample. So a rule
+is never needed for an exact result. To add one, write the function and name it here.
+"""
+
+from collections.abc import Callable
+
+from fimetric.gradients.contributions import Contribution
+from fimetric.gradients.rules.called import called
+from fimetric.gradients.rules.convolution import convolution
+from fimetric.gradients.rules.embedding import embedding
+from fimetric.gradients.rules.linear import addmm, bmm, mm
+from fimetric.gradients.rules.normalisation import batch_norm, group_norm, layer_norm
+from fimetric.gradients.rules.pointwise import add, div, expand, mul, prelu, sub, where
+from fimetric.gradients.rules.tapped import Tapped
+
+Rule = Callable[[Tapped], Contribution | None]
+
+RULES: dict[str, Rule] = {
+    "AddBackward0": add,
+    "AddmmBackward0": addmm,
+    "BmmBackward0": bmm,
+    "ConvolutionBackward0": convolution,
+    "DivBackward0": div,
+    "EmbeddingBackward0": embedding,
+    "ExpandBackward0": expand,
+    "MmBackward0": mm,
+    "MulBackward0": mul,
+    "NativeBatchNormBackward0": batch_norm,
+    "NativeGroupNormBackward0": group_norm,
+    "NativeLayerNormBackward0": layer_norm,
+    "PreluKernelBackward0": prelu,
+    "SubBackward0": sub,
+    "WhereBackward0": where,
+}
+
+__all__ = ["RULES", "Rule", "Tapped", "called"]

@@ -1,0 +1,78 @@
+"""What a rule is given, and the reduction that most rules end in."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge
+
+from fimetric.gradients.contributions import Contribution, Sum
+from fimetric.gradients.layout import Colours, Layout
+
+
+@dataclass(frozen=True)
+class Tapped:
+    """One use of a parameter: input number ``input`` of the operation ``node``."""
+
+    node: Any  # saved tensors are its attributes
+    input: int
+    gradients: tuple[Tensor | None, ...]  # of the node's outputs
+    layouts: tuple[Layout | Colours | None, ...]
+    target: GradientEdge  # where the input comes from
+    shape: torch.Size  # of the input
+    samples: int
+
+    @property
+    def gradient(self) -> Tensor:
+        """Gradient of the only output, or of the first of several."""
+        assert self.gradients[0] is not None  # a tap without gradient is never handed to a rule
+        return self.gradients[0]
+
+    @property
+    def layout(self) -> Layout | Colours | None:
+        """Layout of the only output, or of the first of several."""
+        return self.layouts[0]
+
+    def pull(self, gradients: list[Tensor | None]) -> Tensor:
+        """Return the gradient of the input for any gradients of the outputs."""
+        given = [(GradientEdge(self.node, k), g) for k, g in enumerate(gradients) if g is not None]
+        # A backpropagation of its own: called directly inside another one, a node leaves out the
+        # gradients that the other one does not need.
+        (found,) = torch.autograd.grad(
+            [edge for edge, _ in given],
+            [self.target],
+            [g for _, g in given],
+            retain_graph=True,
+            allow_unused=True,
+        )
+        return self.gradient.new_zeros(self.shape) if found is None else found
+
+
+def broadcast(
+    terms: Tensor,
+    layout: Layout | Colours | None,
+    shape: torch.Size,
+    aligned: tuple[int, ...] | None = None,
+) -> Contribution | None:
+    """Sum elementwise terms over all axes along which the parameter was broadcast, per sample.
+
+    Arguments:
+        terms: one term per entry of the operation's output.
+        layout: where the samples lie in ``terms``.
+        shape: shape of the parameter.
+        aligned: ``shape`` with ones inserted so that it broadcasts against ``terms``.
+    """
+    if not isinstance(layout, Layout):
+        return None
+    full = tuple(shape) if aligned is None else aligned
+    full = (1,) * (terms.dim() - len(full)) + full
+    if len(full) > terms.dim() or full[layout.dim] != 1:
+        return None
+    kept = [k for k in range(terms.dim()) if full[k] != 1 and k != layout.dim]
+    if any(full[k] != terms.shape[k] for k in kept):
+        return None
+    split = layout.split(terms)  # (N, R, the other axes in order)
+    place = {k: k + 2 if k < layout.dim else k + 1 for k in range(terms.dim())}
+    reduced = (1, *(place[k] for k in range(terms.dim()) if k not in kept and k != layout.dim))
+    return Sum(split, reduced, shape)
