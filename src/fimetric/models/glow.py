@@ -1,0 +1,325 @@
+"""Glow, a normalising flow of invertible 1x1 convolutions and affine couplings.
+
+    log p(x) = log p_z(f(x)) + log |det df/dx|
+
+Glow: Generative Flow with Invertible 1x1 Convolutions (Kingma and Dhariwal, 2018,
+arXiv:1807.03039); couplings, squeeze and multi-scale architecture of Density Estimation using Real
+NVP (Dinh et al., 2017, arXiv:1605.08803). Every layer maps ``forward(x) -> (y, log_det)`` with
+log_det (N,) in nats, and back by ``inverse(y)``; nothing changes in a forward pass, the
+data-dependent start is ``initialise(x)``.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+LOWEST_SCALE = 0.05  # of a coupling: its inverse amplifies rounding at most twentyfold
+LOG_SCALE_REACH = 6.0  # log standard deviations of the priors are confined to (-6, 6)
+
+
+@dataclass(frozen=True)
+class GlowConfig:
+    """Sizes of a :class:`Glow`: K ``steps`` on each of L ``levels``, ``hidden`` channels inside.
+
+    ``logit`` > 0 puts logit(a + (1 - 2a) x), a = ``logit``, in front of the flow, which widens the
+    spikes that black and white pixels make (Dinh et al., 2017); 0 means x - 1/2.
+    """
+
+    steps: int = 8
+    levels: int = 3
+    hidden: int = 96
+    logit: float = 0.0
+
+
+class ActNorm(nn.Module):
+    """Creates a learned affine map per channel, y = (x + bias) exp(log_scale)."""
+
+    def __init__(self, channels: int) -> None:
+        """Make the parameters."""
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels, 1, 1))
+        self.log_scale = nn.Parameter(torch.zeros(channels, 1, 1))
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor) -> None:
+        """Set the parameters such that x (N, C, H, W) comes out with mean 0 and deviation 1."""
+        self.bias.copy_(-x.mean((0, 2, 3))[:, None, None])
+        self.log_scale.copy_(-x.std((0, 2, 3)).clamp_min(1e-3).log()[:, None, None])
+
+    def apply_to(self, x: Tensor) -> Tensor:
+        """Return y alone, for use inside a network that need not be invertible."""
+        return (x + self.bias) * torch.exp(self.log_scale)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return y (N, C, H, W) and log |det| (N,)."""
+        log_det = self.log_scale.sum() * (x.shape[2] * x.shape[3])
+        return self.apply_to(x), log_det.expand(len(x))
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Return x of y."""
+        return y * torch.exp(-self.log_scale) - self.bias
+
+
+class InvertibleConv(nn.Module):
+    """Creates a 1x1 convolution W = P L (U + diag(sign exp(log_s))), P and sign fixed."""
+
+    permutation: Tensor
+    sign: Tensor
+
+    def __init__(self, channels: int) -> None:
+        """Make the parameters."""
+        super().__init__()
+        rotation = torch.linalg.qr(torch.randn(channels, channels, dtype=torch.float64))[0]
+        P, L, U = torch.linalg.lu(rotation)
+        s = U.diagonal()
+        self.register_buffer("permutation", P.float())
+        self.register_buffer("sign", s.sign().float())
+        self.lower = nn.Parameter(L.tril(-1).float())
+        self.upper = nn.Parameter(U.triu(1).float())
+        self.log_s = nn.Parameter(s.abs().log().float())
+
+    def _factors(self) -> tuple[Tensor, Tensor]:
+        one = torch.eye(len(self.sign), dtype=self.lower.dtype, device=self.lower.device)
+        L = self.lower.tril(-1) + one
+        U = self.upper.triu(1) + torch.diag(self.sign * torch.exp(self.log_s))
+        return L, U
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return W x at every position and log |det| (N,)."""
+        L, U = self._factors()
+        W = self.permutation @ L @ U
+        log_det = self.log_s.sum() * (x.shape[2] * x.shape[3])
+        return F.conv2d(x, W[:, :, None, None]), log_det.expand(len(x))
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Return x of y by two triangular solves."""
+        L, U = self._factors()
+        v = self.permutation.T @ y.flatten(2)  # (N, C, HW)
+        v = torch.linalg.solve_triangular(L, v, upper=False, unitriangular=True)
+        return torch.linalg.solve_triangular(U, v, upper=True).reshape(y.shape)
+
+
+class ZeroConv(nn.Module):
+    """Creates a 3x3 convolution that starts at zero, times a learned exp(3 log_scale)."""
+
+    def __init__(self, a: int, b: int) -> None:
+        """Make the parameters."""
+        super().__init__()
+        self.conv = nn.Conv2d(a, b, 3, padding=1)
+        nn.init.zeros_(self.conv.weight)
+        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
+        self.log_scale = nn.Parameter(torch.zeros(b, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (N, b, H, W) of x (N, a, H, W)."""
+        return self.conv(x) * torch.exp(3 * self.log_scale)
+
+
+class Coupling(nn.Module):
+    """Creates an affine coupling: half of the channels sets scale and shift of the others."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        """Make the parameters."""
+        super().__init__()
+        half = channels // 2
+        self.conv1 = nn.Conv2d(half, hidden, 3, padding=1, bias=False)
+        self.norm1 = ActNorm(hidden)
+        self.conv2 = nn.Conv2d(hidden, hidden, 1, bias=False)
+        self.norm2 = ActNorm(hidden)
+        self.conv3 = ZeroConv(hidden, 2 * (channels - half))
+        for conv in (self.conv1, self.conv2):
+            nn.init.normal_(conv.weight, std=0.05)
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor) -> None:
+        """Set the two normalisations inside from x (N, C, H, W)."""
+        hidden = self.conv1(x.chunk(2, dim=1)[0])
+        self.norm1.initialise(hidden)
+        hidden = self.conv2(F.relu(self.norm1.apply_to(hidden)))
+        self.norm2.initialise(hidden)
+
+    def _scale_and_shift(self, a: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = F.relu(self.norm1.apply_to(self.conv1(a)))
+        hidden = F.relu(self.norm2.apply_to(self.conv2(hidden)))
+        shift, raw = self.conv3(hidden).chunk(2, dim=1)
+        return LOWEST_SCALE + (1 - LOWEST_SCALE) * torch.sigmoid(raw + 2), shift
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return y (N, C, H, W) and log |det| (N,)."""
+        a, b = x.chunk(2, dim=1)
+        scale, shift = self._scale_and_shift(a)
+        return torch.cat([a, (b + shift) * scale], 1), scale.log().flatten(1).sum(1)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Return x of y."""
+        a, b = y.chunk(2, dim=1)
+        scale, shift = self._scale_and_shift(a)
+        return torch.cat([a, b / scale - shift], 1)
+
+
+class Split(nn.Module):
+    """Creates the Gaussian prior of one half of the channels, given the other half."""
+
+    def __init__(self, channels: int) -> None:
+        """Make the parameters."""
+        super().__init__()
+        half = channels // 2
+        self.prior = ZeroConv(half, 2 * (channels - half))
+
+    def moments(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log standard deviation of the half split off."""
+        mean, log_std = self.prior(kept).chunk(2, dim=1)
+        return mean, bounded(log_std)
+
+
+class Glow(nn.Module):
+    """Creates a Glow.
+
+    At ``"paper"`` it has 1,352 parameter tensors: the original's 1,353 less the weight of a
+    convolution over constant zeros, here left out of the learned top prior.
+
+    Arguments:
+        config: Sizes, see :class:`GlowConfig`.
+        shape: Shape (C, H, W) of one sample.
+
+    Raises:
+        ValueError: where H or W is no multiple of ``2 ** levels``.
+    """
+
+    Config = GlowConfig
+    CONFIGS: ClassVar[dict[str, GlowConfig]] = {
+        "tiny": GlowConfig(steps=4, levels=2, hidden=32, logit=1e-4),
+        "small": GlowConfig(steps=8, levels=3, hidden=96),
+        "paper": GlowConfig(steps=32, levels=3, hidden=512),
+    }
+
+    def __init__(self, config: GlowConfig, shape: tuple[int, int, int]) -> None:
+        """Make the parameters."""
+        super().__init__()
+        C, H, W = shape
+        if config.levels < 1 or H % 2**config.levels or W % 2**config.levels:
+            raise ValueError(
+                f"{config.levels} levels need a height and width divisible by "
+                f"{2**config.levels}, got {H}x{W}; "
+                "take a configuration with fewer (at least one) levels, or resize the data"
+            )
+        if not 0 <= config.logit < 0.5:
+            raise ValueError(f"logit must lie in [0, 0.5), got {config.logit}")
+        self.config, self.shape = config, (C, H, W)
+        self.levels, self.splits = nn.ModuleList(), nn.ModuleList()
+        for level in range(config.levels):
+            C, H, W = 4 * C, H // 2, W // 2
+            self.levels.append(_steps(C, config))
+            if level < config.levels - 1:
+                self.splits.append(Split(C))
+                C //= 2
+        self.top_shape = (C, H, W)
+        self.top_mean = nn.Parameter(torch.zeros(C, 1, 1))
+        self.top_log_std = nn.Parameter(torch.zeros(C, 1, 1))
+
+    def _levels(self) -> list[list[Any]]:
+        return [list(steps) for steps in cast(Iterable[nn.ModuleList], self.levels)]
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor) -> None:
+        """Set every normalisation from a batch x (N, C, H, W) in [0, 1], once before training."""
+        h, _ = self._enter(x)
+        for level, steps in enumerate(self._levels()):
+            h = F.pixel_unshuffle(h, 2)
+            for layer in steps:
+                if hasattr(layer, "initialise"):
+                    layer.initialise(h)
+                h = layer(h)[0]
+            if level < len(self.splits):
+                h = h.chunk(2, dim=1)[0]
+
+    def _enter(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the input of the flow proper and log |det| (N,)."""
+        a = self.config.logit
+        if not a:
+            return x - 0.5, x.new_zeros(len(x))
+        y = a + (1 - 2 * a) * x
+        log_det = math.log(1 - 2 * a) - y.log() - torch.log1p(-y)
+        return torch.logit(y), log_det.flatten(1).sum(1)
+
+    def transform(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return latents, one per level and standard normal under the model, and log |det| (N,)."""
+        latents = []
+        h, total = self._enter(x)
+        for level, steps in enumerate(self._levels()):
+            h = F.pixel_unshuffle(h, 2)
+            for layer in steps:
+                h, log_det = layer(h)
+                total = total + log_det
+            if level < len(self.splits):
+                h, off = h.chunk(2, dim=1)
+                mean, log_std = self.splits[level].moments(h)  # type: ignore[operator]
+            else:
+                off, mean, log_std = h, self.top_mean, bounded(self.top_log_std).expand_as(h)
+            latents.append((off - mean) * torch.exp(-log_std))
+            total = total - log_std.flatten(1).sum(1)
+        return latents, total
+
+    def inverse(self, latents: list[Tensor]) -> Tensor:
+        """Return x (N, C, H, W) of the latents that :meth:`transform` gives."""
+        h = self.top_mean + torch.exp(bounded(self.top_log_std)) * latents[-1]
+        for level in reversed(range(len(self.levels))):
+            if level < len(self.splits):
+                mean, log_std = self.splits[level].moments(h)  # type: ignore[operator]
+                h = torch.cat([h, mean + torch.exp(log_std) * latents[level]], 1)
+            for layer in reversed(self._levels()[level]):
+                h = layer.inverse(h)
+            h = F.pixel_shuffle(h, 2)
+        a = self.config.logit
+        return (torch.sigmoid(h) - a) / (1 - 2 * a) if a else h + 0.5
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return the log density (N,), in nats, of continuous x (N, C, H, W) in [0, 1).
+
+        8-bit images have to be dequantised by the caller: (k + u) / 256 with u uniform on [0, 1).
+        """
+        latents, log_det = self.transform(x)
+        squares = torch.stack([z.flatten(1).square().sum(1) for z in latents]).sum(0)
+        return log_det - 0.5 * squares - 0.5 * math.prod(self.shape) * math.log(2 * math.pi)
+
+    def training_losses(self, x: Tensor, generator: Generator | None) -> Tensor:
+        """Return -log p (N,) in nats of x (N, C, H, W) = k/255 with fresh dequantisation noise."""
+        return -self.log_prob(dequantise(x, generator))
+
+    def bits_per_dim(self, x: Tensor, generator: Generator | None) -> Tensor:
+        """Bound -log2 P(x) / dimensions from above, (N,), for 8-bit x (N, C, H, W) = k/255."""
+        return 8 + self.training_losses(x, generator) / (math.prod(self.shape) * math.log(2))
+
+    def latent_shapes(self) -> list[tuple[int, int, int]]:
+        """Return the shape of one sample's latent on every level."""
+        C, H, W = self.shape
+        shapes = [(C * 2 ** (i + 1), H >> (i + 1), W >> (i + 1)) for i in range(len(self.splits))]
+        return [*shapes, self.top_shape]
+
+    def sample(self, n: int, generator: Generator | None, temperature: float = 1.0) -> Tensor:
+        """Return n draws (n, C, H, W) on the grid k/255, latents times ``temperature``."""
+        latents = [torch.randn(n, *s, generator=generator) for s in self.latent_shapes()]
+        x = self.inverse([temperature * z.to(self.top_mean) for z in latents])
+        return (x * 256).floor().clamp(0, 255) / 255
+
+
+def dequantise(x: Tensor, generator: Generator | None) -> Tensor:
+    """Return (255 x + u) / 256 with u uniform on [0, 1), drawn on the CPU."""
+    return (255 * x + torch.rand(x.shape, generator=generator).to(x)) / 256
+
+
+def bounded(log_std: Tensor) -> Tensor:
+    """Return log_std confined smoothly, so that no density can become infinite."""
+    return LOG_SCALE_REACH * torch.tanh(log_std / LOG_SCALE_REACH)
+
+
+def _steps(channels: int, config: GlowConfig) -> nn.ModuleList:
+    layers: list[nn.Module] = []
+    for _ in range(config.steps):
+        layers += [ActNorm(channels), InvertibleConv(channels), Coupling(channels, config.hidden)]
+    return nn.ModuleList(layers)

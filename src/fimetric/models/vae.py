@@ -1,0 +1,207 @@
+"""A convolutional variational autoencoder, with a likelihood over the 256 levels of a pixel.
+
+    log p(x) >= E_{z ~ q(z|x)}[log p(x|z)] - KL(q(z|x) || N(0, 1)) = ELBO(x)
+
+Auto-Encoding Variational Bayes (Kingma and Welling, 2014, arXiv:1312.6114). The discretised
+logistic likelihood is that of Improving Variational Inference with Inverse Autoregressive Flow
+(Kingma et al., 2016, arXiv:1606.04934); a learned noise scale is what makes the bound a sensible
+code length (Rybkin et al., 2021, arXiv:2006.13202).
+"""
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+HALF_LEVEL = 0.5 / 255  # half the distance between two neighbouring levels of a pixel
+SCALE_MIDDLE, SCALE_REACH = -2.5, 4.5  # log noise scales are confined to (-7, 2)
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """Sizes of a :class:`VAE`.
+
+    ``channels`` has one entry per stride-2 stage, so height and width have to be multiples of
+    ``2 ** len(channels)``. ``likelihood`` is ``"logistic"`` (discretised, learned scale) or
+    ``"gaussian"`` (unit scale, that is, half the squared error).
+    """
+
+    channels: tuple[int, ...] = (32, 64, 128)
+    latent: int = 64
+    likelihood: Literal["logistic", "gaussian"] = "logistic"
+
+
+class VAE(nn.Module):
+    """Creates a convolutional VAE with Gaussian latents.
+
+    Arguments:
+        config: Sizes and likelihood, see :class:`VAEConfig`.
+        shape: Shape (C, H, W) of one sample.
+
+    Raises:
+        ValueError: where H or W is no multiple of ``2 ** len(config.channels)``, or the likelihood
+        is unknown.
+    """
+
+    Config = VAEConfig
+    CONFIGS: ClassVar[dict[str, VAEConfig]] = {
+        "tiny": VAEConfig(channels=(16, 32), latent=8),
+        "small": VAEConfig(channels=(32, 64, 128), latent=48),
+        "paper": VAEConfig(channels=(32, 64, 128, 256, 512), latent=64, likelihood="gaussian"),
+    }
+
+    def __init__(self, config: VAEConfig, shape: tuple[int, int, int]) -> None:
+        """Make the parameters."""
+        super().__init__()
+        C, H, W = shape
+        stages = len(config.channels)
+        if stages < 1 or H % 2**stages or W % 2**stages:
+            raise ValueError(
+                f"{stages} stride-2 stages need a height and width divisible by "
+                f"{2**stages}, got {H}x{W}; "
+                "take a configuration with fewer (at least one) channels, or resize the data"
+            )
+        if config.likelihood not in ("logistic", "gaussian"):
+            raise ValueError(
+                f"likelihood must be 'logistic' or 'gaussian', got {config.likelihood!r}"
+            )
+        self.config, self.shape = config, (C, H, W)
+        self.inner = (config.channels[-1], H // 2**stages, W // 2**stages)
+        self.encoder = nn.Sequential(*_down((C, *config.channels)))
+        self.to_latent = nn.Linear(math.prod(self.inner), 2 * config.latent)
+        self.from_latent = nn.Linear(config.latent, math.prod(self.inner))
+        self.decoder = nn.Sequential(*_up(config.channels[::-1]))
+        logistic = config.likelihood == "logistic"
+        self.head = nn.Conv2d(config.channels[0], C * (1 + logistic), 3, padding=1)
+        if logistic:
+            self.log_scale = nn.Parameter(torch.full((C, 1, 1), -2.0))
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of the noise of one sample."""
+        return (self.config.latent,)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log standard deviation of q(z|x), both (N, latent), of x (N, C, H, W)."""
+        hidden = self.encoder(2 * x - 1).flatten(1)
+        mean, log_std = self.to_latent(hidden).chunk(2, dim=1)
+        return mean, 5 * torch.tanh(log_std / 5)
+
+    def decode(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return location and log scale of p(x|z), both (N, C, H, W), of z (N, latent)."""
+        hidden = self.from_latent(z).unflatten(1, self.inner)
+        out = self.head(self.decoder(hidden))
+        if self.config.likelihood == "gaussian":
+            return out + 0.5, torch.zeros_like(out)
+        location, log_scale = out.chunk(2, dim=1)
+        free = (log_scale + self.log_scale - SCALE_MIDDLE) / SCALE_REACH
+        return location + 0.5, SCALE_MIDDLE + SCALE_REACH * torch.tanh(free)
+
+    def _bound(self, x: Tensor, noise: Tensor, discrete: bool) -> Tensor:
+        mean, log_std = self.encode(x)
+        location, log_scale = self.decode(mean + log_std.exp() * noise)
+        if self.config.likelihood == "logistic":
+            log_p = discretised_logistic(x, location, log_scale)
+        elif discrete:
+            log_p = _discretised_gaussian(x, location)
+        else:
+            log_p = -0.5 * (x - location) ** 2 - 0.5 * math.log(2 * math.pi)
+        kl = 0.5 * (mean**2 + (2 * log_std).exp() - 1) - log_std
+        return log_p.flatten(1).sum(1) - kl.sum(1)
+
+    def elbo(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Return the evidence lower bound of every sample, in nats.
+
+        Arguments:
+            x: Images (N, C, H, W) in [0, 1], k/255.
+            noise: Standard normal draws (N, *latent_shape) for the reparameterisation.
+
+        Returns:
+            (N,): of log probability over the 256 levels ("logistic") or of log density
+            ("gaussian").
+        """
+        return self._bound(x, noise, discrete=False)
+
+    def _noise(self, n: int, generator: Generator | None) -> Tensor:
+        noise = torch.randn(n, *self.latent_shape, generator=generator)
+        return noise.to(self.to_latent.weight)
+
+    def training_losses(self, x: Tensor, generator: Generator | None) -> Tensor:
+        """Return minus the ELBO (N,) in nats of x (N, C, H, W), noise drawn on the CPU."""
+        return -self.elbo(x, self._noise(len(x), generator))
+
+    def bits_per_dim(self, x: Tensor, generator: Generator | None) -> Tensor:
+        """Bound -log2 P(x) / dimensions from above, (N,), for 8-bit x (N, C, H, W) = k/255."""
+        bound = self._bound(x, self._noise(len(x), generator), discrete=True)
+        return -bound / (math.prod(self.shape) * math.log(2))
+
+    def sample(self, n: int, generator: Generator | None, pixel_noise: bool = True) -> Tensor:
+        """Return n draws (n, C, H, W) in [0, 1].
+
+        With ``pixel_noise`` they are draws of the model, on the grid k/255; without, the location
+        of p(x|z), which is what is usually shown.
+        """
+        location, log_scale = self.decode(self._noise(n, generator))
+        if not pixel_noise:
+            return location.clamp(0, 1)
+        if self.config.likelihood == "logistic":
+            unit = torch.logit(torch.rand(location.shape, generator=generator), eps=1e-6)
+        else:
+            unit = torch.randn(location.shape, generator=generator)
+        x = location + log_scale.exp() * unit.to(location)
+        return (x.clamp(0, 1) * 255).round() / 255
+
+
+def discretised_logistic(x: Tensor, location: Tensor, log_scale: Tensor) -> Tensor:
+    """Return the log probability, in nats, of levels x = k/255 under a logistic in 256 bins.
+
+    The lowest and the highest bin are open, so the probabilities of the levels sum to one. With
+    a > b the bounds of a bin in units of the scale,
+    log(sigmoid(a) - sigmoid(b)) = logsigmoid(a) + logsigmoid(-b) + log(1 - exp(-(a - b))),
+    which neither cancels nor overflows. All tensors of one shape, or broadcast.
+    """
+    inverse = torch.exp(-log_scale)
+    upper = (x - location + HALF_LEVEL) * inverse
+    lower = (x - location - HALF_LEVEL) * inverse
+    width = 2 * HALF_LEVEL * inverse
+    inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-width))
+    inside = torch.where(x < HALF_LEVEL, F.logsigmoid(upper), inside)
+    return torch.where(x > 1 - HALF_LEVEL, F.logsigmoid(-lower), inside)
+
+
+def _discretised_gaussian(x: Tensor, location: Tensor) -> Tensor:
+    """Return the log probability of levels x under a unit Gaussian in 256 bins, outer ones open."""
+    wide = (x - location).double()  # in float64: the difference below loses three digits
+    upper = torch.special.ndtr(wide + HALF_LEVEL)
+    lower = torch.special.ndtr(wide - HALF_LEVEL)
+    upper = torch.where(x > 1 - HALF_LEVEL, torch.ones_like(upper), upper)
+    lower = torch.where(x < HALF_LEVEL, torch.zeros_like(lower), lower)
+    return (upper - lower).clamp_min(1e-300).log().to(x.dtype)
+
+
+def _down(channels: tuple[int, ...]) -> list[nn.Module]:
+    """Return stride-2 stages; no bias in front of a normalisation, it would be a dead parameter."""
+    layers: list[nn.Module] = []
+    for a, b in itertools.pairwise(channels):
+        layers += [
+            nn.Conv2d(a, b, 4, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(b),
+            nn.LeakyReLU(0.2),
+        ]
+    return layers
+
+
+def _up(channels: tuple[int, ...]) -> list[nn.Module]:
+    """Return the mirror of :func:`_down`; the last stage keeps its channels."""
+    layers: list[nn.Module] = []
+    for a, b in zip(channels, (*channels[1:], channels[-1]), strict=True):
+        layers += [
+            nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(b),
+            nn.LeakyReLU(0.2),
+        ]
+    return layers
