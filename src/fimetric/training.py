@@ -1,0 +1,302 @@
+"""One training loop for every reference model.
+
+Everything random in step s is drawn from generators seeded by (seed, s), so a run that was killed
+and resumed from its checkpoint ends, on the CPU, in bit-identical weights. What is kept as the
+model is the exponential moving average of the weights with the best validation bits per dimension.
+"""
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.progress import Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from safetensors.torch import load_file
+from torch import Generator, Tensor, nn
+
+from fimetric.checkpoint import Log, fingerprint, read_checkpoint, write_checkpoint
+from fimetric.data import Samples, batches
+from fimetric.models import Glow, Model, kind_of
+from fimetric.models.folder import write
+from fimetric.recipes import Recipe, recipe_for
+from fimetric.seeds import indices, number, order
+
+log = logging.getLogger(__name__)
+HELD_OUT, MOST_HELD_OUT = 0.05, 512  # of the training data, for validation
+VALIDATION_BATCH = 128
+
+
+@dataclass(frozen=True)
+class History:
+    """What a run came to.
+
+    ``rows`` has one dictionary for each validation: step, loss (of training, per dimension, mean
+    since the row before) and bits_per_dim; ``best`` is the lowest bits_per_dim, at ``best_step``.
+    """
+
+    rows: list[dict[str, float]]
+    best: float
+    best_step: int
+
+
+class _Run:
+    """Everything that changes while training: weights, average, optimiser, step and history."""
+
+    def __init__(self, model: Model, recipe: Recipe) -> None:
+        self.model, self.recipe = model, recipe
+        self.optimiser = recipe.make_optimiser(model)
+        self.average = _copy(model)
+        self.step, self.best, self.best_step = 0, math.inf, 0
+        self.rows: list[dict[str, float]] = []
+        self.losses: list[float] = []  # since the last row
+
+    def to_device(self, x: Tensor) -> Tensor:
+        return x.to(next(self.model.parameters()).device)
+
+    @torch.no_grad()
+    def update_average(self) -> None:
+        # decay grows with the steps: the first average is not weighed down by the initial weights
+        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
+        state = self.model.state_dict()
+        names = [name for name, t in state.items() if t.is_floating_point()]
+        torch._foreach_lerp_([self.average[n] for n in names], [state[n] for n in names], 1 - decay)
+        for name in state.keys() - set(names):
+            self.average[name].copy_(state[name])
+
+    @contextmanager
+    def averaged(self) -> Iterator[Model]:
+        """Lend the model with averaged weights, in evaluation mode; put its own back afterwards."""
+        own = _copy(self.model)
+        self.model.load_state_dict(self.average)
+        self.model.eval()
+        try:
+            yield self.model
+        finally:
+            self.model.load_state_dict(own)
+            self.model.train()
+
+
+def train(
+    model: Model,
+    data: Any,
+    folder: str | Path,
+    *,
+    steps: int,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    optimiser: Literal["adamw", "adamax"] | None = None,
+    warmup: int | None = None,
+    clip: float | None = None,
+    ema: float | None = None,
+    seed: int = 0,
+    validation: Any = None,
+    validate_every: int | None = None,
+    patience: int | None = None,
+    device: str | torch.device = "cpu",
+    resume: bool = True,
+    progress: bool = True,
+) -> History:
+    """Train a model in a folder, which is a loadable model from the first validation on.
+
+    The folder gets ``config.json`` and ``model.safetensors`` (the best average so far),
+    ``log.csv``, and ``checkpoint/`` to resume from. On return ``model`` holds the best average, in
+    evaluation mode.
+
+    Arguments:
+        model: A new model of :func:`fimetric.models.build`; it is trained in place.
+        data: Training data: Samples, or whatever ``fimetric.data.batches`` takes.
+        folder: Where the run lives.
+        steps: Optimiser steps in all, those before a resumption included.
+        batch_size: Samples in a step, by default 64.
+        lr, optimiser, warmup, clip, ema: See :class:`Recipe`; the default depends on the kind of
+            model.
+        seed: Seed of order, noise and held-out part.
+        validation: Data to validate on; by default a seeded 5% of ``data``, at most 512, held out.
+        validate_every: Steps between validations; by default about 20 in all. A checkpoint goes
+            with each.
+        patience: Stop after so many validations without a new best; by default never.
+        device: Where to train. Resumption is bit-identical on the CPU only.
+        resume: Go on from the checkpoint in the folder, if there is one; it must be of the same
+            settings and data. False starts anew, in a folder without a run.
+        progress: Show a progress bar.
+
+    Raises:
+        ValueError: for settings out of range, data that do not fit the model, or a checkpoint of
+        another run.
+        FileExistsError: where ``resume`` is False and the folder holds a run or a model.
+        RuntimeError: where a loss is not finite, with the step.
+    """
+    folder, device = Path(folder), torch.device(device)
+    recipe = recipe_for(
+        kind_of(model),
+        steps=steps,
+        batch_size=batch_size,
+        lr=lr,
+        optimiser=optimiser,
+        warmup=warmup,
+        clip=clip,
+        ema=ema,
+        seed=seed,
+        validate_every=validate_every,
+        patience=patience,
+    )
+    fit_on, held_out = _split(_as_samples(data, model), validation, model, seed)
+    run = _Run(model.to(device).train(), recipe)
+    settings = fingerprint(model, fit_on, held_out, recipe)
+    _begin(run, fit_on, folder, settings, resume)
+    try:
+        with _bar(progress, steps, run.step) as bar, Log(folder) as writer:
+            for _ in _loop(run, fit_on, bar):
+                if run.step % recipe.validate_every == 0 or run.step == steps:
+                    _validate(run, held_out, folder)
+                    write_checkpoint(folder / "checkpoint", run, settings)
+                    writer.write(run.rows)
+    except KeyboardInterrupt:
+        kept = f"the checkpoint of step {run.rows[-1]['step']}" if run.rows else "no checkpoint yet"
+        log.warning(
+            "stopped in step %d; %s has %s; the same call goes on from there",
+            run.step,
+            folder,
+            kept,
+        )
+        raise
+    return _finish(run, folder)
+
+
+def _begin(run: _Run, data: Samples, folder: Path, settings: dict[str, Any], resume: bool) -> None:
+    """Put a run where its checkpoint stands, or at the start."""
+    checkpoint = folder / "checkpoint"
+    if checkpoint.exists() and resume:
+        read_checkpoint(checkpoint, run, settings)
+        log.info("resuming %s at step %d", folder, run.step)
+        return
+    if checkpoint.exists() or (not resume and (folder / "config.json").exists()):
+        raise FileExistsError(f"{folder} holds a run already; resume it, or take another folder")
+    if isinstance(run.model, Glow):
+        first = order(run.recipe.seed, 0, len(data))[: max(run.recipe.batch_size, 256)]
+        run.model.initialise(run.to_device(data.tensor(first)))
+        run.average = _copy(run.model)
+
+
+def _loop(run: _Run, data: Samples, bar: Any) -> Iterator[int]:
+    """Do the steps that are left, yielding after each."""
+    recipe = run.recipe
+    while run.step < recipe.steps:
+        stale = sum(row["step"] > run.best_step for row in run.rows)
+        if recipe.patience is not None and stale >= recipe.patience:
+            log.info("no better for %d validations: stopped at step %d", stale, run.step)
+            return
+        x = data.tensor(indices(recipe.seed, run.step, recipe.batch_size, len(data)))
+        run.losses.append(_step(run, run.to_device(x)))
+        run.step += 1
+        run.update_average()
+        recent = run.losses[-50:]
+        bar(run.step, sum(recent) / len(recent), run.best)
+        yield run.step
+
+
+def _step(run: _Run, x: Tensor) -> float:
+    """Do one optimiser step on x (N, C, H, W) and return the loss per dimension."""
+    model, recipe = run.model, run.recipe
+    for group in run.optimiser.param_groups:
+        group["lr"] = recipe.rate(run.step)
+    with torch.random.fork_rng(devices=[]):  # for what draws from the global generator (dropout)
+        torch.default_generator.manual_seed(number(recipe.seed, run.step, 1))
+        generator = Generator().manual_seed(number(recipe.seed, run.step, 0))
+        loss = model.training_losses(x, generator).mean() / math.prod(model.shape)
+    run.optimiser.zero_grad()
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+    value = loss.item()
+    if not (math.isfinite(value) and norm.isfinite()):
+        raise RuntimeError(
+            f"in step {run.step} the loss is {value} and its gradient's norm {norm.item()}; "
+            f"the last checkpoint is untouched; try another folder and a lower lr (now {recipe.lr})"
+        )
+    run.optimiser.step()
+    return value
+
+
+@torch.no_grad()
+def _validate(run: _Run, held_out: Samples, folder: Path) -> None:
+    """Add a row to the history, and save the averaged model if it is the best so far."""
+    generator = Generator().manual_seed(number(run.recipe.seed, 0, 2))  # each time the same noise
+    parts = torch.arange(len(held_out)).split(VALIDATION_BATCH)
+    with run.averaged() as model:
+        bits = [model.bits_per_dim(run.to_device(held_out.tensor(i)), generator) for i in parts]
+        value = torch.cat(bits).mean().item()
+        if not math.isfinite(value):
+            raise RuntimeError(f"validation gives {value} bits per dimension in step {run.step}")
+        if value < run.best:
+            run.best, run.best_step = value, run.step
+            write(model, folder)
+    loss = sum(run.losses) / max(len(run.losses), 1)
+    run.rows.append({"step": run.step, "loss": loss, "bits_per_dim": value})
+    run.losses.clear()
+    log.info(
+        "step %d of %d: loss %.4f, validation %.4f bits/dim",
+        run.step,
+        run.recipe.steps,
+        loss,
+        value,
+    )
+
+
+def _finish(run: _Run, folder: Path) -> History:
+    run.model.load_state_dict(load_file(folder / "model.safetensors"))
+    run.model.eval()
+    return History(run.rows, run.best, run.best_step)
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: t.detach().clone() for name, t in model.state_dict().items()}
+
+
+def _as_samples(data: Any, model: Model) -> Samples:
+    """Return data of any kind as Samples of the model's shape."""
+    if not isinstance(data, Samples):
+        parts = list(batches(data, 1024))
+        if any(not isinstance(part.x, Tensor) for part in parts):
+            raise ValueError(
+                "training takes images alone; the data are dictionaries of several tensors"
+            )
+        x = torch.cat([part.x for part in parts if isinstance(part.x, Tensor)])
+        data = Samples(x, [i for part in parts for i in part.ids], "data")
+    if data.shape != model.shape:
+        raise ValueError(
+            f"{data.name} has samples of shape {data.shape}, the model takes {model.shape}; "
+            "build it for that shape, or load the data with size= and channels="
+        )
+    if not data.quantised and not (data.values.min() >= 0 and data.values.max() <= 1):
+        raise ValueError(f"{data.name} has values outside [0, 1]; scale the images to k/255")
+    return data
+
+
+def _split(data: Samples, validation: Any, model: Model, seed: int) -> tuple[Samples, Samples]:
+    """Return the part to fit on and the part held out."""
+    if validation is not None:
+        return data, _as_samples(validation, model)
+    held = min(max(round(HELD_OUT * len(data)), 1), MOST_HELD_OUT)
+    if len(data) < 2:
+        raise ValueError(f"{data.name} has {len(data)} sample; training needs 2 at least")
+    mixed = torch.randperm(len(data), generator=Generator().manual_seed(number(seed, 0, 4)))
+    return data.select(mixed[:-held]), data.select(mixed[-held:])
+
+
+@contextmanager
+def _bar(shown: bool, steps: int, start: int) -> Iterator[Any]:
+    """Lend a function (step, loss, best) that moves the progress bar."""
+    columns = (
+        *Progress.get_default_columns()[:3],
+        TextColumn("step {task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}, best {task.fields[best]:.3f} bits/dim"),
+    )
+    with Progress(*columns, disable=not shown) as bar:
+        task = bar.add_task("training", total=steps, completed=start, loss=math.nan, best=math.inf)
+        yield lambda step, loss, best: bar.update(task, completed=step, loss=loss, best=best)
