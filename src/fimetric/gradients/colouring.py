@@ -14,6 +14,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from fimetric.gradients.contributions import widened
 from fimetric.gradients.graph import Graph, metadata
 from fimetric.gradients.layout import Colours, Layout, fit_layout, one_sample
 
@@ -33,10 +34,6 @@ class Uncoloured(enum.Enum):
 Colour = Layout | Colours | Uncoloured
 
 
-class NonFiniteGradient(Exception):
-    """A gradient holds NaN or infinity, so that colours cannot be read."""
-
-
 def colour(graph: Graph, losses: Tensor, wanted: Iterable[int]) -> dict[int, list[Colour]]:
     """Return, for every wanted node, the colour of each of its outputs."""
     wanted = list(wanted)
@@ -53,7 +50,7 @@ def colour(graph: Graph, losses: Tensor, wanted: Iterable[int]) -> dict[int, lis
 
 
 def _probes(losses: Tensor) -> int:
-    """Digits to tell N samples apart and one probe more, two more where sums have no fixed order."""
+    """Digits to tell N samples apart and one probe more; two where sums have no fixed order."""
     digits = max(1, math.ceil(math.log(len(losses), CODES) - 1e-9))
     return digits + (1 if losses.device.type == "cpu" else 2)
 
@@ -85,9 +82,7 @@ def _chunks(graph: Graph, wanted: list[int]) -> Iterable[list[int]]:
     chunk: list[int] = []
     held = 0
     for k in wanted:
-        size = sum(
-            math.prod(m.shape) * m.dtype.itemsize for m in metadata(graph.nodes[k])
-        )
+        size = sum(math.prod(m.shape) * m.dtype.itemsize for m in metadata(graph.nodes[k]))
         if chunk and held + size > PROBE_BYTES:
             yield chunk
             chunk, held = [], 0
@@ -99,8 +94,6 @@ def _chunks(graph: Graph, wanted: list[int]) -> Iterable[list[int]]:
 
 def _colours(losses: Tensor, edges: list, exponents: Tensor) -> list[Colour]:
     ones = _backward(losses, edges, torch.zeros_like(exponents[:, 0]))
-    if not all(g is None or g.isfinite().all() for g in ones):
-        raise NonFiniteGradient
     codes: list[Tensor | None] = [None if g is None else _known(g) for g in ones]
     for column in exponents.T:
         probed = _backward(losses, edges, column)
@@ -109,7 +102,8 @@ def _colours(losses: Tensor, edges: list, exponents: Tensor) -> list[Colour]:
                 codes[k] = _append_digit(code, one, g)
         del probed
     table = _sample_of_code(exponents)
-    return [_decode(code, table, len(losses)) for code in codes]
+    found = [_decode(code, table, len(losses)) for code in codes]
+    return [_without_finite_entry(c, g) for c, g in zip(found, ones, strict=True)]
 
 
 def _backward(losses: Tensor, edges: list, exponents: Tensor) -> tuple[Tensor | None, ...]:
@@ -123,28 +117,26 @@ SEVERAL = -2  # the ratio is no power of two in range
 
 def _known(g: Tensor) -> Tensor:
     """Return 0, the empty code, where an entry is large enough to be read, else NOTHING."""
-    g = _real(g)
-    limits = torch.finfo(g.dtype)
-    readable = (g.abs() >= limits.tiny * 2.0**20) & (g.abs() <= limits.max * 2.0**-9)
-    return torch.where(readable, 0, NOTHING)
+    size, limits = _real(g).abs(), torch.finfo(g.dtype)
+    readable = (size >= limits.tiny * 2.0**20) & (size <= limits.max * 2.0**-9)
+    return readable.int() + NOTHING
 
 
 def _append_digit(code: Tensor, one: Tensor, g: Tensor) -> Tensor:
     """Extend each entry's code by the exponent of the ratio g / one."""
     one, g = _real(one), _real(g)
-    ratio = (g / one).abs().double()
-    exponent = ratio.log2().round()
     # A sum over a fixed order scales exactly; on other devices the order is free.
-    tolerance = 64 * torch.finfo(g.dtype).eps if g.device.type == "cpu" else 1e-2
-    is_power = (ratio * torch.exp2(-exponent) - 1).abs() <= tolerance
-    digit = exponent - LOWEST
-    is_power &= (digit >= 0) & (digit < CODES) & (g.signbit() == one.signbit())
-    digit = torch.where(is_power, digit, 0).long()
-    extended = torch.where(is_power, code * CODES + digit, SEVERAL)
-    code = torch.where(code >= 0, extended, code)
+    exact = min(64 * torch.finfo(g.dtype).eps, 1e-3)
+    tolerance = exact if g.device.type == "cpu" else 1e-2
+    mantissa, exponent = torch.frexp(widened(g) / widened(one))
+    above = mantissa >= 1 - tolerance  # just below the next power
+    digit = exponent + above.int() - 1 - LOWEST
+    is_power = above | ((mantissa - 0.5).abs() <= tolerance)
+    is_power &= (digit >= 0) & (digit < CODES)
+    code = torch.where(code < 0, code, torch.where(is_power, code * CODES + digit, SEVERAL))
     # Exactly zero without weights and not zero with them: contributions had cancelled.
-    hidden = (one == 0) & (_known(g) == 0)
-    return torch.where(hidden, SEVERAL, code)
+    hidden = (one == 0) & (g.abs() >= torch.finfo(g.dtype).tiny * 2.0**20)
+    return code.masked_fill_(hidden, SEVERAL)
 
 
 def _real(g: Tensor) -> Tensor:
@@ -164,10 +156,17 @@ def _sample_of_code(exponents: Tensor) -> Tensor:
     return table
 
 
+def _without_finite_entry(found: Colour, one: Tensor | None) -> Colour:
+    """A strange sample's NaN fills what is shared by all samples, and only rows of what is not."""
+    strange = found is Uncoloured.UNKNOWN and one is not None and not one.isfinite().any()
+    return Uncoloured.MIXED if strange else found
+
+
 def _decode(code: Tensor | None, table: Tensor, samples: int) -> Colour:
     if code is None:
         return Uncoloured.ABSENT
-    index = torch.where(code >= 0, table.to(code.device)[code.clamp_min(0)], code)
+    known = table.to(code)[code.clamp_min(0)]
+    index = torch.where(code >= 0, known, code)
     if (index == SEVERAL).any():
         return Uncoloured.MIXED
     if (index == NOTHING).all():

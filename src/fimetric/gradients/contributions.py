@@ -50,7 +50,8 @@ class Contribution:
 
     def gram(self) -> Tensor:
         """Return the inner products between the samples' gradients, (N, N)."""
-        flat = self.dense().flatten(1)
+        dense = self.dense()
+        flat = dense.reshape(len(dense), math.prod(self.shape))
         return flat @ flat.mH
 
 
@@ -177,7 +178,7 @@ def _squared_norms_by_gram(factors: Factors) -> Tensor:
 
 
 class Rows(Factors):
-    """Gradients of an embedding: ``index`` (N, T) says which row each ``v`` (N, T, I) is added to."""
+    """Gradients of an embedding: ``v`` (N, T, I) is added to the rows ``index`` (N, T)."""
 
     def __init__(self, index: Tensor, v: Tensor, rows: int) -> None:
         self.index, self._v, self.rows = index, v, rows
@@ -202,7 +203,7 @@ class Rows(Factors):
         return torch.linalg.vector_norm(widened(self._v), dim=2).sum(1)
 
     def squared_norms(self) -> Tensor:
-        """Return the squared norms, (N,): rows that a sample uses twice are added before squaring."""
+        """Return the squared norms, (N,); rows that a sample uses twice are added first."""
         v = widened(self._v)
         samples = torch.arange(len(v), device=v.device).unsqueeze(1)
         used, place = (samples * self.rows + self.index).unique(return_inverse=True)
@@ -217,9 +218,7 @@ def add(parts: list[Contribution]) -> Contribution:
         return parts[0]
     if all(isinstance(part, Factors) for part in parts) and len({p.shape for p in parts}) == 1:
         factors = [part for part in parts if isinstance(part, Factors)]
-        joined = Factors(
-            torch.cat([f.u for f in factors], 1), torch.cat([f.v for f in factors], 1)
-        )
+        joined = Factors(torch.cat([f.u for f in factors], 1), torch.cat([f.v for f in factors], 1))
         joined.shape = parts[0].shape
         return joined
     values, scale = parts[0].dense(), parts[0].scale()

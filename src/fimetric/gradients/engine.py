@@ -13,18 +13,18 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from fimetric.gradients.contributions import Contribution, Dense, add, squared_norms
+from fimetric.gradients.contributions import Contribution, Dense, add
 from fimetric.gradients.graph import Graph, metadata
 from fimetric.gradients.plan import Component, Edge, Plan, Tap
 from fimetric.gradients.rules import RULES, Tapped, called
-from fimetric.gradients.rules.called import random_signs
+from fimetric.gradients.rules.called import scales_without_cancelling
 
 logger = logging.getLogger("fimetric")
 
 Consumer = Callable[[int, Contribution], None]
 
 
-class PlanOutdated(Exception):
+class OutdatedPlanError(Exception):
     """A tensor that was zero when the plan was made is not zero now."""
 
 
@@ -69,7 +69,7 @@ class Reader:
         """Backpropagate once.
 
         Raises:
-            PlanOutdated: where a watched tensor is not zero; the graph is still whole then.
+            OutdatedPlanError: where a watched tensor is not zero; the graph is still whole then.
         """
         plan, graph = self.plan, self.graph
         edges = [edge for node in plan.captured for edge in graph.outputs(node)]
@@ -87,7 +87,7 @@ class Reader:
             for handle in handles:
                 handle.remove()
         if any(g is not None and g.count_nonzero() for g in found[len(edges) :]):
-            raise PlanOutdated
+            raise OutdatedPlanError
         gradients = iter(found)
         with torch.no_grad():
             for node in plan.captured:
@@ -162,18 +162,14 @@ class Reader:
         roots = [root for root in component.roots if root in self.root_parts]
         dense = [add(self.root_parts.pop(root)).dense() for root in roots]
         found = self._pull(roots, dense, component)
-        scales: list[Tensor | None] = [None] * len(found)
+        scales: Sequence[Tensor | None] = [None] * len(found)
         if self.measure:
-            flipped = [g for g in random_signs(tuple(dense)) if g is not None]
-            scales = [
-                None if g is None else squared_norms(g).sqrt()
-                for g in self._pull(roots, flipped, component)
-            ]
+            scales = scales_without_cancelling(lambda g: self._pull(roots, g, component), dense)
         for j, g, scale in zip(component.parameters, found, scales, strict=True):
             self._add(j, None if g is None else Dense(g, scale))
 
     def _pull(
-        self, roots: list[Edge], dense: list[Tensor], component: Component
+        self, roots: list[Edge], dense: Sequence[Tensor | None], component: Component
     ) -> list[Tensor | None]:
         """Vector-Jacobian products of all samples at once, (N, *shape) per parameter."""
         if not roots:
@@ -182,6 +178,7 @@ class Reader:
         edges = [GradientEdge(graph.nodes[node], k) for node, k in roots]
         weights = []
         for (node, k), values in zip(roots, dense, strict=True):
+            assert values is not None  # only roots that received something are listed
             target = metadata(graph.nodes[node])[k]
             shape = (len(values), *target.shape)
             weights.append(values.reshape(shape).to(target.dtype))
@@ -201,4 +198,3 @@ class Reader:
             None if column[0] is None else torch.stack([g for g in column if g is not None])
             for column in zip(*each, strict=True)
         ]
-

@@ -90,15 +90,13 @@ def _topological_order(root: Node) -> list[Node]:
         elif node not in done:
             done.add(node)
             stack.append((node, True))
-            stack.extend(
-                (child, False) for child, _ in node.next_functions if child is not None
-            )
+            stack.extend((child, False) for child, _ in node.next_functions if child is not None)
     return order
 
 
-def metadata(node: Node) -> tuple[Any, ...]:
+def metadata(node: Node) -> Sequence[Any]:
     """Return shape and dtype of each of the node's outputs."""
-    return node._input_metadata  # type: ignore[attr-defined,no-any-return]
+    return node._input_metadata
 
 
 def _description(node: Node) -> Hashable:
@@ -112,10 +110,12 @@ def _scalars(node: Node, kind: type) -> list[Hashable]:
     for name in _saved_names(kind):
         if _scalar_attributes.get((kind, name), True):
             value = getattr(node, name)
+            if value is None:  # an absent scalar, or an absent tensor
+                continue
             scalar = _is_scalar(value)
             _scalar_attributes[kind, name] = scalar
             if scalar:
-                values.append(tuple(value) if isinstance(value, list) else value)
+                values.append((name, tuple(value) if isinstance(value, list) else value))
     return values
 
 

@@ -78,7 +78,7 @@ def fit_layout(index: Tensor, samples: int) -> Layout | Colours:
 
 
 def _agreeing(index: Tensor, dim: int, samples: int) -> list[int]:
-    """Return each ``inner`` for which (i // inner) % N along ``dim`` agrees with all known entries."""
+    """Return each ``inner`` for which (i // inner) % N along ``dim`` agrees with what is known."""
     rows = index.movedim(dim, 0).reshape(index.shape[dim], -1)
     high = rows.amax(1)
     low = torch.where(rows < 0, samples, rows).amin(1)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import CheckpointError
 
 from fimetric.gradients.checks import (
     MixingInspector,
@@ -15,9 +16,8 @@ from fimetric.gradients.checks import (
     refuse_hidden_parameters,
     rounding_bound,
 )
-from fimetric.gradients.colouring import NonFiniteGradient
 from fimetric.gradients.contributions import Contribution, Dense
-from fimetric.gradients.engine import Consumer, PlanOutdated, Reader
+from fimetric.gradients.engine import Consumer, OutdatedPlanError, Reader
 from fimetric.gradients.graph import Graph, read_graph
 from fimetric.gradients.plan import Plan, make_plan
 from fimetric.gradients.reference import gradients_one_by_one
@@ -153,18 +153,15 @@ class GradientNorms:
             try:
                 self._read_by(plan, graph, losses, consume, retain_graph)
                 return
-            except PlanOutdated:
+            except OutdatedPlanError:
                 pass
         plan, _ = self._first(graph, losses)
-        if plan is None:
-            self._loop(losses, consume)
-        else:
-            self._read_by(plan, graph, losses, consume, retain_graph)
+        self._read_by(plan, graph, losses, consume, retain_graph)
 
-    def _first(self, graph: Graph, losses: Tensor) -> tuple[Plan | None, Measured]:
+    def _first(self, graph: Graph, losses: Tensor) -> tuple[Plan, Measured]:
         """Make the plan for a new graph, check it on this batch and remember it.
 
-        No plan can be made from gradients that are not finite; such a batch goes through the loop.
+        A graph that cannot be read goes through the loop.
         """
         refuse_hidden_parameters(graph)
         table = self._zeros(losses, len(losses), len(self._parameters))
@@ -177,12 +174,14 @@ class GradientNorms:
         eps = coarsest_eps(graph, self._parameters)
         try:
             plan = make_plan(graph, losses)
-        except NonFiniteGradient:
-            logger.warning("a gradient is not finite; this batch is computed sample by sample")
+            inspector = MixingInspector(graph, plan, len(losses))
+            self._read_by(plan, graph, losses, consume, True, inspector)
+        except CheckpointError:
+            logger.warning("checkpointing: exact, but by one backward pass per sample")
+            plan = Plan(by_loop=True)
             self._loop(losses, consume)
-            return None, Measured(table, rounding_bound(scale, eps))
-        inspector = MixingInspector(graph, plan, len(losses))
-        self._read_by(plan, graph, losses, consume, True, inspector)
+        # What a strange sample hides, and what could not be checked, is looked at again next time.
+        plan.volatile |= not bool(table.isfinite().all())
         measured = Measured(table, rounding_bound(scale, eps))
         check_sample(losses, *measured, self._named, eps)
         self._remember(graph, plan)
@@ -203,6 +202,9 @@ class GradientNorms:
         retain_graph: bool,
         inspector: MixingInspector | None = None,
     ) -> None:
+        if plan.by_loop:
+            self._loop(losses, consume)
+            return
         reader = Reader(graph, plan, self._parameters, len(losses), consume, inspector)
         reader.read(losses, retain_graph)
         self._announce(reader.slow)

@@ -48,6 +48,7 @@ class Plan:
     components: list[Component] = field(default_factory=list)
     routing: Routing = field(default_factory=list)
     volatile: bool = False  # colours must be read anew in every batch
+    by_loop: bool = False  # the graph cannot be read: one backward pass per sample
 
 
 def make_plan(graph: Graph, losses: Tensor) -> Plan:

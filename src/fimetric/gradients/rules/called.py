@@ -1,5 +1,7 @@
 """The exact answer where there is no rule: call the node with one sample's gradient at a time."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 
@@ -12,16 +14,16 @@ def called(tap: Tapped, measure: bool) -> Contribution:
 
     Arguments:
         tap: the use of the parameter.
-        measure: whether to measure, by a second round with random signs, how large the result
-            would be if nothing cancelled.
+        measure: whether to measure as well how large the result would be if nothing cancelled.
     """
     values = _call(tap, tap.gradients)
     if not measure:
         return Dense(values)
-    return Dense(values, squared_norms(_call(tap, random_signs(tap.gradients))).sqrt())
+    (scale,) = scales_without_cancelling(lambda g: [_call(tap, g)], tap.gradients)
+    return Dense(values, scale)
 
 
-def _call(tap: Tapped, gradients: tuple[Tensor | None, ...]) -> Tensor:
+def _call(tap: Tapped, gradients: Sequence[Tensor | None]) -> Tensor:
     results = []
     for n in range(tap.samples):
         own = [
@@ -32,12 +34,30 @@ def _call(tap: Tapped, gradients: tuple[Tensor | None, ...]) -> Tensor:
     return torch.stack(results)
 
 
-def random_signs(gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
-    """Flip the sign of every entry at random, the same way in every call."""
+def scales_without_cancelling(
+    linear: Callable[[Sequence[Tensor | None]], Sequence[Tensor | None]],
+    gradients: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    """Return, per output of a linear map, the largest norm over a few random choices of signs.
+
+    Arguments:
+        linear: from gradients to tensors (N, ...), None for an output that is not used.
+        gradients: what the map is applied to.
+
+    Returns:
+        One (N,) per output.
+    """
     generator = torch.Generator().manual_seed(0)
-    return tuple(
+
+    def flipped(g: Tensor | None) -> Tensor | None:
+        if g is None:
+            return None
+        return g * (torch.randint(2, g.shape, generator=generator) * 2 - 1).to(g)
+
+    draws = [linear([flipped(g) for g in gradients]) for _ in range(4)]
+    return [
         None
-        if g is None
-        else g * (torch.randint(2, g.shape, generator=generator) * 2 - 1).to(g)
-        for g in gradients
-    )
+        if outputs[0] is None
+        else torch.stack([squared_norms(x) for x in outputs if x is not None]).amax(0).sqrt()
+        for outputs in zip(*draws, strict=True)
+    ]

@@ -43,7 +43,7 @@ def convolution(tap: Tapped) -> Contribution | None:
 
 
 class Patches(Factors):
-    """Gradients of a convolution's weight (O, I, *kernel): factors are output gradients and patches.
+    """Gradients of a convolution's weight (O, I, *kernel), in output gradients and patches.
 
     Arguments:
         x: padded inputs, (N, R, I, *size), R images to a sample.
@@ -70,9 +70,7 @@ class Patches(Factors):
         return len(self.x)
 
     def __getitem__(self, samples: slice) -> "Patches":
-        return Patches(
-            self.x[samples], self.g[samples], self.shape, self.stride, self.dilation
-        )
+        return Patches(self.x[samples], self.g[samples], self.shape, self.stride, self.dilation)
 
     def dense(self) -> Tensor:
         """Return the gradients themselves, (N, O, I, *kernel)."""
@@ -93,9 +91,7 @@ class Patches(Factors):
     def grouped(self, groups: int) -> Dense:
         """Return the gradients where the channels fall into groups, (N, O, I / groups, *kernel)."""
         g = _positions_last(self.g).unflatten(1, (groups, -1))
-        offsets = [
-            g @ x.unflatten(1, (groups, -1)).transpose(2, 3) for x in self._shifted()
-        ]
+        offsets = [g @ x.unflatten(1, (groups, -1)).transpose(2, 3) for x in self._shifted()]
         values = torch.stack(offsets, -1)  # (N, groups, O / groups, I / groups, kernel)
         return Dense(values.flatten(1, 2).reshape(len(self), *self.shape), self.scale())
 

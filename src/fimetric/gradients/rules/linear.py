@@ -28,18 +28,13 @@ def addmm(tap: Tapped) -> Contribution | None:
 
 
 def bmm(tap: Tapped) -> Contribution | None:
-    """``torch.bmm`` of a parameter (B, ., .) that all samples share; the samples lie in rows."""
+    """``torch.bmm`` A (B, M, K), B (B, K, P), of a parameter that all samples share."""
     g, layout = tap.gradient, tap.layout
-    other = tap.node._saved_self if tap.input == 1 else tap.node._saved_mat2
-    row = 1 if tap.input == 1 else 2  # the axis of g that is summed over
-    if not isinstance(layout, Layout) or layout.dim != row or other.is_complex():
+    if not isinstance(layout, Layout) or layout.dim != 2 - tap.input or g.is_complex():
         return None
-    g_rows = layout.split(g)  # (N, T, B, .)
-    other_rows = layout.split(other if row == 1 else other.transpose(1, 2).contiguous())
-    if tap.input == 1:
-        return Dense(_batched(other_rows, g_rows))
-    other_rows = Layout(2, layout.outer, layout.samples, layout.inner).split(other)
-    return Dense(_batched(g_rows, other_rows))
+    if tap.input == 0:
+        return Dense(_batched(layout.split(g), layout.split(tap.node._saved_mat2)))
+    return Dense(_batched(layout.split(tap.node._saved_self), layout.split(g)))
 
 
 def _batched(u: Tensor, v: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Elementwise operations: one term per entry of the output, and every entry belongs to one sample."""
+"""Elementwise operations: one term per entry of the output, and each belongs to one sample."""
 
 import torch
 from torch import Tensor

@@ -1,0 +1,190 @@
+"""The known holes of reading sample colours, each a case."""
+
+import pytest
+import torch
+from torch import nn
+
+from fimetric.gradients import GradientNorms, MixedSamplesError
+from fimetric.gradients.colouring import (
+    CODES,
+    LOWEST,
+    Uncoloured,
+    _append_digit,
+    _decode,
+    _known,
+    _sample_of_code,
+    probe_exponents,
+)
+from fimetric.gradients.layout import Colours, Layout, fit_layout
+from fimetric.gradients.reference import squared_gradient_norms
+
+
+def decoded(gradients, exponents):
+    """Colour one tensor from the samples' gradients (N, *shape) of it."""
+    one = gradients.sum(0)
+    code = _known(one)
+    for column in exponents.T:
+        weights = torch.exp2(column.to(gradients.dtype)).view(-1, *[1] * one.dim())
+        code = _append_digit(code, one, (gradients * weights).sum(0))
+    return _decode(code, _sample_of_code(exponents), len(gradients))
+
+
+def test_one_probe_can_lie_and_two_do_not():
+    """Gradients 2, 0, 1 add up to the ratio of the sample between them."""
+    gradients = torch.tensor([2.0, 0.0, 1.0]).view(3, 1)
+    lying = torch.tensor([[0], [1], [3]])  # (2 * 1 + 1 * 8) / 3 is no power, so choose one that is
+    lying[2] = 2  # (2 * 1 + 1 * 4) / 3 = 2, the power of sample 1
+    assert isinstance(decoded(gradients, lying), Colours | Layout)
+    two = torch.cat([lying, torch.tensor([[2], [0], [1]])], 1)
+    assert decoded(gradients, two) is Uncoloured.MIXED
+    for samples in (3, 16, 17, 300):
+        mixed = torch.zeros(samples, 1)
+        mixed[:3, 0] = torch.tensor([2.0, 0.0, 1.0])
+        assert decoded(mixed, probe_exponents(samples, 3)) is Uncoloured.MIXED
+
+
+def test_exponents_tell_all_samples_apart_and_stay_small():
+    for samples, probes in [(2, 2), (16, 2), (17, 3), (256, 3), (4000, 4)]:
+        exponents = probe_exponents(samples, probes)
+        assert len(exponents.unique(dim=0)) == samples
+        assert exponents.min() >= LOWEST
+        assert exponents.max() < LOWEST + CODES
+
+
+def test_zero_against_non_zero_is_mixed():
+    gradients = torch.tensor([1.0, -1.0]).view(2, 1).repeat(1, 2)
+    gradients[:, 1] = torch.tensor([3.0, 0.0])
+    assert decoded(gradients, probe_exponents(2, 2)) is Uncoloured.MIXED
+
+
+def test_denormal_numbers_are_unknown_and_not_wrong():
+    tiny = torch.finfo(torch.float32).tiny
+    gradients = torch.zeros(2, 2, 1)
+    gradients[0, 0], gradients[1, 1] = tiny / 3, 1.0
+    assert decoded(gradients, probe_exponents(2, 2)) == Layout(0, 1, 2, 1)
+    gradients[1, 1] = 0
+    assert decoded(gradients, probe_exponents(2, 2)) is Uncoloured.UNKNOWN
+
+
+@pytest.mark.parametrize("layout", [Layout(0, 1, 4, 3), Layout(0, 3, 4, 1), Layout(1, 2, 4, 5)])
+def test_layouts_are_found_and_split(layout):
+    shape = [2, 2]
+    shape[layout.dim] = layout.outer * layout.samples * layout.inner
+    index = torch.arange(shape[layout.dim]).div(layout.inner, rounding_mode="floor") % 4
+    view = [1, 1]
+    view[layout.dim] = -1
+    index = index.view(view).expand(shape).clone()
+    assert fit_layout(index, 4) == layout
+    assert (layout.split(index).flatten(1) == torch.arange(4).unsqueeze(1)).all()
+    assert torch.equal(layout.only(index + 1, 2) > 0, index == 2)
+    flat = index.flatten()
+    flat[[0, -1]] = flat[[-1, 0]]
+    assert isinstance(fit_layout(flat.view(shape), 4), Colours)
+
+
+def test_too_few_known_entries_choose_no_layout():
+    index = torch.full((6,), -1)
+    index[2], index[5] = 0, 1  # the last of three rows each, or rows in turn
+    assert isinstance(fit_layout(index, 2), Colours)
+
+
+def batch_norm(x):
+    module = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    return module, module(x).square().sum(1), "NativeBatchNormBackward0"
+
+
+def batch_norm_on_the_input(x):
+    module = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3))
+    return module, module(x).square().sum(1), "NativeBatchNormBackward0"
+
+
+def in_batch_negatives(x):
+    module = nn.Linear(4, 3)
+    h = module(x)
+    target = torch.arange(len(x))
+    return module, nn.functional.cross_entropy(h @ h.T, target, reduction="none"), "MmBackward0"
+
+
+def batch_mean(x):
+    module = nn.Linear(4, 3)
+    h = module(x)
+    return module, (h - h.mean(0)).square().sum(1), "SubBackward0"
+
+
+@pytest.mark.parametrize(
+    "mixing", [batch_norm, batch_norm_on_the_input, in_batch_negatives, batch_mean]
+)
+@pytest.mark.parametrize("samples", [4, 7])
+def test_mixing_is_refused_and_named(mixing, samples):
+    torch.manual_seed(0)
+    module, losses, operation = mixing(torch.randn(samples, 4))
+    with pytest.raises(MixedSamplesError, match=operation):
+        GradientNorms(module)(losses)
+
+
+def test_rows_sorted_by_data_are_coloured_anew():
+    """The graph looks the same in both batches; the map from rows to samples does not."""
+    torch.manual_seed(1)
+    linear = nn.Linear(3, 2).double()
+
+    def losses(x):
+        rows = x.reshape(-1, 3)
+        order = rows[:, 0].argsort()
+        out = linear(rows[order]).square().sum(1)
+        return (
+            torch.zeros(len(rows), dtype=x.dtype).index_copy(0, order, out).view(len(x), -1).sum(1)
+        )
+
+    norms = GradientNorms(linear)
+    ordered = torch.arange(12.0, dtype=torch.float64).view(4, 3, 1).expand(4, 3, 3).clone()
+    for batch in (ordered, torch.randn_like(ordered), ordered.flip(0)):
+        expected = squared_gradient_norms(losses, batch.split(1), list(linear.parameters()))
+        torch.testing.assert_close(norms(losses(batch)), expected, rtol=1e-10, atol=0)
+
+
+def test_a_table_whose_rows_look_like_samples():
+    """Each row is used by one sample, in order, in the first batch and not in the second."""
+    table = nn.Parameter(torch.randn(4, 3, dtype=torch.float64))
+    norms = GradientNorms([("table", table)])
+
+    def losses(rows):
+        return (2 * table)[rows].square().sum((1, 2))
+
+    for rows in ([[0], [1], [2], [3]], [[3], [1], [1], [0]], [[0], [0], [0], [0]]):
+        batch = torch.tensor(rows)
+        expected = squared_gradient_norms(losses, batch.split(1), [table])
+        torch.testing.assert_close(norms(losses(batch)), expected, rtol=1e-10, atol=0)
+
+
+def test_a_zero_layer_that_is_trained_later():
+    torch.manual_seed(2)
+    module = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    nn.init.zeros_(module[2].weight)
+    norms, batch = GradientNorms(module), torch.randn(5, 3, dtype=torch.float64)
+
+    def losses(x):
+        return (module(x) - 1).square().sum(1)
+
+    assert not norms(losses(batch))[:, :2].any()
+    nn.init.normal_(module[2].weight)
+    expected = squared_gradient_norms(losses, batch.split(1), list(module.parameters()))
+    torch.testing.assert_close(norms(losses(batch)), expected, rtol=1e-10, atol=0)
+
+
+def test_another_branch_gets_another_plan():
+    torch.manual_seed(3)
+    module = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)]).double()
+    norms = GradientNorms(module)
+
+    def losses(x, turned):
+        h = module[0](x)
+        h = h.unsqueeze(1).expand(-1, 3, -1)
+        h = h.transpose(1, 2) if turned else h
+        return (module[1](h) * torch.arange(3)).square().sum((1, 2))
+
+    for turned, samples in [(False, 3), (True, 3), (False, 4), (False, 3)]:
+        batch = torch.randn(samples, 3, dtype=torch.float64)
+        expected = squared_gradient_norms(
+            lambda x, turned=turned: losses(x, turned), batch.split(1), list(module.parameters())
+        )
+        torch.testing.assert_close(norms(losses(batch, turned)), expected, rtol=1e-10, atol=0)

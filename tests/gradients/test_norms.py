@@ -1,0 +1,170 @@
+"""The public class: names, types, errors, and what a strange sample does."""
+
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from fimetric.gradients import GradientNorms
+from fimetric.gradients import norms as norms_module
+
+
+def quadratic(module, x):
+    return module(x).square().sum(1)
+
+
+def test_names_leave_out_frozen_and_repeated_parameters():
+    module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
+    module[1].weight = module[0].weight
+    module[2].requires_grad_(False)
+    assert GradientNorms(module).names == ["0.weight", "0.bias", "1.bias"]
+    assert GradientNorms(module[0].named_parameters(prefix="a")).names == ["a.weight", "a.bias"]
+
+
+def test_no_trainable_parameter():
+    with pytest.raises(ValueError, match="no trainable parameter"):
+        GradientNorms(nn.Linear(2, 2).requires_grad_(False))
+    with pytest.raises(ValueError, match="no trainable parameter"):
+        GradientNorms(nn.ReLU())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda losses: losses.sum(), r"\(N,\)"),
+        (lambda losses: losses.unsqueeze(1), r"\(N,\)"),
+        (lambda losses: losses[:0], r"\(N,\)"),
+        (lambda losses: losses.tolist(), r"\(N,\)"),
+        (lambda losses: losses.detach(), "no graph"),
+        (lambda losses: losses.to(torch.cfloat), "real"),
+    ],
+)
+def test_bad_losses(spoil, message):
+    module = nn.Linear(2, 2)
+    with pytest.raises(ValueError, match=message):
+        GradientNorms(module)(spoil(quadratic(module, torch.randn(3, 2))))
+
+
+def test_losses_of_another_model():
+    module, other = nn.Linear(2, 2), nn.Linear(2, 2)
+    with pytest.raises(ValueError, match="use none of the parameters"):
+        GradientNorms(other)(quadratic(module, torch.randn(3, 2)))
+
+
+def test_reentrant_checkpointing_is_refused():
+    inner, outer = nn.Linear(2, 2), nn.Linear(2, 2)
+    h = torch.utils.checkpoint.checkpoint(inner, outer(torch.randn(3, 2)), use_reentrant=True)
+    with pytest.raises(RuntimeError, match="use_reentrant=False"):
+        GradientNorms(nn.ModuleList([inner, outer]))(h.square().sum(1))
+
+
+def test_types_and_graphs():
+    module = nn.Linear(2, 2)
+    norms = GradientNorms(module)
+    losses = quadratic(module, torch.randn(3, 2))
+    table = norms(losses, retain_graph=True)
+    assert table.dtype == torch.float32
+    assert not table.requires_grad
+    torch.testing.assert_close(norms(losses), table)
+    assert all(p.grad is None for p in module.parameters())
+    module.double()
+    assert (
+        GradientNorms(module)(quadratic(module, torch.randn(3, 2).double())).dtype == torch.float64
+    )
+
+
+def test_the_graph_is_freed():
+    module = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2))
+    norms = GradientNorms(module)
+    for _ in range(2):
+        losses = quadratic(module, torch.randn(3, 2))
+        norms(losses)
+        with pytest.raises(RuntimeError, match="second time"):
+            norms(losses)
+
+
+def test_bfloat16_sums_in_float32():
+    torch.manual_seed(0)
+    module = nn.Linear(2, 2, bias=False).bfloat16()
+    x = torch.randn(1, 4096, 2).bfloat16()
+    losses = (module(x).float() * 1.0).sum((1, 2))
+    table = GradientNorms(module)(losses)
+    expected = 2 * x.double().sum((0, 1)).square().sum()
+    assert table.dtype == torch.float32
+    torch.testing.assert_close(table[0, 0].double(), expected, rtol=1e-4, atol=0)
+
+
+def test_autocast():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 8))
+    x = torch.randn(6, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = module(x).float().square().sum(1)
+    table = GradientNorms(module)(losses)
+    torch.testing.assert_close(table, GradientNorms(module)(quadratic(module, x)), rtol=0.1, atol=0)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_sample_that_is_not_finite_spoils_no_other(first):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    norms, x = GradientNorms(module), torch.randn(5, 3)
+
+    def losses(x):
+        return (
+            quadratic(module, x) + torch.where(x[:, 0] > 50, x[:, 0] * module[0].bias[0], 0.0).exp()
+        )
+
+    expected = norms(losses(x))
+    strange = x.clone()
+    strange[2, 0] = torch.inf if first else 1e38
+    norms = GradientNorms(module) if first else norms
+    table = norms(losses(strange))
+    others = [0, 1, 3, 4]
+    torch.testing.assert_close(table[others], expected[others])
+    assert not table[2].isfinite().all()
+    torch.testing.assert_close(norms(losses(x)), expected)
+
+
+def test_disagreement_with_autograd_names_the_tensor(monkeypatch):
+    from fimetric.gradients import rules
+    from fimetric.gradients.contributions import Dense
+
+    wrong = dict(rules.RULES)
+    wrong["AddmmBackward0"] = lambda tap: Dense(torch.ones(tap.samples, *tap.shape))
+    monkeypatch.setattr("fimetric.gradients.engine.RULES", wrong)
+    module = nn.Linear(2, 2)
+    with pytest.raises(RuntimeError, match="'weight' for sample"):
+        GradientNorms(module)(quadratic(module, torch.randn(3, 2)))
+
+
+def test_slow_operations_are_named_once(caplog):
+    module = nn.Bilinear(2, 2, 2)
+    norms, x = GradientNorms(module), torch.randn(3, 2)
+    with caplog.at_level(logging.INFO, "fimetric"):
+        for _ in range(2):
+            norms(module(x, x).square().sum(1))
+    assert caplog.text.count("no fast rule for TrilinearBackward0") == 1
+
+
+def test_plans_are_bounded(monkeypatch):
+    monkeypatch.setattr(norms_module, "PLANS", 2)
+    module = nn.Linear(2, 2)
+    norms = GradientNorms(module)
+    for samples in (1, 2, 3, 4):
+        norms(quadratic(module, torch.randn(samples, 2)))
+    assert len(norms._plans) == 2
+
+
+def test_a_plan_is_reused(monkeypatch):
+    made = []
+    make_plan = norms_module.make_plan
+    monkeypatch.setattr(
+        norms_module, "make_plan", lambda *given: made.append(1) or make_plan(*given)
+    )
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2), nn.LayerNorm(2))
+    norms = GradientNorms(module)
+    for _ in range(3):
+        norms(quadratic(module, torch.randn(3, 1, 4, 4)))
+    assert len(made) == 1
