@@ -66,6 +66,8 @@ def batches(data: Any, batch_size: int, group_size: int = 1) -> Iterator[Batch]:
 
 def length(data: Any) -> int | None:
     """Return the number of samples in ``data``, or None where only reading them would tell."""
+    if isinstance(data, tuple):
+        return length(data[0]) if data else None
     if isinstance(data, Mapping):
         return next((len(v) for k, v in data.items() if k not in LABELS), None)
     if isinstance(data, DataLoader):

@@ -187,10 +187,10 @@ def _parquet_pictures(
 
 def _read_array(path: Path) -> np.ndarray:
     try:
-        found = np.load(path, allow_pickle=False)
-        if not isinstance(found, np.lib.npyio.NpzFile):
-            return found
-        with found:
+        with path.open("rb") as stream:  # ours to close: numpy leaves a damaged archive open
+            found = np.load(stream, allow_pickle=False)
+            if not isinstance(found, np.lib.npyio.NpzFile):
+                return found
             names = found.files
             for key in ("x", "images", *(names if len(names) == 1 else ())):
                 if key in names:

@@ -227,8 +227,8 @@ class Glow(nn.Module):
 
     @torch.no_grad()
     def initialise(self, x: Tensor) -> None:
-        """Set every normalisation from a batch x (N, C, H, W) in [0, 1], once before training."""
-        h, _ = self._enter(x)
+        """Set every normalisation from images x (N, C, H, W) = k/255, once before training."""
+        h, _ = self._enter(dequantise(x, Generator().manual_seed(0)))
         for level, steps in enumerate(self._levels()):
             h = F.pixel_unshuffle(h, 2)
             for layer in steps:

@@ -1,0 +1,149 @@
+"""What all reference models have in common, and the folder they are kept in."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from fimetric.models import KINDS, build, kind_of, load, save
+
+SHAPE = (1, 8, 8)
+
+
+@pytest.fixture(params=KINDS)
+def model(request):
+    return build(request.param, "tiny", SHAPE).eval()
+
+
+def levels(n: int) -> torch.Tensor:
+    return torch.randint(256, (n, *SHAPE), generator=torch.Generator().manual_seed(0)) / 255
+
+
+def test_losses_bits_and_samples_have_their_shapes_and_follow_the_generator(model):
+    x = levels(3)
+    for name in ("training_losses", "bits_per_dim"):
+        first = getattr(model, name)(x, torch.Generator().manual_seed(1))
+        again = getattr(model, name)(x, torch.Generator().manual_seed(1))
+        other = getattr(model, name)(x, torch.Generator().manual_seed(2))
+        assert first.shape == (3,) and first.isfinite().all()
+        assert torch.equal(first, again) and not torch.equal(first, other)
+    with torch.no_grad():
+        drawn = model.sample(2, torch.Generator().manual_seed(1))
+    assert drawn.shape == (2, *SHAPE)
+    assert torch.equal((drawn * 255).round() / 255, drawn)  # 8-bit, within [0, 1]
+    assert drawn.min() >= 0 and drawn.max() <= 1
+
+
+def test_no_call_changes_the_model_in_evaluation_mode(model):
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    model.training_losses(levels(3), torch.Generator()).sum().backward()
+    model.bits_per_dim(levels(3), torch.Generator())
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_weights_come_from_the_seed_alone(model):
+    kind = kind_of(model)
+    state = torch.get_rng_state()
+    a, b = build(kind, "tiny", SHAPE, seed=3), build(kind, "tiny", SHAPE, seed=3)
+    other = build(kind, "tiny", SHAPE, seed=4)
+    assert torch.equal(torch.get_rng_state(), state)
+    same = [torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True)]
+    assert all(same)
+    assert any(
+        not torch.equal(p, q) for p, q in zip(a.parameters(), other.parameters(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", ["tiny", "small", "paper"])
+def test_every_configuration_can_be_built(model, name):
+    if (kind_of(model), name) == ("glow", "paper"):
+        pytest.skip("44 M parameters; built in test_glow.py")
+    shape = SHAPE if name == "tiny" else (1, 32, 32)
+    assert build(kind_of(model), name, shape).config == model.CONFIGS[name]
+
+
+def test_a_saved_model_is_the_same_model(model, tmp_path):
+    save(model, tmp_path / "m")
+    found = load(tmp_path / "m")
+    assert type(found) is type(model) and found.config == model.config and not found.training
+    a = model.bits_per_dim(levels(3), torch.Generator().manual_seed(0))
+    assert torch.equal(found.bits_per_dim(levels(3), torch.Generator().manual_seed(0)), a)
+    with pytest.raises(FileExistsError, match="overwrite"):
+        save(model, tmp_path / "m")
+    save(model, tmp_path / "m", overwrite=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save(build("vae", "tiny", SHAPE), tmp_path / "m")
+    return tmp_path / "m"
+
+
+def rewrite(folder, **changes) -> None:
+    about = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**about, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"version": 99}, "version 99, this fimetric reads version 1"),
+        ({"kind": "gan"}, "unknown kind of model 'gan'"),
+        ({"shape": [1, 9, 9]}, "describes no model"),
+        ({"shape": 3}, "no description of a model"),
+        ({"config": {"depth": 3}}, "no setting 'depth'"),
+        ({"config": {"latent": 9, "channels": [16, 32]}}, r"has shape .*config\.json says"),
+        ({"config": {"channels": [16]}}, "does not fit"),
+        ({"config": {"channels": 7}}, "describes no model"),
+    ],
+)
+def test_descriptions_that_do_not_fit_are_refused(folder, changes, words):
+    rewrite(folder, **changes)
+    with pytest.raises(ValueError, match=words):
+        load(folder)
+
+
+def test_damaged_files_are_refused(folder):
+    weights = (folder / "model.safetensors").read_bytes()
+    for damaged in (weights[: len(weights) // 2], weights[:5], b"", b"\x80\x04pickled"):
+        (folder / "model.safetensors").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"model\.safetensors is damaged"):
+            load(folder)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="no description of a model"):
+        load(folder)
+
+
+def test_missing_and_meaningless_tensors_are_refused(folder):
+    tensors = load_file(folder / "model.safetensors")
+    name = sorted(tensors)[0]
+    save_file({k: v for k, v in tensors.items() if k != name}, folder / "model.safetensors")
+    with pytest.raises(ValueError, match=f"1 tensors missing.*{name}"):
+        load(folder)
+    tensors[name] = torch.full_like(tensors[name], torch.nan)
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(ValueError, match=f"{name} has values that are not finite"):
+        load(folder)
+
+
+def test_folders_without_a_model(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no config\.json"):
+        load(tmp_path)
+    (tmp_path / "model.pt").write_bytes(b"?")
+    with pytest.raises(ValueError, match="pickled models are not read"):
+        load(tmp_path / "model.pt")
+
+
+def test_unknown_names():
+    with pytest.raises(ValueError, match="known are vae, glow, diffusion"):
+        build("gan", "tiny", SHAPE)
+    with pytest.raises(ValueError, match="known are tiny, small, paper"):
+        build("vae", "huge", SHAPE)
+    with pytest.raises(ValueError, match="channels, height, width"):
+        build("vae", "tiny", (8, 8))
+    with pytest.raises(ValueError, match="a dictionary or a VAEConfig, got int"):
+        build("vae", 3, SHAPE)
+    with pytest.raises(TypeError, match="Linear is no reference model"):
+        kind_of(torch.nn.Linear(2, 2))
