@@ -27,9 +27,9 @@ def fingerprint(model: Model, data: Samples, held_out: Samples, recipe: Recipe) 
         "kind": kind_of(model),
         "shape": list(model.shape),
         "config": asdict(model.config),
+        **asdict(recipe),
         "data": [len(data), _checksum(data.values)],
         "validation": [len(held_out), _checksum(held_out.values)],
-        **asdict(recipe),
     }
     del settings["patience"]  # it may change from call to call: it only says when to stop
     return json.loads(json.dumps(settings))  # tuples become lists, as they will be when read

@@ -1,0 +1,74 @@
+"""Both baselines are lengths of codes that exist."""
+
+import io
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fimetric.baselines import gaussian_bits_per_dim, png_bits_per_dim
+from fimetric.data import Samples, load
+
+
+def grid(levels: np.ndarray) -> Samples:
+    return Samples(torch.from_numpy(levels.astype(np.uint8)))
+
+
+def test_gaussian_code_reaches_the_entropy_of_gaussian_levels():
+    rng = np.random.default_rng(0)
+    levels = np.clip(rng.normal(128, 12, size=(4000, 1, 2, 2)).round(), 0, 255)
+    entropy = 0.5 * np.log2(2 * np.pi * np.e * 12**2)
+    found = gaussian_bits_per_dim(grid(levels[:2000]), grid(levels[2000:]))
+    # 8,000 draws of a code length with deviation .7 bits
+    assert found == pytest.approx(entropy, abs=0.03)
+
+
+def test_gaussian_code_is_no_shorter_than_a_code_can_be():
+    # all 256 levels in one pixel, fitted on the same: the probabilities sum to one (Kraft), so
+    # uniform levels cost 8 bits at least
+    levels = np.arange(256).reshape(256, 1, 1, 1)
+    assert gaussian_bits_per_dim(grid(levels), grid(levels)) > 8
+
+
+def test_constant_pixels_cost_little_and_surprises_are_finite():
+    black = grid(np.zeros((50, 1, 4, 4)))
+    assert gaussian_bits_per_dim(black, black) < 0.01
+    assert 0.01 < gaussian_bits_per_dim(black, grid(np.full((3, 1, 4, 4), 255))) < np.inf
+    noisy = np.zeros((50, 1, 4, 4))
+    noisy[7, 0, 0, 0] = 3
+    assert gaussian_bits_per_dim(grid(noisy), grid(noisy)) < 0.3
+
+
+def test_png_is_the_length_of_the_files():
+    rng = np.random.default_rng(0)
+    levels = rng.integers(256, size=(3, 3, 8, 8), dtype=np.uint8)
+    total = 0
+    for pixels in levels:
+        out = io.BytesIO()
+        Image.fromarray(pixels.transpose(1, 2, 0).copy()).save(out, "PNG", optimize=True)
+        total += len(out.getvalue())
+    assert png_bits_per_dim(grid(levels)) == pytest.approx(8 * total / levels.size)
+    assert png_bits_per_dim(grid(levels).tensor()) == png_bits_per_dim(grid(levels))
+    assert png_bits_per_dim(grid(np.zeros((2, 1, 64, 64)))) < 0.3
+
+
+def test_values_that_are_no_levels_are_refused():
+    half_way = torch.full((2, 1, 4, 4), 0.5 / 255)
+    for bad in (half_way, half_way - 1, half_way + 2):
+        with pytest.raises(ValueError, match="8-bit"):
+            png_bits_per_dim(bad)
+    with pytest.raises(ValueError, match=r"\(N, C, H, W\)"):
+        png_bits_per_dim(torch.zeros(4, 4))
+    with pytest.raises(ValueError, match="1 or 3 channels"):
+        png_bits_per_dim(torch.zeros(1, 2, 4, 4))
+    with pytest.raises(ValueError, match="shapes differ"):
+        gaussian_bits_per_dim(torch.zeros(2, 1, 4, 4), torch.zeros(2, 1, 8, 8))
+
+
+@pytest.mark.skipif("FIMETRIC_DATA" not in os.environ, reason="FIMETRIC_DATA is not set")
+def test_real_images_are_compressible():
+    train, test = (load("fashion_mnist", split, limit=500) for split in ("train", "test"))
+    assert 3 < png_bits_per_dim(test) < 6
+    assert 4 < gaussian_bits_per_dim(train, test) < 8
