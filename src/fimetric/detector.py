@@ -1,0 +1,265 @@
+"""The detector: objective, gradients, density and calibration in one object."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from fimetric.calibration import Calibration
+from fimetric.data import length
+from fimetric.detectors import Density, LayerwiseGaussian, from_state
+from fimetric.extraction import Extractor, run
+from fimetric.features import Features
+from fimetric.files import whole_folder
+from fimetric.fingerprint import model_fingerprint
+from fimetric.objectives.base import Objective
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1
+Array = NDArray[np.float64]
+
+
+class Detector:
+    """Creates an out-of-distribution detector for a generative model.
+
+    Arguments:
+        objective: what is differentiated; it holds the model.
+        density: of the log norms of in-distribution data; the paper's layer-wise Gaussian if None.
+        group_size: consecutive samples that are judged together, by their joint gradient.
+        seed: of the split between density and calibration.
+
+    Example:
+        >>> import fimetric as fm, torch
+        >>> _ = torch.manual_seed(0)
+        >>> model = torch.nn.Linear(8, 8)
+        >>> objective = fm.objectives.Objective(lambda x: (model(x) - x).square().sum(1), model)
+        >>> detector = fm.Detector(objective).fit(torch.randn(400, 8))
+        >>> detector.predict(5 * torch.randn(3, 8), alpha=0.05)
+        array([ True,  True,  True])
+
+    Reference:
+        Approximations to the Fisher Information Metric of Deep Generative Models for
+        Out-Of-Distribution Detection (Dauncey, Holmes, Williams and Falck, 2024, arXiv 2403.01485)
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        density: Density | None = None,
+        group_size: int = 1,
+        seed: int = 0,
+    ) -> None:
+        if group_size < 1:
+            raise ValueError(f"group_size must be at least 1, not {group_size}")
+        self.objective = objective
+        self.density = LayerwiseGaussian() if density is None else density
+        self.group_size = group_size
+        self.seed = seed
+        self.calibration_: Calibration | None = None
+        self.fingerprint_: str | None = None
+        self._extractor: Extractor | None = None
+
+    def fit(self, data: Any, calibration: Any = None) -> Self:
+        """Fit the density and calibrate the scores, on data that the model was not trained on.
+
+        Arguments:
+            data: in-distribution data, or its ``Features``.
+            calibration: data or ``Features`` to calibrate on. If None, a seeded half of the groups
+                of ``data`` is used for the density and the other half for calibration.
+
+        Raises:
+            ValueError: for too few groups, features of another model, or non-finite norms (naming
+                sample and layer).
+        """
+        self.fingerprint_ = None
+        features = self._features(data)
+        if calibration is None:
+            if len(features) < 4:
+                raise ValueError(
+                    f"{len(features)} groups of {self.group_size} are too few to fit a density on "
+                    "one half and calibrate on the other; 4 is the least, some hundreds are better"
+                )
+            order = np.random.default_rng(self.seed).permutation(len(features))
+            half = len(features) // 2
+            features, held_out = features.select(order[:half]), features.select(order[half:])
+        else:
+            held_out = self._features(calibration)
+        self.density.fit(features)
+        self.fingerprint_ = features.fingerprint
+        self.calibration_ = Calibration(self.density.score(held_out))
+        return self
+
+    def recalibrate(self, data: Any) -> Self:
+        """Calibrate on new in-distribution data and keep the density."""
+        if self.calibration_ is None:
+            raise RuntimeError("the detector is not fitted: call fit first")
+        self.calibration_ = Calibration(self.density.score(self._features(data)))
+        return self
+
+    def score(self, batch: Any) -> Array:
+        """Return scores (N // group_size,), higher = more anomalous.
+
+        A score is a function of the group alone. A sample on which the model breaks down scores
+        +inf, and a warning in the log names it.
+
+        Arguments:
+            batch: samples as ``fimetric.data.batches`` takes them, or their ``Features``.
+
+        Raises:
+            ValueError: for non-finite input, or a number of samples that makes no whole groups.
+        """
+        return self.density.score(self._features(batch, whole=True))
+
+    def p_value(self, batch: Any) -> Array:
+        """Return conformal p-values (N // group_size,): P(p <= a) <= a for exchangeable groups."""
+        return self.calibration.p_value(self.score(batch))
+
+    def predict(
+        self, batch: Any, alpha: float = 0.05, confidence: float | None = None
+    ) -> NDArray[np.bool_]:
+        """Return decisions (N // group_size,), True = out of distribution.
+
+        Arguments:
+            batch: samples, or their ``Features``.
+            alpha: false-alarm rate, on average over calibration sets.
+            confidence: if given, the probability (over calibration sets) with which the false-alarm
+                rate of this very calibration set stays at or below ``alpha``.
+
+        Raises:
+            ValueError: where ``alpha`` is smaller than the calibration set can resolve.
+        """
+        calibration = self.calibration
+        calibration.threshold(alpha, confidence)  # an alpha too small is refused before the work
+        return calibration.reject(self.score(batch), alpha, confidence)
+
+    def explain(self, batch: Any) -> Array:
+        """Return what each column adds to the score, (N // group_size, J); rows sum to it."""
+        return self.density.explain(self._features(batch, whole=True))
+
+    @property
+    def calibration(self) -> Calibration:
+        """The calibration; RuntimeError before ``fit``."""
+        if self.calibration_ is None:
+            raise RuntimeError("the detector is not fitted: call fit first")
+        return self.calibration_
+
+    def save(self, folder: str | Path, overwrite: bool = False) -> None:
+        """Write the detector, without the model, as JSON and safetensors.
+
+        Raises:
+            FileExistsError: where the folder exists and ``overwrite`` is False.
+        """
+        arrays, density = self.density.state()
+        arrays = {f"density.{name}": np.ascontiguousarray(x) for name, x in arrays.items()}
+        arrays["calibration"] = self.calibration.scores
+        description = {
+            "version": VERSION,
+            "objective": self.objective.describe(),
+            "objective_seed": self.objective.seed,
+            "fingerprint": model_fingerprint(self.objective.module),
+            "group_size": self.group_size,
+            "seed": self.seed,
+            "density": density,
+        }
+        with whole_folder(folder, overwrite) as place:
+            (place / "detector.json").write_text(json.dumps(description, indent=1))
+            safetensors.numpy.save_file(arrays, place / "detector.safetensors")
+
+    @classmethod
+    def load(cls, folder: str | Path, objective: Objective) -> Self:
+        """Read a detector and join it with its objective.
+
+        Raises:
+            FileNotFoundError: where there is no detector.
+            ValueError: for a corrupt folder, an unknown version, or another objective or model.
+        """
+        folder = Path(folder)
+        description, arrays = _read(folder)
+        for name, value in {
+            "objective": objective.describe(),
+            "objective_seed": objective.seed,
+            "fingerprint": model_fingerprint(objective.module),
+        }.items():
+            if description[name] != value:
+                raise ValueError(
+                    f"{folder} was fitted with another {name.replace('_', ' ')}: "
+                    f"{description[name]}, not {value}. Load it with the model it was fitted on, "
+                    "or fit a new detector"
+                )
+        state = {
+            name.removeprefix("density."): x
+            for name, x in arrays.items()
+            if name.startswith("density.")
+        }
+        density = from_state(state, description["density"])
+        detector = cls(objective, density, description["group_size"], description["seed"])
+        detector.calibration_ = Calibration(arrays["calibration"])
+        detector.fingerprint_ = description["fingerprint"]
+        return detector
+
+    def _features(self, data: Any, whole: bool = False) -> Features:
+        """Return ``data`` as features of this objective."""
+        if isinstance(data, Features):
+            return self._own(data)
+        samples = length(data)
+        if whole and samples is not None and samples % self.group_size:
+            raise ValueError(
+                f"{samples} samples do not make whole groups of {self.group_size}; leave out "
+                f"{samples % self.group_size}"
+            )
+        return run(self._current_extractor(), data, progress=not whole)
+
+    def _current_extractor(self) -> Extractor:
+        """Return the extractor with all it has learned, a new one where the model has changed."""
+        fingerprint = model_fingerprint(self.objective.module)
+        if self.fingerprint_ not in (None, fingerprint):
+            raise ValueError(
+                "the model has changed since the detector was fitted (its fingerprint differs); "
+                "fit the detector again"
+            )
+        if self._extractor is None or self._extractor.fingerprint != fingerprint:
+            self._extractor = Extractor(self.objective, self.group_size)
+        return self._extractor
+
+    def _own(self, features: Features) -> Features:
+        if features.group_size != self.group_size:
+            raise ValueError(
+                f"these features are of groups of {features.group_size}, the detector's are of "
+                f"{self.group_size}"
+            )
+        fingerprint = model_fingerprint(self.objective.module)
+        if features.fingerprint != fingerprint:
+            raise ValueError(
+                "these features come from another model (the fingerprint differs); extract them "
+                "again with this one"
+            )
+        return features
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    path = folder / "detector.json"
+    if not path.exists():
+        raise FileNotFoundError(f"{folder} holds no detector: detector.json is missing")
+    try:
+        description = json.loads(path.read_text())
+        if description["version"] != VERSION:
+            raise ValueError(
+                f"{folder} is of version {description['version']}; this fimetric reads {VERSION}. "
+                "Install the fimetric that wrote it"
+            )
+        arrays = safetensors.numpy.load_file(folder / "detector.safetensors")
+        missing = {"objective", "objective_seed", "fingerprint", "group_size", "seed", "density"}
+        missing = (missing - description.keys()) | ({"calibration"} - arrays.keys())
+        if missing:
+            raise KeyError(", ".join(sorted(missing)))
+    except (json.JSONDecodeError, SafetensorError, KeyError, TypeError, OSError) as error:
+        raise ValueError(
+            f"{folder} is corrupt or truncated ({error}); fit and save the detector again"
+        ) from error
+    return description, arrays

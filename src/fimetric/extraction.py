@@ -1,0 +1,198 @@
+"""From a model and data to ``Features``: streaming, checked, and resumed where it was stopped."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fimetric.data import Batch, batches, length
+from fimetric.features import Features
+from fimetric.fingerprint import model_fingerprint
+from fimetric.gradients.norms import GradientNorms, Measured
+from fimetric.objectives.base import Batch as Input
+from fimetric.objectives.base import Objective
+from fimetric.parts import Parts, add_batch
+from fimetric.progress import progress as show_progress
+
+
+def extract(
+    objective: Objective,
+    data: Any,
+    batch_size: int = 64,
+    group_size: int = 1,
+    folder: str | Path | None = None,
+    progress: bool = True,
+) -> Features:
+    """Return the log squared gradient norms of every group of samples and every layer.
+
+    Arguments:
+        objective: what is differentiated.
+        data: whatever ``fimetric.data.batches`` takes.
+        batch_size: samples to a forward pass, rounded to whole groups.
+        group_size: consecutive samples whose losses are summed before differentiating. Samples
+            left over at the end are cut, with a log line.
+        folder: where to keep the features. Parts are written to ``<folder>.parts`` as they are
+            done; a later call with the same model, objective and data goes on from there.
+        progress: show a progress bar with the time left.
+
+    Raises:
+        ValueError: for empty or non-finite data, or a folder with features of something else.
+        RuntimeError: where a sample's loss or norms depend on the rest of its batch.
+    """
+    return run(Extractor(objective, group_size), data, batch_size, folder, progress)
+
+
+def run(
+    extractor: "Extractor",
+    data: Any,
+    batch_size: int = 64,
+    folder: str | Path | None = None,
+    progress: bool = True,
+) -> Features:
+    """Do what ``extract`` does with an extractor that may have seen batches before."""
+    group_size = extractor.group_size
+    parts = Parts(None if folder is None else Path(folder), extractor.provenance)
+    digest = hashlib.sha256()
+    total = length(data)
+    whole = None if total is None else total // group_size * group_size
+    with show_progress("extracting", whole, progress) as bar:
+        try:
+            for batch in batches(data, batch_size, group_size):
+                add_batch(digest, batch)
+                if not parts.holds(batch):
+                    parts.add(extractor(batch))
+                bar.advance(len(batch.ids))
+        finally:
+            parts.flush()
+    return parts.finish(digest.hexdigest())
+
+
+class Extractor:
+    """Turns one batch after another into features.
+
+    The first batch is checked: its first, middle and last group are computed alone as well.
+
+    Arguments:
+        objective: what is differentiated.
+        group_size: consecutive samples to a row.
+    """
+
+    def __init__(self, objective: Objective, group_size: int = 1) -> None:
+        self.objective, self.group_size = objective, group_size
+        self.norms = GradientNorms(objective.module)
+        self.fingerprint = model_fingerprint(objective.module)
+        self._bounds: dict[str, Tensor] = {}
+
+    @property
+    def provenance(self) -> dict[str, object]:
+        """What the features come from, by the names that ``Features`` gives it."""
+        return {
+            "objective": self.objective.describe(),
+            "fingerprint": self.fingerprint,
+            "seed": self.objective.seed,
+            "group_size": self.group_size,
+        }
+
+    def __call__(self, batch: Batch) -> Features:
+        """Return the features of one batch of whole groups."""
+        device = next(self.objective.module.parameters()).device
+        x = _to(batch.x, device)
+        tables = {view: self._view(view, x) for view in self.objective.views()}
+        values = _side_by_side({view: _log(table.norms) for view, table in tables.items()})
+        bounds = _side_by_side({view: _log(self._bounds[view]) for view in tables})
+        prefixes = list(values)
+        named = dict(self.objective.module.named_parameters())
+        return Features(
+            values=np.concatenate(list(values.values()), axis=1),
+            names=tuple(_column(p, name) for p in prefixes for name in self.norms.names),
+            losses=np.stack([table.losses for table in tables.values()], axis=1),
+            views=tuple(view or "loss" for view in tables),
+            ids=tuple(batch.ids),
+            bounds=np.exp(np.concatenate(list(bounds.values()))),
+            numels=np.array([named[name].numel() for _ in prefixes for name in self.norms.names]),
+            data_dimension=self.objective.data_dimension(x),
+            **self.provenance,  # type: ignore[arg-type]
+        )
+
+    def _view(self, view: str, x: Input) -> "_Table":
+        losses, joint = self._losses(view, x)
+        if view in self._bounds:
+            return _Table(losses.detach().cpu().double().numpy(), self.norms(joint))
+        measured = self.norms.measure(joint)
+        self._check_alone(view, x, losses, measured)
+        self._bounds[view] = measured.bound.median(0).values.nan_to_num(0.0, posinf=0.0)
+        return _Table(losses.detach().cpu().double().numpy(), measured.table)
+
+    def _losses(self, view: str, x: Input) -> tuple[Tensor, Tensor]:
+        """Return the losses of the samples, and those of the groups, which are differentiated."""
+        with torch.enable_grad():
+            losses = self.objective.losses(view, x)
+            return losses, losses.view(-1, self.group_size).sum(1)
+
+    def _check_alone(self, view: str, x: Input, losses: Tensor, measured: Measured) -> None:
+        """Compute three groups without the rest of the batch and compare.
+
+        Raises:
+            RuntimeError: naming the view where they differ.
+        """
+        table, bound = measured
+        rtol = 1e-2 if table.dtype == torch.float32 else 1e-6
+        for g in sorted({0, len(table) // 2, len(table) - 1}):
+            rows = slice(g * self.group_size, (g + 1) * self.group_size)
+            own, joint = self._losses(view, _rows(x, rows))
+            norms = self.norms(joint)[0]
+            wrong_loss = _differ(own, losses[rows], rtol, 1e-6)
+            wrong_norm = _differ(norms, table[g], rtol, 4 * bound[g])
+            if wrong_loss.any() or wrong_norm.any():
+                what = "the loss" if wrong_loss.any() else self._name_of(wrong_norm)
+                raise RuntimeError(
+                    f"{what} of a sample changes with the rest of its batch"
+                    f"{f' (view {view})' if view else ''}: the model uses statistics of the batch, "
+                    "even if detached, or random numbers. A score must depend on the sample alone; "
+                    "use fixed statistics (model.eval()) and fixed noise"
+                )
+
+    def _name_of(self, wrong: Tensor) -> str:
+        return f"the gradient norm of {self.norms.names[int(wrong.nonzero()[0])]!r}"
+
+
+@dataclass(frozen=True)
+class _Table:
+    losses: NDArray[np.float64]  # (samples,)
+    norms: Tensor  # (groups, tensors), squared
+
+
+def _to(x: Input, device: torch.device) -> Input:
+    return {k: v.to(device) for k, v in x.items()} if isinstance(x, dict) else x.to(device)
+
+
+def _rows(x: Input, rows: slice) -> Input:
+    return {k: v[rows] for k, v in x.items()} if isinstance(x, dict) else x[rows]
+
+
+def _differ(a: Tensor, b: Tensor, rtol: float, atol: Tensor | float) -> Tensor:
+    """Mark where two finite numbers differ; what is not finite cannot be compared."""
+    return ((a - b).abs() > rtol * b.abs() + atol) & a.isfinite() & b.isfinite()
+
+
+def _log(squared: Tensor) -> NDArray[np.float64]:
+    """Take the logarithm, once and for all; an exact zero gives -inf."""
+    return squared.double().log().cpu().numpy()
+
+
+def _side_by_side(tables: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+    """Average the draws of one view, ``t=3/draw=0``, ``t=3/draw=1``, ..., after the logarithm."""
+    draws: dict[str, list[NDArray[np.float64]]] = {}
+    for view, table in tables.items():
+        kept = [part for part in view.split("/") if not part.startswith("draw=")]
+        draws.setdefault("/".join(kept), []).append(table)
+    return {name: np.mean(each, axis=0) for name, each in draws.items()}
+
+
+def _column(prefix: str, name: str) -> str:
+    return f"{prefix}/{name}" if prefix else name

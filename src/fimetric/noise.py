@@ -1,0 +1,30 @@
+"""Noise that depends on a seed and a name only, so that a score depends on the sample alone."""
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def fixed_noise(seed: int, name: str, shape: Sequence[int], like: Tensor, kind: str) -> Tensor:
+    """Return one draw for one sample, expanded to all samples of a batch.
+
+    The draw is made on the CPU in float32 and then moved, so that neither the batch, nor a sample's
+    place in it, nor the device or number format, nor an earlier call changes it.
+
+    Arguments:
+        seed: of the objective.
+        name: of the view.
+        shape: of one sample's noise.
+        like: a batch (N, ...) with the device and the number format wanted.
+        kind: ``normal``, or ``uniform`` in [0, 1).
+
+    Returns:
+        (N, *shape), the same for all samples.
+    """
+    digest = hashlib.sha256(f"{seed}/{name}/{kind}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+    draw = torch.randn if kind == "normal" else torch.rand
+    noise = draw(tuple(shape), generator=generator).to(like)
+    return noise.expand(len(like), *shape)

@@ -1,0 +1,107 @@
+"""Denoising losses of diffusion models."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fimetric.noise import fixed_noise
+from fimetric.objectives.base import Batch, Losses, Objective, data_of, refuse_no_draws
+
+
+class Denoising(Objective):
+    """Creates the one-step denoising loss of a diffusion model at fixed timesteps.
+
+        l_t(x) = || eps - eps_theta(sqrt(abar_t) x + sqrt(1 - abar_t) eps, t) ||
+
+    squared (L2) or summed absolute (L1) over all dimensions. It stands for the likelihood and is no
+    bound of it.
+
+    Arguments:
+        unet: (noisy x, timesteps (N,)) -> prediction, as a tensor, a tuple or with ``.sample``.
+            Entries of a batch other than the data are passed on by name.
+        scheduler: has ``alphas_cumprod`` and may have ``config.prediction_type`` (epsilon, sample
+            or v_prediction).
+        timesteps: 0-based indices into ``alphas_cumprod``, each with its own columns.
+        draws: noise draws per timestep; their log norms are averaged.
+        loss: ``l2`` or ``l1``.
+        centred: whether images in [0, 1] are brought to [-1, 1] first.
+        seed: of the noise.
+
+    Reference:
+        Denoising Diffusion Probabilistic Models (Ho, Jain and Abbeel, 2020, arXiv 2006.11239)
+    """
+
+    def __init__(
+        self,
+        unet: nn.Module,
+        scheduler: Any,
+        timesteps: Sequence[int] = (0,),
+        draws: int = 1,
+        loss: str = "l2",
+        centred: bool = True,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(self.forward, unet, seed)
+        refuse_no_draws(draws)
+        if not hasattr(scheduler, "alphas_cumprod"):
+            raise ValueError(
+                f"{type(scheduler).__name__} has no alphas_cumprod: pass a scheduler of discrete "
+                "diffusion, such as diffusers' DDPMScheduler"
+            )
+        if loss not in ("l1", "l2"):
+            raise ValueError(f"loss must be 'l1' or 'l2', not {loss!r}")
+        steps = len(scheduler.alphas_cumprod)
+        wrong = [t for t in timesteps if not 0 <= t < steps]
+        if wrong or not timesteps or len(set(timesteps)) < len(timesteps):
+            raise ValueError(
+                f"timesteps must be different indices from 0 to {steps - 1}; got {timesteps}"
+            )
+        self.scheduler, self.timesteps, self.draws = scheduler, tuple(timesteps), draws
+        self.loss, self.centred = loss, centred
+        config = getattr(scheduler, "config", {})
+        self.predicts = getattr(config, "prediction_type", "epsilon")
+
+    def views(self) -> dict[str, Losses]:
+        """Return one view per timestep and draw."""
+        return {
+            f"t={t}/draw={k}": self._view(t, f"t={t}/draw={k}")
+            for t in self.timesteps
+            for k in range(self.draws)
+        }
+
+    def _view(self, t: int, name: str) -> Losses:
+        def losses(batch: Batch) -> Tensor:
+            x = data_of(batch)
+            x = 2 * x - 1 if self.centred else x
+            eps = fixed_noise(self.seed, name, x.shape[1:], x, "normal")
+            a = self.scheduler.alphas_cumprod[t].to(x)
+            noisy = a.sqrt() * x + (1 - a).sqrt() * eps
+            error = self._target(x, eps, a) - self._predict(noisy, t, batch)
+            return (error.square() if self.loss == "l2" else error.abs()).flatten(1).sum(1)
+
+        return losses
+
+    def _target(self, x: Tensor, eps: Tensor, a: Tensor) -> Tensor:
+        if self.predicts == "sample":
+            return x
+        return a.sqrt() * eps - (1 - a).sqrt() * x if self.predicts == "v_prediction" else eps
+
+    def _predict(self, noisy: Tensor, t: int, batch: Batch) -> Tensor:
+        data = data_of(batch)
+        others = {}
+        if isinstance(batch, dict):
+            others = {key: value for key, value in batch.items() if value is not data}
+        steps = torch.full((len(noisy),), t, device=noisy.device)
+        found = self.module(noisy, steps, **others)
+        found = getattr(found, "sample", found)
+        found = found[0] if isinstance(found, tuple) else found
+        return found[:, : noisy.shape[1]]  # the rest, if any, is a learned variance
+
+    def describe(self) -> str:
+        """Return the objective, its timesteps and draws."""
+        return (
+            f"Denoising({type(self.module).__name__}, timesteps={self.timesteps}, "
+            f"draws={self.draws}, loss={self.loss}, centred={self.centred})"
+        )

@@ -1,0 +1,109 @@
+"""Likelihoods of explicit densities, and the bound of variational autoencoders."""
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from fimetric.noise import fixed_noise
+from fimetric.objectives.base import Batch, Losses, Objective, data_of, refuse_no_draws
+
+
+class NegativeLogLikelihood(Objective):
+    """Creates the exact negative log-likelihood of a flow or another explicit density.
+
+    Arguments:
+        module: has ``log_prob(x) -> (N,)``, or is called without x to return a distribution that
+            has (as zuko's flows are).
+        context: what the density is conditioned on: a tensor that is the same for all samples, or
+            the name of the entry of each batch that holds it.
+        levels: for images k / (levels - 1): dequantise by fixed uniform noise and count the
+            probability of the discrete values, so that losses are code lengths; 256 for 8 bits.
+        seed: of that noise.
+
+    Reference:
+        A note on the evaluation of generative models (Theis, van den Oord and Bethge, 2016,
+        arXiv 1511.01844) has the bound by uniform dequantisation.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        context: Tensor | str | None = None,
+        levels: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(self._negative_log_likelihood, module, seed)
+        self.context, self.levels = context, levels
+
+    def _negative_log_likelihood(self, batch: Batch) -> Tensor:
+        x = data_of(batch)
+        if self.levels is None:
+            return -self._log_prob(x, batch)
+        noise = fixed_noise(self.seed, "dequantisation", x.shape[1:], x, "uniform")
+        log_prob = self._log_prob((x * (self.levels - 1) + noise) / self.levels, batch)
+        return x[0].numel() * math.log(self.levels) - log_prob
+
+    def _log_prob(self, x: Tensor, batch: Batch) -> Tensor:
+        given: tuple[Tensor, ...] = ()
+        if isinstance(self.context, str):
+            if not isinstance(batch, dict) or self.context not in batch:
+                raise ValueError(f"the batch has no entry {self.context!r}, named as the context")
+            given = (batch[self.context],)
+        elif self.context is not None:
+            given = (self.context.to(x.device).expand(len(x), *self.context.shape),)
+        log_prob = getattr(self.module, "log_prob", None)
+        if log_prob is not None:
+            return log_prob(x, *given)
+        return self.module(*given).log_prob(x)
+
+    def describe(self) -> str:
+        """Return the objective and its dequantisation."""
+        return f"NegativeLogLikelihood({type(self.module).__name__}, levels={self.levels})"
+
+
+class NegativeELBO(Objective):
+    """Creates the negative evidence lower bound of a variational autoencoder.
+
+    Arguments:
+        module: has ``elbo(x, noise) -> (N,)`` with noise (N, *latent_shape) standard normal.
+        latent_shape: shape of one sample's noise; the module's own ``latent_shape`` if None.
+        draws: noise draws, each a view.
+        seed: of the noise.
+
+    Reference:
+        Auto-Encoding Variational Bayes (Kingma and Welling, 2014, arXiv 1312.6114)
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        latent_shape: Sequence[int] | None = None,
+        draws: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(self.forward, module, seed)
+        refuse_no_draws(draws)
+        shape = getattr(module, "latent_shape", None) if latent_shape is None else latent_shape
+        if shape is None:
+            raise ValueError(
+                f"{type(module).__name__} has no latent_shape: pass NegativeELBO(module, "
+                "latent_shape=...), the shape of one sample's latent noise"
+            )
+        self.latent_shape, self.draws = tuple(shape), draws
+
+    def views(self) -> dict[str, Losses]:
+        """Return one view per draw."""
+        return {f"draw={k}": self._view(f"draw={k}") for k in range(self.draws)}
+
+    def _view(self, name: str) -> Losses:
+        def losses(batch: Batch) -> Tensor:
+            x = data_of(batch)
+            noise = fixed_noise(self.seed, name, self.latent_shape, x, "normal")
+            return -self.module.elbo(x, noise)  # type: ignore[operator]
+
+        return losses
+
+    def describe(self) -> str:
+        """Return the objective and its draws."""
+        return f"NegativeELBO({type(self.module).__name__}, draws={self.draws})"

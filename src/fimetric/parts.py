@@ -1,0 +1,135 @@
+"""Features written part by part while they are extracted, so that a stopped run goes on."""
+
+import hashlib
+import shutil
+import time
+from pathlib import Path
+
+from fimetric.data import Batch
+from fimetric.features import PROVENANCE, Features
+from fimetric.files import whole_file
+from fimetric.fingerprint import update
+from fimetric.objectives.base import values_of
+
+PART_SECONDS = 20.0  # how much work may be lost when extraction is stopped
+DIGEST = "data.sha256"
+
+
+class Parts:
+    """The parts of one table of features: those an earlier call left, then those of this one.
+
+    With a folder, parts lie in ``<folder>.parts`` until all are done and the folder itself is
+    written. An earlier part counts only if the data that it was made from come again, byte by byte.
+
+    Arguments:
+        folder: where the features will be, or None to keep them in memory alone.
+        expected: provenance that earlier parts must have, by name.
+    """
+
+    def __init__(self, folder: Path | None, expected: dict[str, object]) -> None:
+        self.folder, self.expected = folder, expected
+        self.done: list[Features] = []
+        self.new: list[Features] = []
+        self._digest, self._samples = hashlib.sha256(), 0
+        self._last = time.monotonic()
+        self.waiting = [] if folder is None else self._earlier(folder)
+        self._number = len(self.waiting)
+
+    def holds(self, batch: Batch) -> bool:
+        """Return whether an earlier part covers the batch.
+
+        Raises:
+            ValueError: where the data are not those that the part was made from.
+        """
+        self._samples += len(batch.ids)
+        add_batch(self._digest, batch)
+        if not self.waiting:
+            return False
+        features, digest = self.waiting[0]
+        if self._samples >= len(features.ids):
+            if self._samples > len(features.ids) or self._digest.hexdigest() != digest:
+                raise ValueError(self._foreign("other data, or another batch size"))
+            self.done.append(self.waiting.pop(0)[0])
+            self._digest, self._samples = hashlib.sha256(), 0
+        return True
+
+    def add(self, features: Features) -> None:
+        """Take the features of the batch that ``holds`` was last asked for."""
+        self.new.append(features)
+        if self.folder is not None and time.monotonic() - self._last > PART_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is new to disk as one part."""
+        if self.folder is None or not self.new:
+            return
+        part = Features.concatenate(self.new)
+        place = _parts_folder(self.folder) / f"{self._number:05d}"
+        part.save(place)
+        self._sign(place)
+        self.done.append(part)
+        self.new, self._number, self._last = [], self._number + 1, time.monotonic()
+        self._digest, self._samples = hashlib.sha256(), 0
+
+    def finish(self, whole_digest: str) -> Features:
+        """Join all parts and write the folder.
+
+        Arguments:
+            whole_digest: hash of all data, for a later call.
+
+        Raises:
+            ValueError: where the data ended before the earlier parts did.
+        """
+        if self.waiting:
+            raise ValueError(self._foreign("more data, or another batch size"))
+        if not self.new and len(self.done) == 1 and self._complete():
+            return self.done[0]
+        features = Features.concatenate([*self.done, *self.new])
+        if self.folder is not None:
+            features.save(self.folder, overwrite=self.folder.exists())
+            self._write_digest(self.folder, whole_digest)
+            shutil.rmtree(_parts_folder(self.folder), ignore_errors=True)
+        return features
+
+    def _earlier(self, folder: Path) -> list[tuple[Features, str]]:
+        found = [folder] if (folder / DIGEST).exists() else []
+        if not found and folder.exists():
+            raise FileExistsError(
+                f"{folder} exists and holds no features of an earlier extraction; choose another"
+            )
+        found = found or sorted(p.parent for p in _parts_folder(folder).glob(f"*/{DIGEST}"))
+        parts = []
+        for place in found:
+            features = Features.load(place)
+            for name in PROVENANCE:
+                if name in self.expected and getattr(features, name) != self.expected[name]:
+                    raise ValueError(self._foreign(f"another {name.replace('_', ' ')}"))
+            parts.append((features, (place / DIGEST).read_text().strip()))
+        return parts
+
+    def _complete(self) -> bool:
+        return self.folder is not None and (self.folder / DIGEST).exists()
+
+    def _sign(self, place: Path) -> None:
+        self._write_digest(place, self._digest.hexdigest())
+
+    def _write_digest(self, place: Path, digest: str) -> None:
+        with whole_file(place / DIGEST) as path:
+            path.write_text(digest + "\n")
+
+    def _foreign(self, what: str) -> str:
+        return (
+            f"{self.folder} holds features made from {what}; choose another folder, or delete it "
+            f"and {self.folder}.parts"
+        )
+
+
+def add_batch(digest: "hashlib._Hash", batch: Batch) -> None:
+    """Add the data and ids of a batch to a hash."""
+    for x in values_of(batch.x):
+        update(digest, x)
+    digest.update("\n".join(batch.ids).encode())
+
+
+def _parts_folder(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".parts")
