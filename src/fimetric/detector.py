@@ -1,5 +1,6 @@
 """The detector: objective, gradients, density and calibration in one object."""
 
+import hashlib
 import json
 import logging
 from pathlib import Path
@@ -22,6 +23,16 @@ from fimetric.objectives.base import Objective
 logger = logging.getLogger(__name__)
 
 VERSION = 1
+NEEDED = {
+    "objective",
+    "objective_seed",
+    "objective_settings",
+    "fingerprint",
+    "group_size",
+    "seed",
+    "density",
+}
+DAMAGE = (json.JSONDecodeError, UnicodeDecodeError, SafetensorError, KeyError, TypeError, OSError)
 Array = NDArray[np.float64]
 
 
@@ -77,7 +88,7 @@ class Detector:
             ValueError: for too few groups, features of another model, or non-finite norms (naming
                 sample and layer).
         """
-        self.fingerprint_ = None
+        self.fingerprint_ = self.calibration_ = None
         features = self._features(data)
         if calibration is None:
             if len(features) < 4:
@@ -142,6 +153,10 @@ class Detector:
         """Return what each column adds to the score, (N // group_size, J); rows sum to it."""
         return self.density.explain(self._features(batch, whole=True))
 
+    def features(self, batch: Any) -> Features:
+        """Return the log norms that ``score`` is computed from, with ids."""
+        return self._features(batch, whole=True)
+
     @property
     def calibration(self) -> Calibration:
         """The calibration; RuntimeError before ``fit``."""
@@ -161,15 +176,18 @@ class Detector:
         description = {
             "version": VERSION,
             "objective": self.objective.describe(),
-            "objective_seed": self.objective.seed,
-            "fingerprint": model_fingerprint(self.objective.module),
-            "group_size": self.group_size,
-            "seed": self.seed,
+            "objective_seed": int(self.objective.seed),  # JSON knows no numpy integer
+            "objective_settings": self.objective.settings(),
+            "fingerprint": self.fingerprint_,
+            "group_size": int(self.group_size),
+            "seed": int(self.seed),
             "density": density,
         }
+        content = safetensors.numpy.save(arrays)
+        description["sha256"] = hashlib.sha256(content).hexdigest()
         with whole_folder(folder, overwrite) as place:
             (place / "detector.json").write_text(json.dumps(description, indent=1))
-            safetensors.numpy.save_file(arrays, place / "detector.safetensors")
+            (place / "detector.safetensors").write_bytes(content)
 
     @classmethod
     def load(cls, folder: str | Path, objective: Objective) -> Self:
@@ -197,11 +215,20 @@ class Detector:
             for name, x in arrays.items()
             if name.startswith("density.")
         }
-        density = from_state(state, description["density"])
-        detector = cls(objective, density, description["group_size"], description["seed"])
+        try:
+            density = from_state(state, description["density"])
+            detector = cls(objective, density, description["group_size"], description["seed"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise _corrupt(folder, error) from error
         detector.calibration_ = Calibration(arrays["calibration"])
         detector.fingerprint_ = description["fingerprint"]
         return detector
+
+    @staticmethod
+    def read_settings(folder: str | Path) -> dict[str, Any]:
+        """Return the settings and the seed of the objective that a saved detector belongs to."""
+        description, _ = _read(Path(folder))
+        return {**description["objective_settings"], "seed": description["objective_seed"]}
 
     def _features(self, data: Any, whole: bool = False) -> Features:
         """Return ``data`` as features of this objective."""
@@ -213,7 +240,7 @@ class Detector:
                 f"{samples} samples do not make whole groups of {self.group_size}; leave out "
                 f"{samples % self.group_size}"
             )
-        return run(self._current_extractor(), data, progress=not whole)
+        return run(self._current_extractor(), data, progress=not whole, whole_groups=whole)
 
     def _current_extractor(self) -> Extractor:
         """Return the extractor with all it has learned, a new one where the model has changed."""
@@ -228,17 +255,14 @@ class Detector:
         return self._extractor
 
     def _own(self, features: Features) -> Features:
-        if features.group_size != self.group_size:
-            raise ValueError(
-                f"these features are of groups of {features.group_size}, the detector's are of "
-                f"{self.group_size}"
-            )
-        fingerprint = model_fingerprint(self.objective.module)
-        if features.fingerprint != fingerprint:
-            raise ValueError(
-                "these features come from another model (the fingerprint differs); extract them "
-                "again with this one"
-            )
+        for name, value in self._current_extractor().provenance.items():
+            found = getattr(features, name)
+            if found != value:
+                what = "model (fingerprint)" if name == "fingerprint" else name.replace("_", " ")
+                raise ValueError(
+                    f"these features come from another {what}: {found}, not {value}; extract them "
+                    "again with the detector's"
+                )
         return features
 
 
@@ -253,13 +277,19 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
                 f"{folder} is of version {description['version']}; this fimetric reads {VERSION}. "
                 "Install the fimetric that wrote it"
             )
-        arrays = safetensors.numpy.load_file(folder / "detector.safetensors")
-        missing = {"objective", "objective_seed", "fingerprint", "group_size", "seed", "density"}
-        missing = (missing - description.keys()) | ({"calibration"} - arrays.keys())
+        content = (folder / "detector.safetensors").read_bytes()
+        if hashlib.sha256(content).hexdigest() != description["sha256"]:
+            raise TypeError("detector.safetensors is not what was written")
+        arrays = safetensors.numpy.load(content)
+        missing = (NEEDED - description.keys()) | ({"calibration"} - arrays.keys())
         if missing:
             raise KeyError(", ".join(sorted(missing)))
-    except (json.JSONDecodeError, SafetensorError, KeyError, TypeError, OSError) as error:
-        raise ValueError(
-            f"{folder} is corrupt or truncated ({error}); fit and save the detector again"
-        ) from error
+    except DAMAGE as error:
+        raise _corrupt(folder, error) from error
     return description, arrays
+
+
+def _corrupt(folder: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"{folder} is corrupt or truncated ({error!r}); fit and save the detector again"
+    )

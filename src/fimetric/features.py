@@ -126,6 +126,26 @@ class Features:
             ids=tuple(self.ids[sample] for sample in samples),
         )
 
+    def grouped(self, size: int) -> Self:
+        """Return the table of groups by the mean of their samples' log norms.
+
+        This is another feature of a group than the norm of its joint gradient, which ``extract``
+        computes with ``group_size``. Samples left over at the end are cut.
+
+        Raises:
+            ValueError: where the rows are groups already.
+        """
+        if self.group_size != 1:
+            raise ValueError(f"the rows are groups of {self.group_size} already")
+        kept = self.select(slice(len(self) // size * size))
+        means = kept.values.reshape(-1, size, len(self.names)).mean(1)
+        return replace(
+            kept,
+            values=means,
+            group_size=size,
+            objective=f"{self.objective}, mean of the samples' log norms",
+        )
+
     def columns(self, names: Sequence[str]) -> Self:
         """Return the table of some columns, in the order asked for.
 

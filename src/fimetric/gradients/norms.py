@@ -207,7 +207,8 @@ class GradientNorms:
             return
         reader = Reader(graph, plan, self._parameters, len(losses), consume, inspector)
         reader.read(losses, retain_graph)
-        self._announce(reader.slow)
+        if len(losses) > 1:  # a single sample needs no rule
+            self._announce(reader.slow)
 
     def _loop(self, losses: Tensor, consume: Consumer) -> None:
         """Take one backward pass per sample."""

@@ -1,7 +1,7 @@
 """Models by name; a model as a folder, ``config.json`` and ``model.safetensors``, no pickle."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def kind_of(model: Model) -> str:
 
 
 def build(
-    kind: str, config: str | Mapping[str, Any] | Any, shape: tuple[int, int, int], seed: int = 0
+    kind: str, config: str | Mapping[str, Any] | Any, shape: Sequence[int], seed: int = 0
 ) -> Model:
     """Return an untrained model on the CPU, in training mode.
 

@@ -4,5 +4,13 @@ from fimetric.objectives.base import Objective
 from fimetric.objectives.denoising import Denoising
 from fimetric.objectives.language import CausalLM
 from fimetric.objectives.likelihood import NegativeELBO, NegativeLogLikelihood
+from fimetric.objectives.standard import standard_objective
 
-__all__ = ["CausalLM", "Denoising", "NegativeELBO", "NegativeLogLikelihood", "Objective"]
+__all__ = [
+    "CausalLM",
+    "Denoising",
+    "NegativeELBO",
+    "NegativeLogLikelihood",
+    "Objective",
+    "standard_objective",
+]

@@ -8,6 +8,7 @@ stand side by side.
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +74,12 @@ class Objective(nn.Module):
 
     def describe(self) -> str:
         """Return what is differentiated, in words that change when it does."""
-        return f"{type(self).__name__}({type(self.module).__name__})"
+        settings = "".join(f", {name}={value}" for name, value in self.settings().items())
+        return f"{type(self).__name__}({type(self.module).__name__}{settings})"
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the objective was made with, as values for JSON, without model and seed."""
+        return {}
 
     def _cast(self, batch: Batch) -> Batch:
         """Bring floating-point data to the model's number format."""

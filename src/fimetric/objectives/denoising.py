@@ -97,11 +97,22 @@ class Denoising(Objective):
         found = self.module(noisy, steps, **others)
         found = getattr(found, "sample", found)
         found = found[0] if isinstance(found, tuple) else found
-        return found[:, : noisy.shape[1]]  # the rest, if any, is a learned variance
+        found = found[:, : noisy.shape[1]]  # the rest, if any, is a learned variance
+        if found.shape != noisy.shape:
+            raise ValueError(
+                f"{type(self.module).__name__} predicts {tuple(found.shape)} for data of shape "
+                f"{tuple(noisy.shape)}; it must predict one value per dimension"
+            )
+        return found
 
-    def describe(self) -> str:
-        """Return the objective, its timesteps and draws."""
-        return (
-            f"Denoising({type(self.module).__name__}, timesteps={self.timesteps}, "
-            f"draws={self.draws}, loss={self.loss}, centred={self.centred})"
-        )
+    def settings(self) -> dict[str, Any]:
+        """Return the timesteps and their noise levels, the draws and the kind of loss."""
+        abar = self.scheduler.alphas_cumprod
+        return {
+            "timesteps": list(self.timesteps),
+            "alphas_cumprod": [float(f"{float(abar[t]):.6g}") for t in self.timesteps],
+            "prediction_type": self.predicts,
+            "draws": self.draws,
+            "loss": self.loss,
+            "centred": self.centred,
+        }

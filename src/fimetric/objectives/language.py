@@ -29,8 +29,9 @@ class CausalLM(Objective):
             tokens[:, 1:],
             reduction="none",
         )
-        if "attention_mask" in given:
-            losses = losses * given["attention_mask"][:, 1:]
+        if "attention_mask" in given:  # a token after padding is predicted from nothing
+            mask = given["attention_mask"]
+            losses = losses * mask[:, 1:] * mask[:, :-1]
         return losses.sum(1)
 
     def data_dimension(self, batch: Batch) -> int:

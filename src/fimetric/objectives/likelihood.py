@@ -1,10 +1,13 @@
 """Likelihoods of explicit densities, and the bound of variational autoencoders."""
 
+import hashlib
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
+from fimetric.fingerprint import update
 from fimetric.noise import fixed_noise
 from fimetric.objectives.base import Batch, Losses, Objective, data_of, refuse_no_draws
 
@@ -34,6 +37,10 @@ class NegativeLogLikelihood(Objective):
         seed: int = 0,
     ) -> None:
         super().__init__(self._negative_log_likelihood, module, seed)
+        if levels is not None and levels < 2:
+            raise ValueError(
+                f"levels must be at least 2, or None for continuous data, not {levels}"
+            )
         self.context, self.levels = context, levels
 
     def _negative_log_likelihood(self, batch: Batch) -> Tensor:
@@ -57,9 +64,14 @@ class NegativeLogLikelihood(Objective):
             return log_prob(x, *given)
         return self.module(*given).log_prob(x)
 
-    def describe(self) -> str:
-        """Return the objective and its dequantisation."""
-        return f"NegativeLogLikelihood({type(self.module).__name__}, levels={self.levels})"
+    def settings(self) -> dict[str, Any]:
+        """Return the dequantisation, and the context by name or hash."""
+        context = self.context
+        if isinstance(context, Tensor):
+            digest = hashlib.sha256()
+            update(digest, context)
+            context = f"sha256:{digest.hexdigest()[:16]}"
+        return {"levels": self.levels, "context": context}
 
 
 class NegativeELBO(Objective):
@@ -104,6 +116,6 @@ class NegativeELBO(Objective):
 
         return losses
 
-    def describe(self) -> str:
-        """Return the objective and its draws."""
-        return f"NegativeELBO({type(self.module).__name__}, draws={self.draws})"
+    def settings(self) -> dict[str, Any]:
+        """Return the number of draws."""
+        return {"draws": self.draws}

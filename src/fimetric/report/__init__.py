@@ -1,0 +1,22 @@
+"""Pictures and tables of results."""
+
+from fimetric.report.pictures import (
+    likelihood_histograms,
+    overview,
+    roc_curves,
+    sample_grid,
+    score_histograms,
+)
+from fimetric.report.tables import Row, markdown, show, write_csv
+
+__all__ = [
+    "Row",
+    "likelihood_histograms",
+    "markdown",
+    "overview",
+    "roc_curves",
+    "sample_grid",
+    "score_histograms",
+    "show",
+    "write_csv",
+]

@@ -1,0 +1,188 @@
+"""Pictures of likelihoods, scores and decisions. Okabe and Ito's colour-blind safe colours."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from fimetric.files import whole_file
+from fimetric.metrics import auroc
+
+Scores = NDArray[np.float64]
+ID_COLOUR = "#000000"
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+STYLES = ("-", "--", "-.", ":")
+
+
+def likelihood_histograms(
+    path: Path,
+    in_distribution: tuple[str, Scores],
+    ood: Mapping[str, Scores],
+    model: str,
+    kind: str = "likelihood",
+) -> None:
+    """Draw histograms of the loss, in bits per dimension.
+
+    Arguments:
+        path: of the picture.
+        in_distribution: name and losses of the in-distribution set.
+        ood: name -> losses.
+        model: name of the model.
+        kind: ``likelihood``, or what the loss is instead.
+    """
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    _likelihoods(figure.subplots(), in_distribution, ood, model, kind)
+    save(figure, path)
+
+
+def score_histograms(
+    path: Path, scores: Mapping[str, Mapping[str, Scores]], in_distribution: str
+) -> None:
+    """Draw one panel per detector with the histograms of all sets' scores.
+
+    Arguments:
+        path: of the picture.
+        scores: detector -> set -> scores.
+        in_distribution: name of the in-distribution set.
+    """
+    figure, panels = _panels(len(scores))
+    for axes, (detector, sets) in zip(panels, scores.items(), strict=True):
+        _scores(axes, detector, sets, in_distribution)
+    save(figure, path)
+
+
+def roc_curves(
+    path: Path, scores: Mapping[str, Mapping[str, Scores]], in_distribution: str
+) -> None:
+    """Draw one panel per detector with the ROC curves of all out-of-distribution sets."""
+    figure, panels = _panels(len(scores))
+    for axes, (detector, sets) in zip(panels, scores.items(), strict=True):
+        _roc(axes, detector, sets, in_distribution)
+    save(figure, path)
+
+
+def overview(
+    path: Path,
+    bits: Mapping[str, Scores],
+    scores: Mapping[str, Mapping[str, Scores]],
+    in_distribution: str,
+    model: str,
+) -> None:
+    """Draw likelihoods, scores and ROC curves in one picture.
+
+    Arguments:
+        path: of the picture.
+        bits: set -> bits per dimension.
+        scores: detector -> set -> scores; a column each.
+        in_distribution: name of the in-distribution set.
+        model: name of the model.
+    """
+    figure = Figure(figsize=(4.2 * len(scores), 10), layout="constrained")
+    grid = figure.add_gridspec(3, len(scores))
+    ood = {name: values for name, values in bits.items() if name != in_distribution}
+    axes = figure.add_subplot(grid[0, :])
+    _likelihoods(axes, (in_distribution, bits[in_distribution]), ood, model)
+    for k, (detector, sets) in enumerate(scores.items()):
+        _scores(figure.add_subplot(grid[1, k]), detector, sets, in_distribution)
+        _roc(figure.add_subplot(grid[2, k]), detector, sets, in_distribution)
+    save(figure, path)
+
+
+def sample_grid(path: Path, images: NDArray[np.float32], title: str, columns: int = 10) -> None:
+    """Draw images (n, C, H, W) in [0, 1], each on the grey scale or in colour from 0 to 1."""
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(columns * 0.8, rows * 0.8 + 0.4), layout="constrained")
+    figure.suptitle(title)
+    panels = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+    for axes in panels:
+        axes.axis("off")
+    for axes, image in zip(panels, images, strict=False):
+        picture = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+        axes.imshow(np.clip(picture, 0, 1), cmap="gray", vmin=0, vmax=1)
+    save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure, whole or not at all."""
+    with whole_file(path) as place:
+        figure.savefig(place, dpi=110, format=path.suffix.removeprefix(".") or "png")
+
+
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
+    columns = min(count, 3)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(4.6 * columns, 3.8 * rows), layout="constrained")
+    panels = list(np.atleast_1d(figure.subplots(rows, columns)).ravel())
+    for axes in panels[count:]:
+        axes.axis("off")
+    return figure, panels[:count]
+
+
+def _likelihoods(
+    axes: Axes,
+    in_distribution: tuple[str, Scores],
+    ood: Mapping[str, Scores],
+    model: str,
+    kind: str = "likelihood",
+) -> None:
+    name, own = in_distribution
+    groups = {f"{name} (in-distribution)": own} | {
+        f"{other} ({kind} AUROC {auroc(own, values):.2f})": values for other, values in ood.items()
+    }
+    _histograms(axes, groups)
+    exact = kind == "likelihood"
+    axes.set(
+        title=f"{kind.capitalize()} under {model}",
+        xlabel="bits per dimension (left = more likely)" if exact else f"{kind} per dimension",
+    )
+
+
+def _scores(axes: Axes, detector: str, sets: Mapping[str, Scores], in_distribution: str) -> None:
+    first = {f"{in_distribution} (in)": sets[in_distribution]}
+    _histograms(axes, first | {n: v for n, v in sets.items() if n != in_distribution})
+    axes.set(title=detector, xlabel="score, far tails clipped (right = more anomalous)")
+
+
+def _histograms(axes: Axes, groups: Mapping[str, Scores]) -> None:
+    """Draw the densities of several groups over one range that leaves out far tails."""
+    finite = {name: values[np.isfinite(values)] for name, values in groups.items()}
+    low = min(np.quantile(v, 0.005) for v in finite.values() if len(v))
+    high = max(np.quantile(v, 0.98) for v in finite.values() if len(v))
+    bins = [float(edge) for edge in np.linspace(low, high + 1e-9, 60)]
+    for k, (name, values) in enumerate(finite.items()):
+        colour = ID_COLOUR if k == 0 else COLOURS[(k - 1) % len(COLOURS)]
+        clipped = np.clip(values, bins[0], bins[-1])
+        weights = np.full(len(values), 1 / max(len(values), 1))
+        axes.hist(clipped, bins, weights=weights, color=colour, alpha=0.25)
+        axes.hist(
+            clipped,
+            bins,
+            weights=weights,
+            color=colour,
+            histtype="step",
+            label=name,
+            linestyle=STYLES[k % len(STYLES)],
+        )
+    axes.set_ylabel("share of samples")
+    axes.legend(fontsize=8)
+
+
+def _roc(axes: Axes, detector: str, sets: Mapping[str, Scores], in_distribution: str) -> None:
+    own = sets[in_distribution]
+    axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
+    for k, (name, values) in enumerate((n, v) for n, v in sets.items() if n != in_distribution):
+        thresholds = np.concatenate(([np.inf], np.unique(np.concatenate([own, values]))[::-1]))
+        false = 1 - np.searchsorted(np.sort(own), thresholds, side="left") / len(own)
+        true = 1 - np.searchsorted(np.sort(values), thresholds, side="left") / len(values)
+        axes.plot(
+            false,
+            true,
+            color=COLOURS[k % len(COLOURS)],
+            linestyle=STYLES[(k + 1) % len(STYLES)],
+            label=f"{name} {auroc(own, values):.3f}",
+        )
+    axes.set(title=f"{detector}: ROC", xlabel="false positive rate", ylabel="true positive rate")
+    axes.legend(title="AUROC", fontsize=8, loc="lower right")

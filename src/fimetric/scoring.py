@@ -1,0 +1,100 @@
+"""Scores of a whole data set into a file, batch by batch."""
+
+import csv
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fimetric.data import batches, length
+from fimetric.detector import Detector
+from fimetric.features import Features
+from fimetric.files import whole_file
+from fimetric.progress import progress
+
+Rows = list[tuple[str, float, float, bool]]
+COLUMNS = ("id", "score", "p_value", "out_of_distribution")
+BATCH = 64
+
+
+def write_scores(
+    detector: Detector,
+    data: Any,
+    path: Path,
+    alpha: float = 0.05,
+    confidence: float | None = None,
+) -> tuple[int, int]:
+    """Write id, score, p-value and decision of every sample, or group, to a CSV or Parquet file.
+
+    The id of a group is those of its samples, joined by spaces. Memory does not grow with the data.
+
+    Arguments:
+        detector: a fitted detector.
+        data: samples, or their ``Features``.
+        path: a name that ends in .csv or .parquet.
+        alpha, confidence: see ``Detector.predict``.
+
+    Returns:
+        The number of groups and the number of those out of distribution.
+
+    Raises:
+        ValueError: for another ending, or an alpha that the calibration cannot resolve.
+    """
+    if path.suffix not in WRITERS:
+        raise ValueError(f"{path} must end in .csv or .parquet")
+    detector.calibration.threshold(alpha, confidence)
+    groups = alarms = 0
+    with (
+        whole_file(path) as place,
+        WRITERS[path.suffix](place) as write,
+        progress("scoring", length(data)) as bar,
+    ):
+        for part in _parts(detector, data):
+            rows = _judge(detector, part, alpha, confidence)
+            write(rows)
+            bar.advance(len(rows) * detector.group_size)
+            groups += len(rows)
+            alarms += sum(row[3] for row in rows)
+    return groups, alarms
+
+
+def _parts(detector: Detector, data: Any) -> Iterator[Features]:
+    if isinstance(data, Features):
+        yield data
+        return
+    for batch in batches(data, BATCH, detector.group_size):
+        yield detector.features([batch])
+
+
+def _judge(detector: Detector, part: Features, alpha: float, confidence: float | None) -> Rows:
+    scores = detector.score(part)
+    p = detector.calibration.p_value(scores)
+    out = detector.calibration.reject(scores, alpha, confidence)
+    return [
+        (" ".join(part.group_ids(g)), float(scores[g]), float(p[g]), bool(out[g]))
+        for g in range(len(part))
+    ]
+
+
+@contextmanager
+def _csv_writer(path: Path) -> Iterator[Callable[[Rows], None]]:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        yield writer.writerows
+
+
+@contextmanager
+def _parquet_writer(path: Path) -> Iterator[Callable[[Rows], None]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = (pa.string(), pa.float64(), pa.float64(), pa.bool_())
+    schema = pa.schema(list(zip(COLUMNS, kinds, strict=True)))
+    with pq.ParquetWriter(path, schema) as writer:
+        yield lambda rows: writer.write_table(
+            pa.table([list(column) for column in zip(*rows, strict=True)], schema=schema)
+        )
+
+
+WRITERS = {".csv": _csv_writer, ".parquet": _parquet_writer}
