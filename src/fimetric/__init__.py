@@ -6,7 +6,7 @@ density of that vector and a conformal calibration make it a decision.
     data -> objective -> gradients -> Features -> density -> calibration -> decisions
 """
 
-from fimetric import calibration, data, detectors, metrics, models, objectives
+from fimetric import calibration, data, detectors, metrics, models, objectives, training
 from fimetric.detector import Detector
 from fimetric.extraction import extract
 from fimetric.features import Features
@@ -25,4 +25,5 @@ __all__ = [
     "metrics",
     "models",
     "objectives",
+    "training",
 ]

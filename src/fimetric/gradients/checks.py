@@ -61,7 +61,8 @@ def check_sample(
     found = torch.autograd.grad(
         losses[sample], list(named.values()), retain_graph=True, allow_unused=True
     )
-    rtol = eps**0.5
+    # Devices with reduced-precision products, such as TF32, have less than their format says.
+    rtol = 3 * eps**0.5 if losses.device.type == "cpu" else max(1e-2, 3 * eps**0.5)
     for j, (name, g) in enumerate(zip(named, found, strict=True)):
         expected = 0.0 if g is None else float(squared_norms(g.unsqueeze(0)))
         got = float(table[sample, j])

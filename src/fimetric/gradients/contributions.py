@@ -187,7 +187,8 @@ class Rows(Factors):
     @property
     def u(self) -> Tensor:
         """Left factors, one-hot, (N, T, rows)."""
-        return torch.nn.functional.one_hot(self.index, self.rows).to(self._v.dtype)
+        zeros = self._v.new_zeros(*self.index.shape, self.rows)
+        return zeros.scatter_(2, self.index.unsqueeze(2), 1)
 
     def __getitem__(self, samples: slice) -> "Rows":
         return Rows(self.index[samples], self._v[samples], self.rows)
@@ -212,19 +213,46 @@ class Rows(Factors):
         return v.new_zeros(len(v)).index_add_(0, owner, squared_norms(summed))
 
 
-def add(parts: list[Contribution]) -> Contribution:
-    """Return the sum of contributions to one tensor: factors joined along T, else written out."""
-    if len(parts) == 1:
-        return parts[0]
-    if all(isinstance(part, Factors) for part in parts) and len({p.shape for p in parts}) == 1:
-        factors = [part for part in parts if isinstance(part, Factors)]
-        joined = Factors(torch.cat([f.u for f in factors], 1), torch.cat([f.v for f in factors], 1))
-        joined.shape = parts[0].shape
-        return joined
-    values, scale = parts[0].dense(), parts[0].scale()
-    for part in parts[1:]:
-        values, scale = values + part.dense(), scale + part.scale()
-    return Dense(values, scale)
+class Total(Dense):
+    """The sum of contributions of different kinds, written out for some samples at a time."""
+
+    def __init__(self, parts: Sequence[Contribution]) -> None:
+        self.parts, self.shape = parts, parts[0].shape
+
+    @property
+    def values(self) -> Tensor:
+        """The gradients, (N, *shape)."""
+        total = self.parts[0].dense()
+        for part in self.parts[1:]:
+            total = total + part.dense().reshape(total.shape)
+        return total
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    def __getitem__(self, samples: slice) -> "Total":
+        return Total([part[samples] for part in self.parts])
+
+    def scale(self) -> Tensor:
+        """Return the sum of the parts' scales, (N,)."""
+        return torch.stack([part.scale() for part in self.parts]).sum(0)
+
+    def transposed(self) -> "Total":
+        """Return the gradients of the transposed matrix."""
+        return Total([part.transposed() for part in self.parts])
+
+    def squared_norms(self) -> Tensor:
+        """Return the squared Euclidean norms, (N,)."""
+        return by_chunks(self, lambda part: squared_norms(part.dense()))
+
+
+def add(parts: Sequence[Contribution]) -> Contribution:
+    """Return the sum of contributions to one tensor; plain factors are joined along T."""
+    plain = [part for part in parts if type(part) is Factors]
+    if len(plain) > 1:
+        joined = Factors(torch.cat([f.u for f in plain], 1), torch.cat([f.v for f in plain], 1))
+        parts = [joined, *(part for part in parts if type(part) is not Factors)]
+    return parts[0] if len(parts) == 1 else Total(parts)
 
 
 def widened(x: Tensor) -> Tensor:

@@ -176,9 +176,11 @@ class GradientNorms:
             plan = make_plan(graph, losses)
             inspector = MixingInspector(graph, plan, len(losses))
             self._read_by(plan, graph, losses, consume, True, inspector)
-        except CheckpointError:
-            logger.warning("checkpointing: exact, but by one backward pass per sample")
-            plan = Plan(by_loop=True)
+        except (CheckpointError, OutdatedPlanError) as error:
+            lost = isinstance(error, OutdatedPlanError)
+            why = "gradients not finite, or too small to tell whose" if lost else "checkpointing"
+            logger.warning("%s: exact, but by one backward pass per sample", why)
+            plan = Plan(by_loop=True, volatile=lost)
             self._loop(losses, consume)
         # What a strange sample hides, and what could not be checked, is looked at again next time.
         plan.volatile |= not bool(table.isfinite().all())
