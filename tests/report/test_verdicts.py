@@ -1,0 +1,28 @@
+from fimetric.metrics import Estimate
+from fimetric.report.tables import Row
+from fimetric.report.verdicts import verdicts
+
+
+def row(ood, size, detector, auroc, half=0.01):
+    return Row(ood, size, detector, Estimate(auroc, auroc - half, auroc + half), *[None] * 2)
+
+
+def test_losses_and_paradoxes_are_said():
+    rows = [
+        row("mnist", 1, "likelihood", 0.1),
+        row("mnist", 1, "typicality", 0.9),
+        row("mnist", 1, "layerwise-gaussian", 0.8),
+        row("faces", 5, "likelihood", 0.6),
+        row("faces", 5, "typicality", 0.95, 0.1),
+        row("faces", 5, "layerwise-gaussian", 0.99, 0.1),
+    ]
+    paradox, loss, win = verdicts(rows)
+    assert "mnist, groups of 1: the likelihood ranks OOD data as MORE likely" in paradox
+    assert "LOSE to typicality" in loss
+    assert "clear" in loss
+    assert "faces, groups of 5: the layer-wise norms beat typicality" in win
+    assert "intervals overlap" in win
+
+
+def test_one_detector_alone_says_nothing():
+    assert verdicts([row("mnist", 1, "layerwise-gaussian", 0.8)]) == []
