@@ -125,3 +125,16 @@ def test_structural_zero_below_a_parameter_only_subgraph():
 def test_bound_is_in_the_units_of_the_norms():
     scale = torch.tensor([2.0])
     assert rounding_bound(10 * scale, 1e-7) == pytest.approx(100 * rounding_bound(scale, 1e-7))
+
+
+def test_cancelling_terms_keep_float32_precision():
+    """Two positions that nearly cancel: the Gram form in float32 would lose several percent."""
+    torch.manual_seed(5)
+    linear = torch.nn.Linear(64, 64, bias=False)
+    x = torch.randn(3, 1, 64).expand(3, 2, 64) + 1e-4 * torch.randn(3, 2, 64)
+    sign = torch.tensor([1.0, -1.0]).view(1, 2, 1)
+    weight = torch.randn(3, 1, 64)
+    table = GradientNorms(linear)((linear(x) * weight * sign).sum((1, 2)))
+    difference = (x.double() * sign).sum(1).square().sum(1)
+    expected = difference * weight.double().squeeze(1).square().sum(1)
+    torch.testing.assert_close(table[:, 0].double(), expected, rtol=1e-3, atol=0)

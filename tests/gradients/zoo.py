@@ -53,6 +53,18 @@ def convolutions_2d():
 
 
 @case
+def many_channels_on_few_pixels():
+    module = nn.Sequential(nn.Conv2d(24, 40, 3, padding=1), nn.Tanh(), nn.Conv2d(40, 24, 2))
+    return module, torch.randn(N, 24, 2, 2), squares(module)
+
+
+@case
+def wide_layer_on_few_rows():
+    module = nn.Linear(40, 60)
+    return module, torch.randn(N, 3, 40), squares(module)
+
+
+@case
 def convolutions_1d_3d():
     one = nn.Sequential(nn.Conv1d(3, 4, 3, stride=2), nn.ConvTranspose1d(4, 6, 3, groups=2))
     three = nn.Conv3d(2, 3, 2, dilation=2)

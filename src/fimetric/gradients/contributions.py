@@ -161,16 +161,26 @@ class Factors(Contribution):
 
     def squared_norms(self) -> Tensor:
         """Return the squared Euclidean norms, (N,), by whichever form is cheaper."""
-        T, (O, I) = self.v.shape[1], self.shape
+        T = self.v.shape[1]
         if T == 1:
             return squared_norms(self.u) * squared_norms(self.v)
-        if 4 * T * (O + I) < O * I:
-            return by_chunks(self, _squared_norms_by_gram, T * (T + O + I) * 8)
+        if gram_is_cheaper(T, *self.shape):
+            return squared_norms_by_gram(self, T)
         return super().squared_norms()
 
 
-def _squared_norms_by_gram(factors: Factors) -> Tensor:
-    """|sum_t u_t v_t^T|^2 = <U U^T, V V^T>, in float64: in float32 cancelling terms lose 5%."""
+def gram_is_cheaper(T: int, O: int, I: int) -> bool:
+    """Return whether two T x T Gram matrices in float64 cost less than the O x I matrix."""
+    return 4 * T * (O + I) < O * I
+
+
+def squared_norms_by_gram(factors: Factors, T: int) -> Tensor:
+    """Return |sum_t u_t v_t^T|^2 = <U U^T, V V^T>, (N,)."""
+    return by_chunks(factors, _inner_gram, 8 * T * (T + sum(factors.shape)))
+
+
+def _inner_gram(factors: Factors) -> Tensor:
+    """Work in float64: in float32 cancelling terms lose 5%."""
     u, v = factors.u.double(), factors.v.double()
     products = (u @ u.transpose(1, 2)) * (v @ v.transpose(1, 2))
     # Rounding can leave a vanishing norm slightly below zero.

@@ -18,7 +18,9 @@ from fimetric.gradients.contributions import (
     Dense,
     Factors,
     by_chunks,
+    gram_is_cheaper,
     squared_norms,
+    squared_norms_by_gram,
     widened,
 )
 from fimetric.gradients.layout import Layout
@@ -84,8 +86,11 @@ class Patches(Factors):
         return (squares.sqrt() * _positions_last(self.g).square().sum(1).sqrt()).sum(1)
 
     def squared_norms(self) -> Tensor:
-        """Return the squared norms, (N,): one matrix product per kernel offset, added up."""
+        """Return the squared norms, (N,): one product per kernel offset, or Gram matrices."""
         O, I = self.shape[:2]
+        T = self.g.shape[1] * math.prod(self.g.shape[3:])
+        if gram_is_cheaper(T, O, math.prod(self.shape[1:])):
+            return squared_norms_by_gram(self, T)
         return by_chunks(self, _squared_norms, 4 * (O * I + math.prod(self.x.shape[1:])))
 
     def grouped(self, groups: int) -> Dense:
