@@ -19,6 +19,7 @@ from fimetric.features import Features
 from fimetric.files import whole_folder
 from fimetric.fingerprint import model_fingerprint
 from fimetric.objectives.base import Objective
+from fimetric.screening import refuse_strange
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +102,7 @@ class Detector:
             features, held_out = features.select(order[:half]), features.select(order[half:])
         else:
             held_out = self._features(calibration)
+        refuse_strange(held_out)
         self.density.fit(features)
         self.fingerprint_ = features.fingerprint
         self.calibration_ = Calibration(self.density.score(held_out))
@@ -279,7 +281,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
             )
         content = (folder / "detector.safetensors").read_bytes()
         if hashlib.sha256(content).hexdigest() != description["sha256"]:
-            raise TypeError("detector.safetensors is not what was written")
+            raise SafetensorError("detector.safetensors is not what was written")
         arrays = safetensors.numpy.load(content)
         missing = (NEEDED - description.keys()) | ({"calibration"} - arrays.keys())
         if missing:

@@ -1,6 +1,7 @@
 """From a model and data to ``Features``: streaming, checked, and resumed where it was stopped."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,16 +54,21 @@ def run(
     batch_size: int = 64,
     folder: str | Path | None = None,
     progress: bool = True,
+    whole_groups: bool = False,
 ) -> Features:
-    """Do what ``extract`` does with an extractor that may have seen batches before."""
+    """Do what ``extract`` does with an extractor that may have seen batches before.
+
+    With ``whole_groups`` samples left over at the end raise ValueError.
+    """
     group_size = extractor.group_size
+    source = (_whole if whole_groups else batches)(data, batch_size, group_size)
     parts = Parts(None if folder is None else Path(folder), extractor.provenance)
     digest = hashlib.sha256()
     total = length(data)
     whole = None if total is None else total // group_size * group_size
     with show_progress("extracting", whole, progress) as bar:
         try:
-            for batch in batches(data, batch_size, group_size):
+            for batch in source:
                 add_batch(digest, batch)
                 if not parts.holds(batch):
                     parts.add(extractor(batch))
@@ -98,6 +104,7 @@ class Extractor:
             "group_size": self.group_size,
         }
 
+    @torch.enable_grad()
     def __call__(self, batch: Batch) -> Features:
         """Return the features of one batch of whole groups."""
         device = next(self.objective.module.parameters()).device
@@ -122,17 +129,31 @@ class Extractor:
     def _view(self, view: str, x: Input) -> "_Table":
         losses, joint = self._losses(view, x)
         if view in self._bounds:
-            return _Table(losses.detach().cpu().double().numpy(), self.norms(joint))
-        measured = self.norms.measure(joint)
-        self._check_alone(view, x, losses, measured)
-        self._bounds[view] = measured.bound.median(0).values.nan_to_num(0.0, posinf=0.0)
-        return _Table(losses.detach().cpu().double().numpy(), measured.table)
+            table = self.norms(joint)
+            self._mend(view, x, table)
+        else:
+            table, bound = measured = self.norms.measure(joint)
+            self._mend(view, x, table, bound)
+            self._check_alone(view, x, losses, measured)
+            self._bounds[view] = bound.nanmedian(0).values.nan_to_num(0.0, posinf=0.0)
+        return _Table(losses.detach().cpu().double().numpy(), table)
+
+    def _mend(self, view: str, x: Input, table: Tensor, bound: Tensor | None = None) -> None:
+        """Compute groups that are not finite again, alone: NaN can spread in a shared graph."""
+        for g in (~table.isfinite().all(1)).nonzero().flatten().tolist():
+            alone = self.norms.measure(self._losses(view, self._group(x, g))[1])
+            table[g] = alone.table[0]
+            if bound is not None:
+                bound[g] = alone.bound[0]
 
     def _losses(self, view: str, x: Input) -> tuple[Tensor, Tensor]:
         """Return the losses of the samples, and those of the groups, which are differentiated."""
-        with torch.enable_grad():
-            losses = self.objective.losses(view, x)
-            return losses, losses.view(-1, self.group_size).sum(1)
+        losses = self.objective.losses(view, x)
+        return losses, losses.view(-1, self.group_size).sum(1)
+
+    def _group(self, x: Input, g: int) -> Input:
+        rows = slice(g * self.group_size, (g + 1) * self.group_size)
+        return {k: v[rows] for k, v in x.items()} if isinstance(x, dict) else x[rows]
 
     def _check_alone(self, view: str, x: Input, losses: Tensor, measured: Measured) -> None:
         """Compute three groups without the rest of the batch and compare.
@@ -143,10 +164,10 @@ class Extractor:
         table, bound = measured
         rtol = 1e-2 if table.dtype == torch.float32 else 1e-6
         for g in sorted({0, len(table) // 2, len(table) - 1}):
-            rows = slice(g * self.group_size, (g + 1) * self.group_size)
-            own, joint = self._losses(view, _rows(x, rows))
+            own, joint = self._losses(view, self._group(x, g))
+            together = losses[g * self.group_size : (g + 1) * self.group_size]
             norms = self.norms(joint)[0]
-            wrong_loss = _differ(own, losses[rows], rtol, 1e-6)
+            wrong_loss = _differ(own, together, rtol, 1e-6)
             wrong_norm = _differ(norms, table[g], rtol, 4 * bound[g])
             if wrong_loss.any() or wrong_norm.any():
                 what = "the loss" if wrong_loss.any() else self._name_of(wrong_norm)
@@ -167,12 +188,25 @@ class _Table:
     norms: Tensor  # (groups, tensors), squared
 
 
+def _whole(data: Any, batch_size: int, group_size: int) -> Iterator[Batch]:
+    """Yield batches of whole groups, and raise where a batch ends within a group.
+
+    Raises:
+        ValueError: at the last batch, since an iterable does not tell its length before.
+    """
+    done = 0
+    for batch in batches(data, max(batch_size // group_size, 1) * group_size):
+        done += len(batch)
+        if done % group_size:
+            raise ValueError(
+                f"{done} samples do not make whole groups of {group_size}; leave out "
+                f"{done % group_size}"
+            )
+        yield batch
+
+
 def _to(x: Input, device: torch.device) -> Input:
     return {k: v.to(device) for k, v in x.items()} if isinstance(x, dict) else x.to(device)
-
-
-def _rows(x: Input, rows: slice) -> Input:
-    return {k: v[rows] for k, v in x.items()} if isinstance(x, dict) else x[rows]
 
 
 def _differ(a: Tensor, b: Tensor, rtol: float, atol: Tensor | float) -> Tensor:

@@ -3,11 +3,12 @@
 import hashlib
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from fimetric.data import Batch
 from fimetric.features import PROVENANCE, Features
-from fimetric.files import whole_file
+from fimetric.files import whole_folder
 from fimetric.fingerprint import update
 from fimetric.objectives.base import values_of
 
@@ -29,7 +30,7 @@ class Parts:
     def __init__(self, folder: Path | None, expected: dict[str, object]) -> None:
         self.folder, self.expected = folder, expected
         self.done: list[Features] = []
-        self.new: list[Features] = []
+        self.new: list[tuple[Features, str]] = []  # with the digest of the data up to there
         self._digest, self._samples = hashlib.sha256(), 0
         self._last = time.monotonic()
         self.waiting = [] if folder is None else self._earlier(folder)
@@ -55,7 +56,7 @@ class Parts:
 
     def add(self, features: Features) -> None:
         """Take the features of the batch that ``holds`` was last asked for."""
-        self.new.append(features)
+        self.new.append((features, self._digest.hexdigest()))
         if self.folder is not None and time.monotonic() - self._last > PART_SECONDS:
             self.flush()
 
@@ -63,10 +64,8 @@ class Parts:
         """Write what is new to disk as one part."""
         if self.folder is None or not self.new:
             return
-        part = Features.concatenate(self.new)
-        place = _parts_folder(self.folder) / f"{self._number:05d}"
-        part.save(place)
-        self._sign(place)
+        part = Features.concatenate([features for features, _ in self.new])
+        _write(_parts_folder(self.folder) / f"{self._number:05d}", part, self.new[-1][1])
         self.done.append(part)
         self.new, self._number, self._last = [], self._number + 1, time.monotonic()
         self._digest, self._samples = hashlib.sha256(), 0
@@ -84,10 +83,11 @@ class Parts:
             raise ValueError(self._foreign("more data, or another batch size"))
         if not self.new and len(self.done) == 1 and self._complete():
             return self.done[0]
-        features = Features.concatenate([*self.done, *self.new])
+        tables = [*self.done, *(features for features, _ in self.new)]
+        # the bounds of the first batch, as they would be without an interruption
+        features = replace(Features.concatenate(tables), bounds=tables[0].bounds)
         if self.folder is not None:
-            features.save(self.folder, overwrite=self.folder.exists())
-            self._write_digest(self.folder, whole_digest)
+            _write(self.folder, features, whole_digest)
             shutil.rmtree(_parts_folder(self.folder), ignore_errors=True)
         return features
 
@@ -97,7 +97,7 @@ class Parts:
             raise FileExistsError(
                 f"{folder} exists and holds no features of an earlier extraction; choose another"
             )
-        found = found or sorted(p.parent for p in _parts_folder(folder).glob(f"*/{DIGEST}"))
+        found = found or sorted(p.parent for p in _parts_folder(folder).glob(f"[0-9]*/{DIGEST}"))
         parts = []
         for place in found:
             features = Features.load(place)
@@ -109,13 +109,6 @@ class Parts:
 
     def _complete(self) -> bool:
         return self.folder is not None and (self.folder / DIGEST).exists()
-
-    def _sign(self, place: Path) -> None:
-        self._write_digest(place, self._digest.hexdigest())
-
-    def _write_digest(self, place: Path, digest: str) -> None:
-        with whole_file(place / DIGEST) as path:
-            path.write_text(digest + "\n")
 
     def _foreign(self, what: str) -> str:
         return (
@@ -129,6 +122,13 @@ def add_batch(digest: "hashlib._Hash", batch: Batch) -> None:
     for x in values_of(batch.x):
         update(digest, x)
     digest.update("\n".join(batch.ids).encode())
+
+
+def _write(place: Path, features: Features, digest: str) -> None:
+    """Write features and the hash of their data, both or none."""
+    with whole_folder(place, overwrite=True) as temporary:
+        features.save(temporary, overwrite=True)
+        (temporary / DIGEST).write_text(digest + "\n")
 
 
 def _parts_folder(folder: Path) -> Path:

@@ -122,8 +122,7 @@ def _unruly(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     for name, layer in module.named_modules():
         if not layer.training:
             continue
-        rate = getattr(layer, "dropout", 0.0)
-        drops = isinstance(layer, nn.RNNBase | nn.MultiheadAttention) and rate > 0
+        drops = isinstance(layer, nn.RNNBase | nn.MultiheadAttention) and layer.dropout > 0
         drops |= isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0
         if drops or isinstance(layer, nn.modules.batchnorm._BatchNorm):
             yield name, layer

@@ -52,13 +52,13 @@ class Denoising(Objective):
             )
         if loss not in ("l1", "l2"):
             raise ValueError(f"loss must be 'l1' or 'l2', not {loss!r}")
-        steps = len(scheduler.alphas_cumprod)
+        steps, timesteps = len(scheduler.alphas_cumprod), tuple(int(t) for t in timesteps)
         wrong = [t for t in timesteps if not 0 <= t < steps]
         if wrong or not timesteps or len(set(timesteps)) < len(timesteps):
             raise ValueError(
                 f"timesteps must be different indices from 0 to {steps - 1}; got {timesteps}"
             )
-        self.scheduler, self.timesteps, self.draws = scheduler, tuple(timesteps), draws
+        self.scheduler, self.timesteps, self.draws = scheduler, timesteps, draws
         self.loss, self.centred = loss, centred
         config = getattr(scheduler, "config", {})
         self.predicts = getattr(config, "prediction_type", "epsilon")
