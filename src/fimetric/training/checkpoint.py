@@ -16,7 +16,7 @@ from torch import Tensor
 from fimetric.data import Samples
 from fimetric.files import whole_file, whole_folder
 from fimetric.models import Model, kind_of
-from fimetric.recipes import Recipe
+from fimetric.training.recipes import Recipe
 
 VERSION = 1
 

@@ -18,12 +18,12 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn, TimeRemaining
 from safetensors.torch import load_file
 from torch import Generator, Tensor, nn
 
-from fimetric.checkpoint import Log, fingerprint, read_checkpoint, write_checkpoint
 from fimetric.data import Samples, batches
 from fimetric.models import Glow, Model, kind_of
 from fimetric.models.folder import write
-from fimetric.recipes import Recipe, recipe_for
-from fimetric.seeds import indices, number, order
+from fimetric.training.checkpoint import Log, fingerprint, read_checkpoint, write_checkpoint
+from fimetric.training.recipes import Recipe, recipe_for
+from fimetric.training.seeds import indices, number, order
 
 log = logging.getLogger(__name__)
 HELD_OUT, MOST_HELD_OUT = 0.05, 512  # of the training data, for validation

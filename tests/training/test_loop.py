@@ -7,14 +7,14 @@ import logging
 import pytest
 import torch
 
-from fimetric import training
 from fimetric.baselines import gaussian_bits_per_dim
 from fimetric.data import Samples, load
 from fimetric.models import KINDS, build
 from fimetric.models import load as load_model
-from fimetric.recipes import recipe_for
-from fimetric.seeds import indices
+from fimetric.training import loop as training
 from fimetric.training import train
+from fimetric.training.recipes import recipe_for
+from fimetric.training.seeds import indices
 
 SHAPE = (1, 8, 8)
 TINY = {
