@@ -66,13 +66,13 @@ def run(
     digest = hashlib.sha256()
     total = length(data)
     whole = None if total is None else total // group_size * group_size
-    with show_progress("extracting", whole, progress) as bar:
+    with show_progress("extracting", whole, progress) as advance:
         try:
             for batch in source:
                 add_batch(digest, batch)
                 if not parts.holds(batch):
                     parts.add(extractor(batch))
-                bar.advance(len(batch.ids))
+                advance(len(batch.ids))
         finally:
             parts.flush()
     return parts.finish(digest.hexdigest())

@@ -1,6 +1,6 @@
 """One way to show how far long work is, and how long it will take."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -8,7 +8,6 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -16,8 +15,20 @@ from rich.progress import (
 
 
 @contextmanager
-def progress(what: str, total: int | None, show: bool = True) -> Iterator["Bar"]:
-    """Show a progress bar on standard error while the block runs, where that is a terminal."""
+def progress(
+    what: str, total: int | None, show: bool = True, done: int = 0
+) -> Iterator[Callable[..., None]]:
+    """Show a progress bar on standard error while the block runs, where that is a terminal.
+
+    Arguments:
+        what: what is being done.
+        total: steps or samples in all, None where that is not known.
+        show: whether to show anything.
+        done: how many are done already.
+
+    Yields:
+        a function (count, note) that moves the bar on and shows a note beside it.
+    """
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -26,18 +37,13 @@ def progress(what: str, total: int | None, show: bool = True) -> Iterator["Bar"]
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
     )
     disable = not (show and console.is_terminal)
     with Progress(*columns, console=console, disable=disable, transient=True) as shown:
-        yield Bar(shown, shown.add_task(what, total=total))
+        task = shown.add_task(what, total=total, completed=done, note="")
 
+        def advance(count: int, note: str = "") -> None:
+            shown.update(task, advance=count, note=note)
 
-class Bar:
-    """A progress bar that can be advanced."""
-
-    def __init__(self, shown: Progress, task: TaskID) -> None:
-        self._shown, self._task = shown, task
-
-    def advance(self, count: int) -> None:
-        """Say that ``count`` more are done."""
-        self._shown.advance(self._task, count)
+        yield advance

@@ -38,36 +38,52 @@ def write_scores(
         The number of groups and the number of those out of distribution.
 
     Raises:
-        ValueError: for another ending, or an alpha that the calibration cannot resolve.
+        ValueError: for another ending, an alpha that the calibration cannot resolve, or samples
+            that make no whole groups; nothing is written then.
     """
-    if path.suffix not in WRITERS:
-        raise ValueError(f"{path} must end in .csv or .parquet")
+    check_target(path)
     detector.calibration.threshold(alpha, confidence)
     groups = alarms = 0
     with (
         whole_file(path) as place,
         WRITERS[path.suffix](place) as write,
-        progress("scoring", length(data)) as bar,
+        progress("scoring", length(data)) as advance,
     ):
         for part in _parts(detector, data):
             rows = _judge(detector, part, alpha, confidence)
             write(rows)
-            bar.advance(len(rows) * detector.group_size)
+            advance(len(rows) * detector.group_size)
             groups += len(rows)
             alarms += sum(row[3] for row in rows)
     return groups, alarms
 
 
+def check_target(path: Path) -> None:
+    """Raise ValueError where scores cannot be written to ``path``."""
+    if path.suffix not in WRITERS:
+        raise ValueError(f"{path} must end in .csv or .parquet")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a file for the scores")
+
+
 def _parts(detector: Detector, data: Any) -> Iterator[Features]:
     if isinstance(data, Features):
-        yield data
+        yield detector.features(data)
         return
-    for batch in batches(data, BATCH, detector.group_size):
+    size = detector.group_size
+    done, total = 0, length(data)
+    for batch in batches(data, max(BATCH // size, 1) * size):
+        done += len(batch)
+        left = (done if total is None else total) % size  # told at once, or at the last batch
+        if left:
+            raise ValueError(
+                f"{total or done} samples do not make whole groups of {size}; leave out {left}"
+            )
         yield detector.features([batch])
 
 
 def _judge(detector: Detector, part: Features, alpha: float, confidence: float | None) -> Rows:
-    scores = detector.score(part)
+    scores = detector.density.score(part)
     p = detector.calibration.p_value(scores)
     out = detector.calibration.reject(scores, alpha, confidence)
     return [

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from rich.progress import Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from safetensors.torch import load_file
 from torch import Generator, Tensor, nn
 
 from fimetric.data import Samples, batches
 from fimetric.models import Glow, Model, kind_of
 from fimetric.models.folder import write
+from fimetric.progress import progress as show_progress
 from fimetric.training.checkpoint import Log, fingerprint, read_checkpoint, write_checkpoint
 from fimetric.training.recipes import Recipe, recipe_for
 from fimetric.training.seeds import indices, number, order
@@ -149,8 +149,11 @@ def train(
     settings = fingerprint(model, fit_on, held_out, recipe)
     _begin(run, fit_on, folder, settings, resume)
     try:
-        with _bar(progress, steps, run.step) as bar, Log(folder) as writer:
-            for _ in _loop(run, fit_on, bar):
+        with (
+            show_progress("training", steps, progress, run.step) as advance,
+            Log(folder) as writer,
+        ):
+            for _ in _loop(run, fit_on, advance):
                 if run.step % recipe.validate_every == 0 or run.step == steps:
                     _validate(run, held_out, folder)
                     write_checkpoint(folder / "checkpoint", run, settings)
@@ -182,7 +185,7 @@ def _begin(run: _Run, data: Samples, folder: Path, settings: dict[str, Any], res
         run.average = _copy(run.model)
 
 
-def _loop(run: _Run, data: Samples, bar: Any) -> Iterator[int]:
+def _loop(run: _Run, data: Samples, advance: Any) -> Iterator[int]:
     """Do the steps that are left, yielding after each."""
     recipe = run.recipe
     while run.step < recipe.steps:
@@ -195,7 +198,8 @@ def _loop(run: _Run, data: Samples, bar: Any) -> Iterator[int]:
         run.step += 1
         run.update_average()
         recent = run.losses[-50:]
-        bar(run.step, sum(recent) / len(recent), run.best)
+        note = f"loss {sum(recent) / len(recent):.4f}, best {run.best:.3f} bits/dim"
+        advance(1, note)
         yield run.step
 
 
@@ -285,18 +289,3 @@ def _split(data: Samples, validation: Any, model: Model, seed: int) -> tuple[Sam
         raise ValueError(f"{data.name} has {len(data)} sample; training needs 2 at least")
     mixed = torch.randperm(len(data), generator=Generator().manual_seed(number(seed, 0, 4)))
     return data.select(mixed[:-held]), data.select(mixed[-held:])
-
-
-@contextmanager
-def _bar(shown: bool, steps: int, start: int) -> Iterator[Any]:
-    """Lend a function (step, loss, best) that moves the progress bar."""
-    columns = (
-        *Progress.get_default_columns()[:3],
-        TextColumn("step {task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("loss {task.fields[loss]:.4f}, best {task.fields[best]:.3f} bits/dim"),
-    )
-    with Progress(*columns, disable=not shown) as bar:
-        task = bar.add_task("training", total=steps, completed=start, loss=math.nan, best=math.inf)
-        yield lambda step, loss, best: bar.update(task, completed=step, loss=loss, best=best)
