@@ -1,15 +1,39 @@
 """The command line: reading arguments, one call each."""
 
 import logging
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from typer.core import TyperGroup
+
+
+class Commands(TyperGroup):
+    """Creates the commands; an error in one ends in one line and a status of 1, Ctrl-C in 130."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort):  # RuntimeErrors by class, but none of ours
+            raise
+        except KeyboardInterrupt:
+            _stop("stopped; what was done is kept, the same call goes on from there", 130)
+        except BrokenPipeError:
+            raise  # whoever read our output has left; typer ends in silence
+        except (ValueError, TypeError, RuntimeError, OSError) as error:
+            _stop(f"error: {' '.join(str(error).split()) or type(error).__name__}", 1)
+
+
+def _stop(message: str, status: int) -> None:
+    typer.echo(message, err=True)
+    raise typer.Exit(status)
+
 
 app = typer.Typer(
+    cls=Commands,
     help="Out-of-distribution detection with deep generative models, by gradient norms.",
     no_args_is_help=True,
     add_completion=False,
@@ -23,11 +47,15 @@ DATA_HELP = (
 Data = Annotated[str, typer.Option("--data", help=DATA_HELP)]
 Split = Annotated[str, typer.Option(help="Part of the data set.")]
 Limit = Annotated[int | None, typer.Option(help="Take the first samples only.")]
+Size = Annotated[int | None, typer.Option(help="Resize 8-bit pictures to this side.")]
+Channels = Annotated[int | None, typer.Option(help="1 makes pictures grey, 3 RGB.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps ...")]
 Seed = Annotated[int, typer.Option(help="Seed of noise and permutations.")]
 Batch = Annotated[int, typer.Option("--batch-size", help="Samples to a forward pass.")]
 Group = Annotated[int, typer.Option("--group-size", help="Samples judged together.")]
-Times = Annotated[str, typer.Option(help="Timesteps of a diffusion model, as in 0,10,100.")]
+Times = Annotated[
+    str | None, typer.Option(help="Timesteps of a diffusion model, as in 0,10,100; 0 if none.")
+]
 Draws = Annotated[int, typer.Option(help="Noise draws (VAE, diffusion).")]
 Alpha = Annotated[float, typer.Option(help="False-alarm rate.")]
 Confidence = Annotated[
@@ -41,8 +69,9 @@ ModelFolder = Annotated[Path, typer.Argument(help="Folder of a model, as `train`
 def demo(out: Out = Path("fimetric-demo"), seed: Seed = 0) -> None:
     """Train, fit and score on data that come with the dependencies, within two minutes."""
     from fimetric.demo import demo as run
+    from fimetric.inputs import new_folder
 
-    run(out, Console(), seed)
+    run(new_folder(out), Console(), seed)
 
 
 @app.command()
@@ -56,18 +85,22 @@ def train(
     batch_size: Batch = 64,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     limit: Limit = None,
+    size: Size = None,
+    channels: Channels = None,
     seed: Seed = 0,
     device: Device = "cpu",
 ) -> None:
     """Train a reference model; called again, it goes on from the last checkpoint."""
-    from fimetric.data import load
+    from fimetric.inputs import Named, known_device, new_folder
     from fimetric.models import build
     from fimetric.training import train as run
 
-    samples = load(data, split=split, limit=limit)
+    new_folder(out)
+    place = known_device(device)
+    samples = Named(split, limit, size, channels).open(data)
     model = build(kind, config, samples.shape, seed)
     history = run(
-        model, samples, out, steps=steps, batch_size=batch_size, lr=lr, seed=seed, device=device
+        model, samples, out, steps=steps, batch_size=batch_size, lr=lr, seed=seed, device=place
     )
     typer.echo(f"{out}: {history.best:.3f} bits per dimension on validation data")
 
@@ -80,17 +113,22 @@ def extract(
     split: Split = "test",
     group_size: Group = 1,
     batch_size: Batch = 64,
-    timesteps: Times = "0",
+    timesteps: Times = None,
     draws: Draws = 1,
     limit: Limit = None,
+    size: Size = None,
+    channels: Channels = None,
     seed: Seed = 0,
     device: Device = "cpu",
 ) -> None:
     """Write the gradient norms of a data set; called again, it goes on where it was stopped."""
     from fimetric import extract as run
+    from fimetric.inputs import Named, new_folder, open_objective
 
-    objective = _objective(model, device, _times(timesteps), draws, seed)
-    features = run(objective, _load(data, split, limit, objective), batch_size, group_size, out)
+    new_folder(out)
+    objective, shape = open_objective(model, device, _times(timesteps), draws, seed)
+    samples = Named(split, limit, size, channels).open(data, shape)
+    features = run(objective, samples, batch_size, group_size, out)
     typer.echo(f"{out}: {features!r}")
 
 
@@ -102,9 +140,11 @@ def fit(
     density: Annotated[str, typer.Option(help="Density of the norms.")] = "layerwise-gaussian",
     split: Split = "test",
     group_size: Group = 1,
-    timesteps: Times = "0",
+    timesteps: Times = None,
     draws: Draws = 1,
     limit: Limit = None,
+    size: Size = None,
+    channels: Channels = None,
     seed: Seed = 0,
     device: Device = "cpu",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a detector.")] = False,
@@ -112,12 +152,14 @@ def fit(
     """Fit and calibrate a detector on in-distribution data that the model was not trained on."""
     from fimetric import Detector
     from fimetric.detectors import create
+    from fimetric.inputs import Named, new_folder, open_objective
 
-    if out.exists() and not overwrite:
+    if new_folder(out).exists() and not overwrite:
         raise FileExistsError(f"{out} exists already; pass --overwrite to replace it")
-    objective = _objective(model, device, _times(timesteps), draws, seed)
+    objective, shape = open_objective(model, device, _times(timesteps), draws, seed)
     detector = Detector(objective, create(density), group_size, seed)
-    detector.fit(_features_or_data(data, split, limit, objective)).save(out, overwrite)
+    table = Named(split, limit, size, channels).open_table(data, shape)
+    detector.fit(table).save(out, overwrite)
     n = len(detector.calibration)
     typer.echo(f"{out}: calibrated on {n} groups; the smallest p-value is 1/{n + 1}")
 
@@ -132,17 +174,19 @@ def score(
     alpha: Alpha = 0.05,
     confidence: Confidence = None,
     limit: Limit = None,
+    size: Size = None,
+    channels: Channels = None,
     device: Device = "cpu",
 ) -> None:
     """Write sample id, score, p-value and decision of every sample or group."""
-    from fimetric import Detector
-    from fimetric.scoring import write_scores
+    from fimetric.inputs import Named, open_detector
+    from fimetric.scoring import check_target, write_scores
 
-    settings = Detector.read_settings(detector)
-    objective = _objective(model, device, **settings)
-    loaded = Detector.load(detector, objective)
-    samples = _features_or_data(data, split, limit, objective)
-    groups, alarms = write_scores(loaded, samples, out, alpha, confidence)
+    check_target(out)
+    loaded, shape = open_detector(detector, model, device)
+    loaded.calibration.threshold(alpha, confidence)
+    table = Named(split, limit, size, channels).open_table(data, shape)
+    groups, alarms = write_scores(loaded, table, out, alpha, confidence)
     typer.echo(f"{out}: {alarms} of {groups} out of distribution at alpha = {alpha}")
 
 
@@ -155,25 +199,28 @@ def evaluate(
     split: Split = "test",
     group_size: Annotated[list[int], typer.Option(help="May be repeated.")] = [1, 5],  # noqa: B006
     density: Annotated[list[str] | None, typer.Option(help="May be repeated; all if none.")] = None,
-    timesteps: Times = "0",
+    timesteps: Times = None,
     draws: Draws = 1,
     batch_size: Batch = 64,
     limit: Limit = None,
+    size: Size = None,
+    channels: Channels = None,
     seed: Seed = 0,
     device: Device = "cpu",
 ) -> None:
     """Print AUROC, AUPR and FPR of every detector on every OOD set, and draw them."""
     from fimetric.detectors import DENSITIES
     from fimetric.evaluation import evaluate as run
+    from fimetric.inputs import Named, new_folder, open_objective
     from fimetric.report.evaluation import write_evaluation
 
-    objective = _objective(model, device, _times(timesteps), draws, seed)
-    own = _load(data, split, limit, objective)
-    sets = [_load(name, split, limit, objective) for name in ood]
+    new_folder(out)
+    objective, shape = open_objective(model, device, _times(timesteps), draws, seed)
+    part = Named(split, limit, size, channels)
     found = run(
         objective,
-        own,
-        {samples.name: samples for samples in sets},
+        part.open(data, shape),
+        part.open_all(ood, shape),
         group_size,
         density or list(DENSITIES),
         out / "features",
@@ -184,51 +231,19 @@ def evaluate(
 
 
 def main() -> None:
-    """Run the command line; errors of use end in one line and a status of 1."""
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(message)s",
-        handlers=[RichHandler(console=Console(stderr=True), show_time=False, show_path=False)],
-    )
-    logging.getLogger("fimetric").setLevel(logging.INFO)
+    """Run the command line."""
+    logger = logging.getLogger("fimetric")
+    logger.setLevel(logging.INFO)
+    if not logger.handlers:
+        console = Console(stderr=True)
+        handler = RichHandler(console=console, show_time=False, show_path=False)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+    app()
+
+
+def _times(text: str | None) -> list[int] | None:
     try:
-        app()
-    except KeyboardInterrupt:
-        _stop("stopped; what was done is kept, call again to go on", 130)
-    except (ValueError, TypeError, RuntimeError, OSError) as error:
-        _stop(f"error: {error}", 1)
-
-
-def _stop(message: str, status: int) -> None:
-    typer.echo(message, err=True)
-    sys.exit(status)
-
-
-def _objective(
-    model: Path, device: str, timesteps: Any = (0,), draws: int = 1, seed: int = 0, **_: Any
-) -> Any:
-    from fimetric.models import load
-    from fimetric.objectives import standard_objective
-
-    return standard_objective(load(model).eval().to(device), timesteps, draws, seed)
-
-
-def _times(text: str) -> list[int]:
-    try:
-        return [int(t) for t in text.split(",")]
+        return None if text is None else [int(t) for t in text.split(",")]
     except ValueError:
         raise ValueError(f"timesteps must be numbers, as in 0,10; got {text!r}") from None
-
-
-def _load(source: str, split: str, limit: int | None, objective: Any) -> Any:
-    from fimetric.data import load
-
-    return load(source, split=split, limit=limit)
-
-
-def _features_or_data(source: str, split: str, limit: int | None, objective: Any) -> Any:
-    from fimetric.features import Features
-
-    if (Path(source) / "features.json").exists():
-        return Features.load(source)
-    return _load(source, split, limit, objective)

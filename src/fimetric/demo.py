@@ -16,6 +16,7 @@ from fimetric.objectives.base import Objective
 from fimetric.report import overview, show, write_csv
 from fimetric.training import train
 
+STEPS = 400
 OOD = ("patches", "letters")
 NAMES = {
     "likelihood": "likelihood",
@@ -24,13 +25,14 @@ NAMES = {
 }
 
 
-def demo(folder: Path, console: Console, seed: int = 0) -> Evaluation:
+def demo(folder: Path, console: Console, seed: int = 0, steps: int = STEPS) -> Evaluation:
     """Train a small flow on handwritten digits and detect photographs and letters.
 
     Arguments:
         folder: where model, detector, table and picture go.
         console: what is printed.
         seed: of everything.
+        steps: of training.
     """
     start = time.monotonic()
     digits, held_out = load("digits", split="train"), load("digits", split="test")
@@ -38,13 +40,13 @@ def demo(folder: Path, console: Console, seed: int = 0) -> Evaluation:
     if not (folder / "model" / "model.safetensors").exists():
         console.print(f"Training a flow on {len(digits)} handwritten digits of 8x8 pixels ...")
     history = train(
-        model, digits, folder / "model", steps=500, lr=6e-3, validate_every=100, seed=seed
+        model, digits, folder / "model", steps=steps, lr=6e-3, validate_every=100, seed=seed
     )
     model = load_model(folder / "model")
     console.print(
         f"Validation: {history.best:.2f} bits per dimension; "
         f"a Gaussian per pixel needs {gaussian_bits_per_dim(digits, held_out):.2f}, "
-        f"PNG {png_bits_per_dim(held_out):.2f}"
+        f"PNG {png_bits_per_dim(held_out):.2f} (mostly the headers of files so small)"
     )
     objective = standard_objective(model, seed=seed)
     found = evaluate(
@@ -62,7 +64,10 @@ def demo(folder: Path, console: Console, seed: int = 0) -> Evaluation:
     _draw(found, folder / "overview.png")
     _detect(objective, held_out, folder / "detector", console, seed)
     seconds = time.monotonic() - start
-    console.print(f"Picture: {folder / 'overview.png'}   ({seconds:.0f} seconds in all)")
+    console.print(f"Table: {folder / 'table.csv'}", soft_wrap=True)
+    console.print(
+        f"Picture: {folder / 'overview.png'}   ({seconds:.0f} seconds in all)", soft_wrap=True
+    )
     return found
 
 
@@ -95,4 +100,4 @@ def _detect(
     for name in OOD:
         caught = detector.predict(load(name, split="train", limit=200), alpha=0.05).mean()
         console.print(f"Detector at a 5% false-alarm rate: {caught:.0%} of new {name} are caught")
-    console.print(f"Detector: {folder}")
+    console.print(f"Detector: {folder}", soft_wrap=True)

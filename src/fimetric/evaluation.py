@@ -4,7 +4,7 @@ The in-distribution data must be held out from training. A seeded permutation gi
 density, 25% to the calibration and 50% to the test; groups are formed after the permutation.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from fimetric.extraction import extract
 from fimetric.features import Features
 from fimetric.metrics import aupr, auroc, estimate, fpr_at_tpr
 from fimetric.objectives.base import Objective
+from fimetric.progress import progress as show_progress
 from fimetric.report.tables import Row
 
 ALPHA = 0.05
@@ -31,7 +32,8 @@ class Evaluation:
 
     ``scores`` holds group size -> detector -> set -> scores of the test groups, ``losses`` set ->
     mean loss per dimension of the test samples in bits, ``alarms`` group size -> detector ->
-    (false alarms, test groups) at level 0.05.
+    (false alarms, test groups) at level 0.05, left out where the calibration groups are too few
+    for that level.
     """
 
     in_distribution: str
@@ -67,40 +69,86 @@ def evaluate(
         seed: of the permutations and of the bootstrap.
         batch_size: samples to a forward pass.
         progress: show progress.
+
+    Raises:
+        ValueError: where there is nothing to compare, a name is unknown or repeated, or a set is
+            too small for the group sizes; before any work is done.
     """
+    _check(in_distribution, ood, group_sizes, densities)
     sets = {in_distribution.name: in_distribution, **ood}
-    if len(sets) <= len(ood):
-        raise ValueError(f"{in_distribution.name} is in-distribution; it cannot be an OOD set too")
     tables: dict[int, dict[str, Features]] = {}
     for size in sorted(set(group_sizes)):
         tables[size] = {}
         for name, samples in sets.items():
             order = np.random.default_rng(seed).permutation(len(samples))
-            place = None if folder is None else folder / f"{name}-groups-of-{size}"
+            place = None if folder is None else folder / f"{_safe(name)}-groups-of-{size}"
             tables[size][name] = extract(
                 objective, samples.select(order.tolist()), batch_size, size, place, progress
             )
-    return _evaluate(tables, in_distribution.name, densities, seed)
+    return _evaluate(tables, in_distribution.name, densities, seed, progress)
+
+
+def _check(
+    in_distribution: Samples,
+    ood: Mapping[str, Samples],
+    group_sizes: Sequence[int],
+    densities: Sequence[str],
+) -> None:
+    """Refuse what would fail after the extraction."""
+    if not ood or not group_sizes or not densities:
+        raise ValueError("evaluate needs at least one OOD set, one group size and one density")
+    if in_distribution.name in ood:
+        raise ValueError(f"{in_distribution.name} is in-distribution; it cannot be an OOD set too")
+    for density in densities:
+        create(density)
+    for size in group_sizes:
+        if size < 1:
+            raise ValueError(f"a group size must be at least 1, not {size}")
+        split(len(in_distribution) // size)
+        for name, samples in ood.items():
+            if len(samples) < size:
+                raise ValueError(f"{name} has {len(samples)} samples, not one group of {size}")
+
+
+def _safe(name: str) -> str:
+    """Return a name that is one folder: hub names have a slash."""
+    return name.replace("/", "-").replace("\\", "-")
 
 
 def _evaluate(
-    tables: dict[int, dict[str, Features]], own: str, densities: Sequence[str], seed: int
+    tables: dict[int, dict[str, Features]],
+    own: str,
+    densities: Sequence[str],
+    seed: int,
+    progress: bool,
 ) -> Evaluation:
     found = Evaluation(own, [], {}, {}, {})
-    for size, sets in tables.items():
-        variants = {"": sets}
-        if size > 1 and 1 in tables:
-            variants[" (mean)"] = {n: t.grouped(size) for n, t in tables[1].items()}
-        found.scores[size], found.alarms[size] = {}, {}
-        for variant, tabled in variants.items():
-            for density in densities:
-                if not variant or issubclass(DENSITIES[density], LayerDensity):
-                    _add(found, size, density, density + variant, tabled, seed)
+    ood = [name for name in next(iter(tables.values())) if name != own]
+    jobs = list(_jobs(tables, list(dict.fromkeys(densities))))
+    with show_progress("evaluating", len(jobs), progress) as advance:
+        for size, density, detector, sets in jobs:
+            _add(found, size, density, detector, sets, seed)
+            advance(1)
+    found.rows.sort(key=lambda row: (row.group_size, ood.index(row.ood)))
     first = min(tables)
     for name, features in tables[first].items():
         test = split(len(features))[2] if name == own else slice(None)
         found.losses[name] = features.select(test).bits_per_dim
     return found
+
+
+def _jobs(
+    tables: dict[int, dict[str, Features]], densities: Sequence[str]
+) -> Iterator[tuple[int, str, str, dict[str, Features]]]:
+    """Yield group size, density, what to call the detector, and the features of all sets."""
+    for size, sets in tables.items():
+        for density in densities:
+            yield size, density, density, sets
+        if size > 1 and 1 in tables:
+            means = {name: features.grouped(size) for name, features in tables[1].items()}
+            for density in densities:
+                if issubclass(DENSITIES[density], LayerDensity):
+                    yield size, density, f"{density} (mean)", means
 
 
 def _add(
@@ -113,15 +161,15 @@ def _add(
     calibration = Calibration(fitted.score(calibrate))
     scores = {found.in_distribution: fitted.score(test)}
     scores |= {n: fitted.score(t) for n, t in sets.items() if n != found.in_distribution}
-    found.scores[size][detector] = scores
+    found.scores.setdefault(size, {})[detector] = scores
+    alarms = found.alarms.setdefault(size, {})
     mine = scores[found.in_distribution]
     if calibration.smallest_p <= ALPHA:
-        found.alarms[size][detector] = (int(calibration.reject(mine, ALPHA).sum()), len(mine))
+        alarms[detector] = (int(calibration.reject(mine, ALPHA).sum()), len(mine))
     for name, theirs in scores.items():
         if name != found.in_distribution:
             metrics = (estimate(m, mine, theirs, seed=seed) for m in (auroc, aupr, fpr_at_tpr))
             found.rows.append(Row(name, size, detector, *metrics))
-    found.rows.sort(key=lambda row: (list(found.scores).index(row.group_size), row.ood))
 
 
 def split(groups: int) -> tuple[slice, slice, slice]:

@@ -1,14 +1,16 @@
 """An evaluation as a table on screen, files and pictures."""
 
+import math
 from pathlib import Path
 
 from rich.console import Console
 
 from fimetric.evaluation import ALPHA, Evaluation
 from fimetric.files import whole_file
-from fimetric.objectives import Denoising, Objective
+from fimetric.objectives import Denoising, NegativeELBO, Objective
 from fimetric.report.pictures import likelihood_histograms, roc_curves, score_histograms
 from fimetric.report.tables import markdown, show, write_csv
+from fimetric.report.verdicts import verdicts
 
 
 def write_evaluation(
@@ -25,17 +27,29 @@ def write_evaluation(
     own = found.in_distribution
     title = f"{own} (in-distribution) under {objective.describe()}"
     show(found.rows, title, console)
+    said = verdicts(found.rows)
+    for line in said:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    text = [title, markdown(found.rows), *(f"- {line}" for line in said), "", _alarms(found)]
     with whole_file(folder / "table.md") as path:
-        path.write_text(f"{title}\n\n{markdown(found.rows)}\n{_alarms(found)}")
+        path.write_text("\n".join([text[0], "", *text[1:]]))
     write_csv(found.rows, folder / "table.csv")
-    ood = {name: losses for name, losses in found.losses.items() if name != own}
-    kind = "denoising loss" if isinstance(objective, Denoising) else "likelihood"
+    kind, unit = _kind(objective)
+    losses = {name: loss * unit for name, loss in found.losses.items()}
+    mine = losses.pop(own)
     model = type(objective.module).__name__
-    likelihood_histograms(folder / "likelihood.png", (own, found.losses[own]), ood, model, kind)
+    likelihood_histograms(folder / "likelihood.png", (own, mine), losses, model, kind)
     for size, scores in found.scores.items():
-        score_histograms(folder / f"scores-groups-of-{size}.png", scores, own)
-        roc_curves(folder / f"roc-groups-of-{size}.png", scores, own)
-    console.print(f"Tables and pictures: {folder}")
+        score_histograms(folder / f"scores-groups-of-{size}.png", scores, own, size)
+        roc_curves(folder / f"roc-groups-of-{size}.png", scores, own, size)
+    console.print(f"Tables and pictures: {folder}", soft_wrap=True)
+
+
+def _kind(objective: Objective) -> tuple[str, float]:
+    """Return what the loss is, and what makes of bits per dimension its unit."""
+    if isinstance(objective, Denoising):
+        return "denoising loss", math.log(2)  # squared or absolute error: no code length
+    return "likelihood bound" if isinstance(objective, NegativeELBO) else "likelihood", 1.0
 
 
 def _alarms(found: Evaluation) -> str:
@@ -45,7 +59,13 @@ def _alarms(found: Evaluation) -> str:
         "| group | detector | false alarms | groups | rate |",
         "|---|---|---|---|---|",
     ]
-    for size, detectors in found.alarms.items():
-        for detector, (count, total) in detectors.items():
-            lines.append(f"| {size} | {detector} | {count} | {total} | {count / total:.3f} |")
+    for size, scores in found.scores.items():
+        for detector, sets in scores.items():
+            total = len(sets[found.in_distribution])
+            if detector in found.alarms[size]:
+                count, total = found.alarms[size][detector]
+                rate = f"{count} | {total} | {count / total:.3f}"
+            else:
+                rate = f"- | {total} | too few calibration groups for {ALPHA}"
+            lines.append(f"| {size} | {detector} | {rate} |")
     return "\n".join([*lines, ""])

@@ -39,7 +39,10 @@ def likelihood_histograms(
 
 
 def score_histograms(
-    path: Path, scores: Mapping[str, Mapping[str, Scores]], in_distribution: str
+    path: Path,
+    scores: Mapping[str, Mapping[str, Scores]],
+    in_distribution: str,
+    group_size: int = 1,
 ) -> None:
     """Draw one panel per detector with the histograms of all sets' scores.
 
@@ -47,18 +50,25 @@ def score_histograms(
         path: of the picture.
         scores: detector -> set -> scores.
         in_distribution: name of the in-distribution set.
+        group_size: samples to a score.
     """
     figure, panels = _panels(len(scores))
+    figure.suptitle(f"Scores of {_what(group_size)}, {in_distribution} is in-distribution")
     for axes, (detector, sets) in zip(panels, scores.items(), strict=True):
         _scores(axes, detector, sets, in_distribution)
+        axes.set_ylabel(f"share of {'samples' if group_size == 1 else 'groups'}")
     save(figure, path)
 
 
 def roc_curves(
-    path: Path, scores: Mapping[str, Mapping[str, Scores]], in_distribution: str
+    path: Path,
+    scores: Mapping[str, Mapping[str, Scores]],
+    in_distribution: str,
+    group_size: int = 1,
 ) -> None:
     """Draw one panel per detector with the ROC curves of all out-of-distribution sets."""
     figure, panels = _panels(len(scores))
+    figure.suptitle(f"Out-of-distribution {_what(group_size)} against {in_distribution}")
     for axes, (detector, sets) in zip(panels, scores.items(), strict=True):
         _roc(axes, detector, sets, in_distribution)
     save(figure, path)
@@ -111,6 +121,10 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(place, dpi=110, format=path.suffix.removeprefix(".") or "png")
 
 
+def _what(group_size: int) -> str:
+    return "single samples" if group_size == 1 else f"groups of {group_size}"
+
+
 def _panels(count: int) -> tuple[Figure, list[Axes]]:
     columns = min(count, 3)
     rows = -(-count // columns)
@@ -133,40 +147,34 @@ def _likelihoods(
         f"{other} ({kind} AUROC {auroc(own, values):.2f})": values for other, values in ood.items()
     }
     _histograms(axes, groups)
-    exact = kind == "likelihood"
-    axes.set(
-        title=f"{kind.capitalize()} under {model}",
-        xlabel="bits per dimension (left = more likely)" if exact else f"{kind} per dimension",
-    )
+    bits = kind.startswith("likelihood")
+    unit = "bits per dimension (left = more likely)" if bits else f"{kind} per dimension"
+    axes.set(title=f"{kind.capitalize()} under {model}", xlabel=f"{unit}, far tails clipped")
 
 
 def _scores(axes: Axes, detector: str, sets: Mapping[str, Scores], in_distribution: str) -> None:
     first = {f"{in_distribution} (in)": sets[in_distribution]}
     _histograms(axes, first | {n: v for n, v in sets.items() if n != in_distribution})
-    axes.set(title=detector, xlabel="score, far tails clipped (right = more anomalous)")
+    axes.set(title=detector, xlabel="score, clipped (right = more anomalous)")
 
 
 def _histograms(axes: Axes, groups: Mapping[str, Scores]) -> None:
-    """Draw the densities of several groups over one range that leaves out far tails."""
-    finite = {name: values[np.isfinite(values)] for name, values in groups.items()}
-    low = min(np.quantile(v, 0.005) for v in finite.values() if len(v))
-    high = max(np.quantile(v, 0.98) for v in finite.values() if len(v))
-    bins = [float(edge) for edge in np.linspace(low, high + 1e-9, 60)]
-    for k, (name, values) in enumerate(finite.items()):
+    """Draw histograms of several sets over one range; what lies beyond counts at its ends."""
+    finite = [values[np.isfinite(values)] for values in groups.values()]
+    low = min((np.quantile(values, 0.005) for values in finite if len(values)), default=0.0)
+    high = max((np.quantile(values, 0.98) for values in finite if len(values)), default=1.0)
+    high = max(high, low + 1e-6 * max(abs(low), 1.0))  # all alike: a bar of some width
+    bins = [float(edge) for edge in np.linspace(low, high, 60)]
+    for k, (name, values) in enumerate(groups.items()):
         colour = ID_COLOUR if k == 0 else COLOURS[(k - 1) % len(COLOURS)]
-        clipped = np.clip(values, bins[0], bins[-1])
-        weights = np.full(len(values), 1 / max(len(values), 1))
-        axes.hist(clipped, bins, weights=weights, color=colour, alpha=0.25)
-        axes.hist(
-            clipped,
-            bins,
-            weights=weights,
-            color=colour,
-            histtype="step",
-            label=name,
-            linestyle=STYLES[k % len(STYLES)],
-        )
+        clipped = np.clip(np.nan_to_num(values, nan=np.inf, posinf=np.inf), bins[0], bins[-1])
+        shares = np.histogram(clipped, bins)[0] / max(len(values), 1)
+        style = STYLES[k % len(STYLES)]
+        axes.stairs(shares, bins, color=colour, alpha=0.25, fill=True)
+        axes.stairs(shares, bins, color=colour, linestyle=style, label=name)
     axes.set_ylabel("share of samples")
+    axes.locator_params(axis="x", nbins=6)
+    axes.ticklabel_format(axis="x", scilimits=(-3, 4))
     axes.legend(fontsize=8)
 
 
@@ -174,12 +182,12 @@ def _roc(axes: Axes, detector: str, sets: Mapping[str, Scores], in_distribution:
     own = sets[in_distribution]
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
     for k, (name, values) in enumerate((n, v) for n, v in sets.items() if n != in_distribution):
-        thresholds = np.concatenate(([np.inf], np.unique(np.concatenate([own, values]))[::-1]))
+        thresholds = np.unique(np.concatenate([own, values]))[::-1]
         false = 1 - np.searchsorted(np.sort(own), thresholds, side="left") / len(own)
         true = 1 - np.searchsorted(np.sort(values), thresholds, side="left") / len(values)
         axes.plot(
-            false,
-            true,
+            [0.0, *false],  # above the highest score, which may be infinite, there is nothing
+            [0.0, *true],
             color=COLOURS[k % len(COLOURS)],
             linestyle=STYLES[(k + 1) % len(STYLES)],
             label=f"{name} {auroc(own, values):.3f}",

@@ -14,7 +14,7 @@ from fimetric.metrics import Estimate
 HEADINGS = ("OOD set", "group", "detector", "AUROC", "AUPR", "FPR at 95% TPR")
 NOTE = (
     "95% bootstrap intervals. AUPR: OOD is the positive class. FPR at 95% TPR: share of "
-    "in-distribution groups above the threshold that catches 95% of the OOD groups."
+    "in-distribution groups at or above the threshold that catches 95% of the OOD groups."
 )
 
 
@@ -35,7 +35,6 @@ class Row(NamedTuple):
 
 def show(rows: Sequence[Row], title: str, console: Console) -> None:
     """Print the table; a narrow or unknown screen wraps its lines instead of losing digits."""
-    console = Console(file=console.file, width=max(console.width, 122))
     table = Table(title=title, caption=NOTE)
     for k, heading in enumerate(HEADINGS):
         table.add_column(heading, justify="left" if k in (0, 2) else "right", no_wrap=True)
@@ -45,7 +44,8 @@ def show(rows: Sequence[Row], title: str, console: Console) -> None:
             table.add_section()
         table.add_row(*row.cells())
         before = row[:2]
-    console.print(table)
+    needed = Console(width=1000).measure(table).maximum
+    Console(file=console.file, width=max(console.width, needed)).print(table)
 
 
 def markdown(rows: Sequence[Row]) -> str:

@@ -1,0 +1,166 @@
+"""What the command line names, opened: a model, a detector on its model, data that fit them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from fimetric.data import Samples, load
+from fimetric.detector import Detector
+from fimetric.features import Features
+from fimetric.models import Diffusion, Glow
+from fimetric.models import load as load_model
+from fimetric.objectives import Objective, standard_objective
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Named:
+    """Data by name, and the part of it that is asked for; see ``fimetric.data.load``."""
+
+    split: str = "test"
+    limit: int | None = None
+    size: int | None = None
+    channels: int | None = None
+
+    def open(self, source: str, shape: Shape | None = None) -> Samples:
+        """Return a data set.
+
+        Arguments:
+            source: its name.
+            shape: of the samples that a model takes; None allows any.
+
+        Raises:
+            ValueError: for samples of another shape, or outside [0, 1], saying what to do; and
+                whatever ``load`` raises.
+        """
+        if Path(f"{source}.parts").is_dir() and not Path(source).exists():
+            raise ValueError(
+                f"the extraction of {source} was stopped before its end; call `fimetric extract` "
+                "again as before to finish it"
+            )
+        samples = load(
+            source, split=self.split, limit=self.limit, size=self.size, channels=self.channels
+        )
+        if shape is not None and samples.shape != shape:
+            raise ValueError(
+                f"{samples.name} has samples of shape {samples.shape}, the model takes {shape}; "
+                + _advice(samples, shape)
+            )
+        if not samples.quantised and not 0 <= samples.values.min() <= samples.values.max() <= 1:
+            raise ValueError(
+                f"{samples.name} has values from {samples.values.min():g} to "
+                f"{samples.values.max():g}; images lie in [0, 1]: store uint8, or float k/255"
+            )
+        return samples
+
+    def open_table(self, source: str, shape: Shape | None = None) -> Samples | Features:
+        """Return the features in a folder that ``fimetric extract`` wrote, or else a data set."""
+        if not (Path(source) / "features.json").exists():
+            return self.open(source, shape)
+        features = Features.load(source)
+        if self.limit is None:
+            return features
+        if self.limit < features.group_size:
+            raise ValueError(
+                f"limit {self.limit} leaves not one group of {features.group_size} of {source}"
+            )
+        return features.select(slice(self.limit // features.group_size))
+
+    def open_all(self, sources: Sequence[str], shape: Shape | None = None) -> Mapping[str, Samples]:
+        """Return several data sets by their names.
+
+        Raises:
+            ValueError: where two would go by one name.
+        """
+        found: dict[str, Samples] = {}
+        for source in sources:
+            samples = self.open(source, shape)
+            if samples.name in found:
+                raise ValueError(
+                    f"two data sets are called {samples.name!r}, the second is {source}; leave one "
+                    "out, or rename its file or folder"
+                )
+            found[samples.name] = samples
+        return found
+
+
+def open_objective(
+    folder: Path,
+    device: str = "cpu",
+    timesteps: Sequence[int] | None = None,
+    draws: int = 1,
+    seed: int = 0,
+) -> tuple[Objective, Shape]:
+    """Return the objective of a saved model, and the shape of the samples that it takes.
+
+    Raises:
+        ValueError: for settings that do not concern this kind of model, or a device that is not
+            there.
+    """
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"seed must be from 0 to 2^63 - 1, not {seed}")
+    model = load_model(folder)
+    kind = type(model).__name__
+    if timesteps is not None and not isinstance(model, Diffusion):
+        raise ValueError(f"timesteps are for diffusion models; {folder} is a {kind}")
+    if draws != 1 and isinstance(model, Glow):
+        raise ValueError(f"a {kind} has one likelihood and no noise draws; leave out draws={draws}")
+    model = model.to(known_device(device))
+    return standard_objective(model, timesteps or (0,), draws, seed), tuple(model.shape)
+
+
+def open_detector(folder: Path, model_folder: Path, device: str = "cpu") -> tuple[Detector, Shape]:
+    """Return a saved detector on its model, and the shape of the samples that it takes.
+
+    Raises:
+        ValueError: where it was fitted on another model, or either is damaged.
+    """
+    settings = Detector.read_settings(folder)
+    model = load_model(model_folder).to(known_device(device))
+    return Detector.load(folder, standard_objective(model, **settings)), tuple(model.shape)
+
+
+def known_device(name: str) -> torch.device:
+    """Return a device that this torch can use.
+
+    Raises:
+        ValueError: for another, naming those there are.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        usable = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        usable += ["mps"] if torch.backends.mps.is_available() else []
+        raise ValueError(f"there is no device {name!r} here; use {', '.join(usable)}") from error
+    if device.type == "meta":
+        raise ValueError("the device 'meta' computes nothing; use cpu")
+    return device
+
+
+def new_folder(path: Path) -> Path:
+    """Return the path of a folder to be written, which may exist, but not as a file.
+
+    Raises:
+        ValueError: before the work that would be lost.
+    """
+    for place in (path, *path.parents):
+        if place.exists() and not place.is_dir():
+            raise ValueError(f"{place} is a file; name a folder for the results")
+    return path
+
+
+def _advice(samples: Samples, shape: Shape) -> str:
+    if not samples.quantised or len(samples.shape) != 3:
+        return f"store the samples as (N, {', '.join(map(str, shape))})"
+    options = []
+    if samples.shape[0] != shape[0]:
+        options.append(f"--channels {shape[0]}")
+    if samples.shape[1:] != shape[1:]:
+        if shape[1] != shape[2]:
+            return f"resize the pictures to {shape[1]}x{shape[2]} (height x width)"
+        options.append(f"--size {shape[1]}")
+    return f"pass {' '.join(options)}, or take a model trained on such data"
