@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from fimetric.report import pictures
+
+RANDOM = np.random.default_rng(0)
+SCORES = {
+    "plain": {"own": RANDOM.normal(size=50), "other": RANDOM.normal(2, size=40)},
+    "alike": {"own": np.full(5, 1e7), "other": np.full(4, 1e7)},
+    "infinite": {"own": np.array([1.0, 2.0, 3.0]), "other": np.array([np.inf, np.inf])},
+    "all infinite": {"own": np.full(3, np.inf), "other": np.full(3, np.inf)},
+    "single": {"own": np.array([1.0]), "other": np.array([2.0])},
+}
+
+
+@pytest.mark.parametrize("kind", SCORES)
+@pytest.mark.parametrize("draw", [pictures.score_histograms, pictures.roc_curves])
+def test_scores_of_any_kind_are_drawn(tmp_path, draw, kind):
+    draw(tmp_path / "a.png", {kind: SCORES[kind]}, "own", 5)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert len(picture.convert("L").getcolors()) > 10
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_roc_curve_has_the_area_of_its_legend():
+    for sets in SCORES.values():
+        axes = Figure().subplots()
+        pictures._roc(axes, "a", sets, "own")
+        line = axes.lines[-1]
+        area = np.trapezoid(line.get_ydata(), line.get_xdata())
+        assert line.get_label() == f"other {area:.3f}"
+        assert (line.get_xdata()[0], line.get_ydata()[0]) == (0, 0)
+        assert (line.get_xdata()[-1], line.get_ydata()[-1]) == (1, 1)
+
+
+def test_histograms_count_every_sample():
+    for sets in SCORES.values():
+        axes = Figure().subplots()
+        pictures._histograms(axes, sets)
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == list(sets)
+        for outline in axes.patches:
+            assert outline.get_data().values.sum() == pytest.approx(1)
+
+
+def test_an_interrupted_picture_leaves_the_old_one(tmp_path, monkeypatch):
+    target = tmp_path / "a.png"
+    target.write_bytes(b"old")
+    monkeypatch.setattr(Figure, "savefig", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        pictures.roc_curves(target, {"plain": SCORES["plain"]}, "own")
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sample_grids(tmp_path, channels):
+    images = RANDOM.random((7, channels, 8, 8)).astype(np.float32)
+    pictures.sample_grid(tmp_path / "a.png", images, "samples", columns=4)
+    assert (tmp_path / "a.png").stat().st_size > 1000
