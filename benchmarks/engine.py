@@ -43,7 +43,8 @@ def vae() -> Case:
 def gpt2() -> Case:
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    config = GPT2Config(vocab_size=4096, n_embd=256, n_layer=4, n_head=4, n_positions=128, bos_token_id=0, eos_token_id=0)
+    ends = {"bos_token_id": 0, "eos_token_id": 0}
+    config = GPT2Config(vocab_size=4096, n_embd=256, n_layer=4, n_head=4, n_positions=128, **ends)
     model = GPT2LMHeadModel(config).eval()
     return model, torch.randint(4096, (16, 128)), fm.objectives.CausalLM(model)
 

@@ -133,3 +133,9 @@ def test_text():
     assert str(Interval(0.9049, 0.927)) == "[0.905, 0.927]"
     assert f"{Estimate(0.9161, 0.9049, 0.927)}" == "0.916 [0.905, 0.927]"
     assert estimate(auroc, [0], [1], repeats=3) == (1.0, 1.0, 1.0)
+
+
+def test_an_estimate_lies_in_its_interval():
+    """AUPR of a detector that ranks everything the wrong way round: ties of resamples lift it."""
+    found = estimate(aupr, np.arange(500.0) + 100, np.arange(80.0))
+    assert found.low <= found.value <= found.high

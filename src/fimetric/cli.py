@@ -84,6 +84,7 @@ def train(
     steps: Annotated[int, typer.Option(help="Optimiser steps in all.")] = 5000,
     batch_size: Batch = 64,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    validate_every: Annotated[int | None, typer.Option(help="Steps between validations.")] = None,
     limit: Limit = None,
     size: Size = None,
     channels: Channels = None,
@@ -100,7 +101,15 @@ def train(
     samples = Named(split, limit, size, channels).open(data)
     model = build(kind, config, samples.shape, seed)
     history = run(
-        model, samples, out, steps=steps, batch_size=batch_size, lr=lr, seed=seed, device=place
+        model,
+        samples,
+        out,
+        steps=steps,
+        batch_size=batch_size,
+        lr=lr,
+        validate_every=validate_every,
+        seed=seed,
+        device=place,
     )
     typer.echo(f"{out}: {history.best:.3f} bits per dimension on validation data")
 
@@ -212,14 +221,18 @@ def evaluate(
     from fimetric.detectors import DENSITIES
     from fimetric.evaluation import evaluate as run
     from fimetric.inputs import Named, new_folder, open_objective
+    from fimetric.models import load
     from fimetric.report.evaluation import write_evaluation
+    from fimetric.report.model import write_model
 
     new_folder(out)
     objective, shape = open_objective(model, device, _times(timesteps), draws, seed)
     part = Named(split, limit, size, channels)
+    own, console = part.open(data, shape), Console()
+    write_model(load(model).to(device), own, out, console, seed)
     found = run(
         objective,
-        part.open(data, shape),
+        own,
         part.open_all(ood, shape),
         group_size,
         density or list(DENSITIES),
@@ -227,7 +240,7 @@ def evaluate(
         seed,
         batch_size,
     )
-    write_evaluation(found, objective, out, Console())
+    write_evaluation(found, objective, out, console)
 
 
 def main() -> None:

@@ -146,10 +146,12 @@ def estimate(
     repeats: int = 1000,
     seed: int = 0,
 ) -> Estimate:
-    """Return the metric with its ``bootstrap`` interval; arguments and errors are those there."""
+    """Return the metric with its ``bootstrap`` interval, widened to hold the value."""
     below, above = _scores(id_scores, ood_scores)
     interval = bootstrap(metric, below, above, level=level, repeats=repeats, seed=seed)
-    return Estimate(metric(below, above), *interval)
+    value = metric(below, above)
+    # At the ends of its range a metric of a resample, which has ties, can miss its own value.
+    return Estimate(value, min(value, interval.low), max(value, interval.high))
 
 
 def _scores(id_scores: ArrayLike, ood_scores: ArrayLike) -> tuple[Array, Array]:

@@ -71,7 +71,9 @@ def length(data: Any) -> int | None:
     if isinstance(data, Mapping):
         return next((len(v) for k, v in data.items() if k not in LABELS), None)
     if isinstance(data, DataLoader):
-        return length(data.dataset) if not data.drop_last and data.batch_sampler else None
+        # A sampler may leave samples out; a batch sampler of one's own may do anything.
+        plain = data.batch_size is not None and not data.drop_last
+        return len(data.sampler) if plain and isinstance(data.sampler, Sized) else None
     if isinstance(data, Tensor | np.ndarray) or _is_map_style(data):
         return len(data)
     return None

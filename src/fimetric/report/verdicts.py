@@ -19,8 +19,8 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
         where = f"{ood}, groups of {size}"
         if LIKELIHOOD in by_name and by_name[LIKELIHOOD].value < 0.5:
             found.append(
-                f"{where}: the likelihood ranks OOD data as MORE likely than in-distribution data "
-                f"(AUROC {by_name[LIKELIHOOD]})."
+                f"{where}: the likelihood, or the loss that stands for it, ranks OOD data as MORE "
+                f"likely than in-distribution data (AUROC {by_name[LIKELIHOOD]})."
             )
         if OURS in by_name and RIVAL in by_name:
             ours, rival = by_name[OURS], by_name[RIVAL]
