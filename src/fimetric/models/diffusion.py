@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from diffusers import DDPMScheduler, UNet2DModel
 from torch import Generator, Tensor, nn
 
 HALF_LEVEL = 1 / 255  # half the distance between two neighbouring levels on [-1, 1]
@@ -58,6 +57,8 @@ class Diffusion(nn.Module):
 
     def __init__(self, config: DiffusionConfig, shape: tuple[int, int, int]) -> None:
         """Make the parameters."""
+        from diffusers import DDPMScheduler, UNet2DModel  # slow to import
+
         super().__init__()
         C, H, W = shape
         divisor = 2 ** (len(config.channels) - 1)

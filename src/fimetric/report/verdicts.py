@@ -29,6 +29,6 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
             verb = "equal" if ours.value == rival.value else verb
             found.append(
                 f"{where}: the layer-wise norms {verb} typicality "
-                f"({ours} against {rival}; {'clear' if apart else 'the intervals overlap'})."
+                f"({ours} against {rival}{', clear' if apart else ', within the intervals'})."
             )
     return found
