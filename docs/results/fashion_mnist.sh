@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Makes everything in docs/results/fashion_mnist/: needs FIMETRIC_DATA and about two hours on 2 cores.
+# Stopped, it goes on where it was when called again.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export PATH="$PWD/.venv/bin:$PATH"
+runs=runs/fashion_mnist
+pages=docs/results/fashion_mnist
+
+fimetric train glow --data fashion_mnist --out $runs/glow --steps 4400 --batch-size 32 --validate-every 400
+fimetric train diffusion --data fashion_mnist --out $runs/diffusion --steps 4200 --batch-size 32 --validate-every 1400
+fimetric train vae --data fashion_mnist --out $runs/vae --steps 2000 --validate-every 200
+
+for model in vae glow diffusion; do
+  fimetric evaluate $runs/$model --id fashion_mnist --ood mnist --ood omniglot --ood lfw_faces_grey \
+    --group-size 1 --group-size 5 --out $runs/evaluation-$model
+  mkdir -p $pages/$model
+  cp $runs/evaluation-$model/*.md $runs/evaluation-$model/*.csv $runs/evaluation-$model/*.png $pages/$model/
+done
+python docs/results/summarise.py
