@@ -9,6 +9,7 @@ Letters: N samples, T positions, O and I the two sides of a weight matrix.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import torch
@@ -17,32 +18,34 @@ from torch import Tensor
 CHUNK_BYTES = 1 << 26  # temporaries are cut into chunks of samples of about this size
 
 
-class Contribution:
+class Contribution(ABC):
     """Per-sample gradients of one tensor of shape ``shape``."""
 
     shape: torch.Size
 
+    @abstractmethod
     def __len__(self) -> int:
-        raise NotImplementedError
+        """Return the number of samples N."""
 
+    @abstractmethod
     def __getitem__(self, samples: slice) -> "Contribution":
-        raise NotImplementedError
+        """Return the gradients of some samples."""
 
+    @abstractmethod
     def dense(self) -> Tensor:
         """Return the gradients themselves, (N, *shape)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scale(self) -> Tensor:
         """Return an upper bound of the norms from the norms of the terms that were added, (N,).
 
         Rounding errors of the sum are proportional to it, so it tells a gradient that cancels to
         zero from one that is merely small.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def transposed(self) -> "Contribution":
         """Return the gradients of the transposed matrix."""
-        raise NotImplementedError
 
     def squared_norms(self) -> Tensor:
         """Return the squared Euclidean norms, (N,)."""
