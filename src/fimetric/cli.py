@@ -228,8 +228,7 @@ def evaluate(
     new_folder(out)
     objective, shape = open_objective(model, device, _times(timesteps), draws, seed)
     part = Named(split, limit, size, channels)
-    own, console = part.open(data, shape), Console()
-    write_model(load(model).to(device), own, out, console, seed)
+    own = part.open(data, shape)
     found = run(
         objective,
         own,
@@ -240,6 +239,8 @@ def evaluate(
         seed,
         batch_size,
     )
+    console = Console()
+    write_model(load(model).to(device), own, out, console, seed)
     write_evaluation(found, objective, out, console)
 
 
