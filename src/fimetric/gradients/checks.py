@@ -106,7 +106,7 @@ class MixingInspector:
     def _diagonal(self, squares: Tensor, dim: int) -> bool:
         """Return whether most of each sample's energy lies in its own block along ``dim``."""
         N = self.samples
-        along = squares.movedim(dim, 1).flatten(2).sum(2)  # (N, size)
+        along = squares.movedim(dim, 1).reshape(N, squares.shape[dim], -1).sum(2)
         for blocks in (along.unflatten(1, (N, -1)).sum(2), along.unflatten(1, (-1, N)).sum(1)):
             if (blocks.diagonal() > 0.5 * blocks.sum(1)).all():
                 return True
@@ -127,6 +127,8 @@ class MixingInspector:
 
     def _refuse_batch_statistics(self, node: int, taps: list[Tap]) -> None:
         operation = self.graph.nodes[node]
+        if getattr(operation, "_saved_scale_grad_by_freq", False) and self.samples > 1:
+            self._refuse(node, "scale_grad_by_freq counts the tokens of the whole batch")
         if not getattr(operation, "_saved_training", False) or self.samples == 1:
             return
         saved = getattr(operation, "_saved_input", None)

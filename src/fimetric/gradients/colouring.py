@@ -158,7 +158,12 @@ def _sample_of_code(exponents: Tensor) -> Tensor:
 
 def _without_finite_entry(found: Colour, one: Tensor | None) -> Colour:
     """A strange sample's NaN fills what is shared by all samples, and only rows of what is not."""
-    strange = found is Uncoloured.UNKNOWN and one is not None and not one.isfinite().any()
+    strange = (
+        found is Uncoloured.UNKNOWN
+        and one is not None
+        and one.numel() > 0  # an expert that no token chose
+        and not one.isfinite().any()
+    )
     return Uncoloured.MIXED if strange else found
 
 

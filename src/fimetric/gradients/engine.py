@@ -137,6 +137,8 @@ class Reader:
         return found
 
     def _deliver(self, tap: Tap, contribution: Contribution | None) -> None:
+        if contribution is not None and self._becomes_real(tap):
+            contribution = Dense(contribution.dense().real)
         if contribution is not None and tap.transposed:
             contribution = contribution.transposed()
         if tap.leaf is not None:
@@ -145,6 +147,13 @@ class Reader:
             if self.inspect is not None:
                 self.inspect(tap, contribution)
             self.root_parts.setdefault(tap.root, []).append(contribution)
+
+    def _becomes_real(self, tap: Tap) -> bool:
+        """Return whether a real tensor takes part in complex arithmetic at this tap."""
+        graph, edge = self.graph, self.graph.edges[tap.node][tap.input]
+        assert edge is not None  # taps are made on existing edges
+        here = any(m.dtype.is_complex for m in metadata(graph.nodes[tap.node]))
+        return here and not metadata(graph.nodes[edge[0]])[edge[1]].dtype.is_complex
 
     def _add(self, j: int, contribution: Contribution | None) -> None:
         """Collect one part of parameter ``j``; hand it on when it was the last."""

@@ -63,10 +63,14 @@ class GradientNorms:
     """
 
     def __init__(self, module: nn.Module | Iterable[tuple[str, Tensor]]) -> None:
-        named = module.named_parameters() if isinstance(module, nn.Module) else module
+        named = list(module.named_parameters() if isinstance(module, nn.Module) else module)
+        if any(not isinstance(pair, tuple) or len(pair) != 2 for pair in named):
+            raise TypeError("pass a module or (name, parameter) pairs, as named_parameters() gives")
         self._named: dict[str, Tensor] = {}
         seen: set[int] = set()
         for name, parameter in named:
+            if name in self._named:
+                raise ValueError(f"two parameters are called {name!r}; names must differ")
             if parameter.requires_grad and id(parameter) not in seen:
                 seen.add(id(parameter))
                 self._named[name] = parameter
@@ -97,7 +101,10 @@ class GradientNorms:
 
         Raises:
             ValueError: where the losses are not (N,) real numbers with a graph.
-            MixedSamplesError: where the loss of one sample depends on other samples.
+            MixedSamplesError: where the loss of one sample is seen to depend on other samples:
+                batch normalisation in training mode at any N, other mixing from N = 3 on where most
+                of a sample's gradient runs through the sample itself. ``fimetric.extract`` compares
+                samples with and without their batch and catches the rest.
             RuntimeError: where the engine and autograd disagree on the sample that is checked.
         """
         self._validate(losses)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from fimetric.gradients.colouring import Colour, Uncoloured, colour
-from fimetric.gradients.graph import Graph
+from fimetric.gradients.graph import Graph, metadata
 from fimetric.gradients.layout import Colours, Layout
 from fimetric.gradients.routing import Routing, read_routing
 
@@ -78,14 +78,16 @@ def _passes_through(graph: Graph, node: int) -> bool:
     name, edges = graph.name(node), graph.edges[node]
     if len(edges) != 1 or edges[0] is None:
         return False
-    return name == "ToCopyBackward0" or _transposes(graph, node)
+    if name != "ToCopyBackward0":
+        return _transposes(graph, node)
+    below, output = edges[0]
+    kinds = (metadata(graph.nodes[node])[0].dtype, metadata(graph.nodes[below])[output].dtype)
+    return kinds[0].is_complex == kinds[1].is_complex
 
 
 def _transposes(graph: Graph, node: int) -> bool:
     name = graph.name(node)
-    return name == "TBackward0" or (
-        name == "TransposeBackward0" and len(graph.shapes(node)[0]) == 2
-    )
+    return name in ("TBackward0", "TransposeBackward0") and len(graph.shapes(node)[0]) == 2
 
 
 def kind(colours: list[Colour]) -> Uncoloured | None:

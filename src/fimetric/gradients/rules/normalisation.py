@@ -11,6 +11,8 @@ from fimetric.gradients.rules.tapped import Tapped, broadcast
 
 def layer_norm(tap: Tapped) -> Contribution | None:
     """``F.layer_norm``: normalised over the last axes, the shape of the weight."""
+    if tap.input == 0:
+        return None
     node, g = tap.node, tap.gradient
     if tap.input == 1:
         g = g * (node._saved_input - node._saved_result1) * node._saved_result2
@@ -19,6 +21,8 @@ def layer_norm(tap: Tapped) -> Contribution | None:
 
 def group_norm(tap: Tapped) -> Contribution | None:
     """``F.group_norm``: normalised over groups of channels and all positions."""
+    if tap.input == 0:
+        return None
     node, g = tap.node, tap.gradient
     if tap.input == 1:
         x = widened(node._saved_input)
@@ -30,6 +34,8 @@ def group_norm(tap: Tapped) -> Contribution | None:
 
 def batch_norm(tap: Tapped) -> Contribution | None:
     """``F.batch_norm`` with running statistics."""
+    if tap.input == 0:
+        return None
     node, g = tap.node, tap.gradient
     if node._saved_training:
         return None

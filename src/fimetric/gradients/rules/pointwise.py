@@ -45,6 +45,8 @@ def where(tap: Tapped) -> Contribution | None:
 
 def prelu(tap: Tapped) -> Contribution | None:
     """``F.prelu``: the weight arrives already shaped for broadcasting."""
+    if tap.input == 0:
+        return None
     x = tap.node._saved_self
     return broadcast(tap.gradient * x.clamp_max(0), tap.layout, tap.shape)
 

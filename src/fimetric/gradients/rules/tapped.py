@@ -1,5 +1,6 @@
 """What a rule is given, and the reduction that most rules end in."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,10 +36,20 @@ class Tapped:
         return self.layouts[0]
 
     def pull(self, gradients: list[Tensor | None]) -> Tensor:
-        """Return the gradient of the input for any gradients of the outputs."""
+        """Return the gradient of this input, and no other, for any gradients of the outputs."""
+        if not isinstance(self.node, torch.autograd.function.BackwardCFunction):
+            # Inside a backpropagation a node leaves out what that one does not need, and that is
+            # a property of the thread: another thread gets all gradients.
+            found = _outside.submit(_call, self.node, gradients).result()[self.input]
+        else:
+            found = self._pull_by_engine(gradients)
+        if found is None:
+            return self.gradient.new_zeros(self.shape)
+        return (found.to_dense() if found.is_sparse else found).sum_to_size(self.shape)
+
+    def _pull_by_engine(self, gradients: list[Tensor | None]) -> Tensor | None:
+        """Functions written in Python return gradients of other arguments as well."""
         given = [(GradientEdge(self.node, k), g) for k, g in enumerate(gradients) if g is not None]
-        # A backpropagation of its own: called directly inside another one, a node leaves out the
-        # gradients that the other one does not need.
         (found,) = torch.autograd.grad(
             [edge for edge, _ in given],
             [self.target],
@@ -46,7 +57,16 @@ class Tapped:
             retain_graph=True,
             allow_unused=True,
         )
-        return self.gradient.new_zeros(self.shape) if found is None else found
+        return found
+
+
+_outside = ThreadPoolExecutor(1)
+
+
+@torch.no_grad()
+def _call(node: Any, gradients: list[Tensor | None]) -> tuple[Tensor | None, ...]:
+    found = node(*gradients)
+    return tuple(found) if isinstance(found, tuple | list) else (found,)
 
 
 def broadcast(
