@@ -61,7 +61,7 @@ def test_denormal_numbers_are_unknown_and_not_wrong():
     tiny = torch.finfo(torch.float32).tiny
     gradients = torch.zeros(2, 2, 1)
     gradients[0, 0], gradients[1, 1] = tiny / 3, 1.0
-    assert decoded(gradients, probe_exponents(2, 2)) == Layout(0, 1, 2, 1)
+    assert decoded(gradients, probe_exponents(2, 2)) == Layout(0, 1, 2, 1, sure=False)
     gradients[1, 1] = 0
     assert decoded(gradients, probe_exponents(2, 2)) is Uncoloured.UNKNOWN
 
@@ -82,10 +82,12 @@ def test_layouts_are_found_and_split(layout):
     assert isinstance(fit_layout(flat.view(shape), 4), Colours)
 
 
-def test_too_few_known_entries_choose_no_layout():
+def test_too_few_known_entries_make_no_sure_layout():
     index = torch.full((6,), -1)
     index[2], index[5] = 0, 1  # the last of three rows each, or rows in turn
-    assert isinstance(fit_layout(index, 2), Colours)
+    assert not fit_layout(index, 2).sure
+    index = torch.tensor([0, -1, 1, 1])  # a row that one sample uses and the other does not
+    assert fit_layout(index, 2) == Layout(0, 1, 2, 2, sure=False)
 
 
 def batch_norm(x):
@@ -188,3 +190,117 @@ def test_another_branch_gets_another_plan():
             lambda x, turned=turned: losses(x, turned), batch.split(1), list(module.parameters())
         )
         torch.testing.assert_close(norms(losses(batch, turned)), expected, rtol=1e-10, atol=0)
+
+
+def assert_exact_in_every_batch(losses, parameters, batches):
+    norms = GradientNorms(list(parameters))
+    for batch in batches:
+        expected = squared_gradient_norms(losses, batch.split(1), [p for _, p in parameters])
+        torch.testing.assert_close(norms(losses(batch)), expected, rtol=1e-9, atol=1e-18)
+
+
+def double(*shape):
+    return torch.randn(*shape, dtype=torch.float64)
+
+
+def test_rows_of_a_codebook_that_samples_happen_to_use():
+    torch.manual_seed(4)
+    codes = nn.Parameter(double(16, 5))
+    made_of = {
+        "softplus": lambda: nn.functional.softplus(codes),
+        "constant": lambda: codes * 2.0,
+    }
+    for code in made_of.values():
+        assert_exact_in_every_batch(
+            lambda x, code=code: (x[:, None] - code()).square().sum(-1).min(1).values,
+            [("codes", codes)],
+            [double(2, 5) for _ in range(20)],
+        )
+
+
+def test_one_hot_labels_that_swap():
+    torch.manual_seed(5)
+    weight = nn.Parameter(double(2, 3))
+
+    def losses(labels):
+        one_hot = nn.functional.one_hot(labels, 2).double()
+        return (one_hot @ nn.functional.softplus(weight) - 1).square().sum(1)
+
+    batches = [torch.tensor(y) for y in ([0, 1], [1, 0], [1, 1])]
+    assert_exact_in_every_batch(losses, [("weight", weight)], batches)
+
+
+def test_permutation_by_a_matrix_product():
+    torch.manual_seed(6)
+    linear = nn.Linear(3, 2).double()
+
+    def losses(x):
+        order = nn.functional.one_hot(x[:, 0].argsort(), len(x)).double()
+        return order.T @ linear(order @ x).square().sum(1)
+
+    x = double(4, 3)
+    batches = [x[x[:, 0].argsort()], x, x.flip(0)]
+    assert_exact_in_every_batch(losses, list(linear.named_parameters()), batches)
+
+
+def test_ragged_sums_with_other_lengths():
+    torch.manual_seed(7)
+    linear, x = nn.Linear(3, 2).double(), double(9, 3)
+    norms = GradientNorms(linear)
+    for lengths in ([3, 3, 3], [2, 4, 3], [5, 1, 3]):
+        rows = linear(x).square().sum(1)
+        summed = torch.segment_reduce(rows, "sum", lengths=torch.tensor(lengths))
+        parts = x.split(lengths)
+        expected = squared_gradient_norms(
+            lambda part: linear(part).square().sum(1), parts, list(linear.parameters())
+        )
+        torch.testing.assert_close(norms(summed), expected, rtol=1e-9, atol=0)
+
+
+def test_rows_that_are_masked_by_the_data():
+    torch.manual_seed(8)
+    linear, x = nn.Linear(3, 2).double(), double(6, 3)
+    norms = GradientNorms(linear)
+    for mask in ([1, 1, 0, 0, 1, 0], [1, 1, 1, 1, 1, 1], [0, 1, 1, 0, 1, 1]):
+        rows = linear(x).square().sum(1) * torch.tensor(mask)
+        expected = squared_gradient_norms(
+            lambda part: linear(part).square().sum(1),
+            [x[:4][torch.tensor(mask[:4]).bool()], x[4:][torch.tensor(mask[4:]).bool()]],
+            list(linear.parameters()),
+        )
+        found = norms(torch.stack([rows[:4].sum(), rows[4:].sum()]))
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
+
+
+class Routed(torch.autograd.Function):
+    """Sends samples through rows in an order that no index tensor of the graph shows."""
+
+    @staticmethod
+    def forward(ctx, x, order):
+        ctx.order = order
+        return x[order]
+
+    @staticmethod
+    def backward(ctx, g):
+        return torch.empty_like(g).index_copy(0, ctx.order, g), None
+
+
+def test_hidden_routing_is_noticed_and_never_trusted_again(caplog):
+    torch.manual_seed(9)
+    linear = nn.Linear(3, 2).double()
+
+    def losses(x):
+        order = x[:, 0].argsort()
+        rows = linear(Routed.apply(x * linear.bias.sum(), order)).square().sum(1)
+        return Routed.apply(rows, order.argsort())
+
+    x = double(4, 3)
+    batches = [x[x[:, 0].argsort()], x, x.flip(0), x[[1, 0, 3, 2]]]
+    assert_exact_in_every_batch(losses, list(linear.named_parameters()), batches)
+    assert "in a way that changes with the data" in caplog.text
+
+
+def test_counts_over_the_batch_are_refused():
+    table = nn.Embedding(5, 3, scale_grad_by_freq=True)
+    with pytest.raises(MixedSamplesError, match="EmbeddingBackward0"):
+        GradientNorms(table)(table(torch.tensor([1, 1, 2])).square().sum(1))

@@ -46,6 +46,14 @@ def test_bad_losses(spoil, message):
         GradientNorms(module)(spoil(quadratic(module, torch.randn(3, 2))))
 
 
+def test_parameters_without_or_with_repeated_names():
+    module = nn.Linear(2, 2)
+    with pytest.raises(TypeError, match="pairs"):
+        GradientNorms(module.parameters())
+    with pytest.raises(ValueError, match="two parameters are called 'a'"):
+        GradientNorms([("a", module.weight), ("a", module.bias)])
+
+
 def test_losses_of_another_model():
     module, other = nn.Linear(2, 2), nn.Linear(2, 2)
     with pytest.raises(ValueError, match="use none of the parameters"):

@@ -369,6 +369,80 @@ def diffusers_unet():
     return module, torch.randn(N, 1, 8, 8), lambda x: squares(lambda y: module(y, 10).sample - x)(x)
 
 
+@case
+def parameters_in_both_operands():
+    module = nn.ParameterDict(
+        {"w": nn.Parameter(torch.randn(4, 4)), "p": nn.Parameter(torch.rand(4) + 0.5)}
+    )
+
+    def losses(x):
+        h = torch.lerp(x, x * module["p"], module["p"])
+        h = torch.maximum(h * module["p"], module["p"]) + torch.hypot(h * module["p"], module["p"])
+        return (torch.tanh(h @ module["w"]) @ module["w"]).square().sum(1)
+
+    return module, torch.randn(N, 4), losses
+
+
+@case
+def learned_token_through_layers():
+    class Token(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.token = nn.Parameter(torch.randn(1, 1, 8))
+            self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=True)
+            self.norms = nn.Sequential(nn.LayerNorm(8), nn.PReLU(1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            token = self.norms(self.token).expand(len(x), -1, -1)
+            return self.layer(torch.cat([token, x], 1))[:, 0].pow(3).sum(1)
+
+    module = Token().eval()
+    return module, torch.randn(N, 3, 8), module
+
+
+@case
+def normalised_constant():
+    constant = nn.Parameter(torch.randn(1, 4, 3, 3))
+    module = nn.ParameterDict({"constant": constant})
+    return (
+        module,
+        torch.randn(N, 4, 3, 3),
+        lambda x: (F.group_norm(constant, 2) * x).square().sum((1, 2, 3)),
+    )
+
+
+@case
+def real_parameter_in_complex_arithmetic():
+    weight = nn.Parameter(torch.randn(4))
+    module = nn.ParameterDict({"weight": weight})
+    return (
+        module,
+        torch.randn(N, 4),
+        lambda x: (weight * torch.complex(x, 2 * x + 1)).abs().pow(3).sum(1),
+    )
+
+
+@case
+def vector_transposed():
+    weight = nn.Parameter(torch.randn(4))
+    module = nn.ParameterDict({"weight": weight})
+    return module, torch.randn(N, 4), lambda x: (x @ weight.t()).square()
+
+
+@case
+def experts_without_tokens():
+    experts = nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
+
+    def losses(x):
+        out = torch.zeros_like(x)
+        for k, expert in enumerate(experts):
+            rows = (x[:, 0] > 100 * k).nonzero().squeeze(1) if k else torch.arange(len(x))
+            out = out.index_add(0, rows, expert(x[rows]))
+        return out.square().sum(1)
+
+    return experts, torch.randn(N, 4), losses
+
+
 def language_model(kind: str, **options):
     from transformers import AutoConfig, AutoModelForCausalLM
 

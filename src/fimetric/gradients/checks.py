@@ -50,14 +50,26 @@ def coarsest_eps(graph: Graph, parameters: Sequence[Tensor]) -> float:
 
 
 def check_sample(
-    losses: Tensor, table: Tensor, bound: Tensor, named: dict[str, Tensor], eps: float
+    losses: Tensor,
+    table: Tensor,
+    bound: Tensor,
+    named: dict[str, Tensor],
+    eps: float,
+    sample: int,
 ) -> None:
     """Compare one sample of the table with plain autograd on the same graph, tensor by tensor.
+
+    Arguments:
+        losses: (N,), with a graph, which is kept.
+        table: (N, J) squared norms.
+        bound: (N, J) or (J,) squared norms that are rounding noise.
+        named: the J parameters.
+        eps: rounding unit of the coarsest number format.
+        sample: which to compare.
 
     Raises:
         RuntimeError: naming the first tensor that differs.
     """
-    sample = len(losses) // 2
     found = torch.autograd.grad(
         losses[sample], list(named.values()), retain_graph=True, allow_unused=True
     )
@@ -68,7 +80,7 @@ def check_sample(
         got = float(table[sample, j])
         if not math.isfinite(expected):  # another sample's NaN spoils what autograd adds up
             continue
-        if not abs(got - expected) <= rtol * expected + float(bound[sample, j]):
+        if not abs(got - expected) <= rtol * expected + float(bound.expand_as(table)[sample, j]):
             raise RuntimeError(
                 f"the squared gradient norm of {name!r} for sample {sample} is {got:.6g} by the "
                 f"engine but {expected:.6g} by torch.autograd; please report this model. "

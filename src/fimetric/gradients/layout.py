@@ -6,7 +6,7 @@ covers (N, ...), (T, N, ...), samples folded into rows as N*T or T*N, and severa
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,12 +14,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Layout:
-    """Entry i along ``dim`` belongs to sample (i // inner) % samples."""
+    """Entry i along ``dim`` belongs to sample (i // inner) % samples.
+
+    ``sure`` is False where too little was known to expect the formula in the next batch as well.
+    """
 
     dim: int
     outer: int
     samples: int
     inner: int
+    sure: bool = True
 
     def split(self, x: Tensor) -> Tensor:
         """Bring the samples to the front: (..., outer*N*inner, ...) -> (N, outer*inner, ...)."""
@@ -59,26 +63,29 @@ def one_sample(shape: torch.Size) -> Layout | Colours:
 
 
 def fit_layout(index: Tensor, samples: int) -> Layout | Colours:
-    """Find the one formula that agrees with every known entry of ``index``, else keep the entries.
+    """Find the formula that agrees with every known entry of ``index``, else keep the entries.
 
-    Where several formulas agree (too few known entries) none is chosen: the next batch could obey
-    another one.
+    Unknown entries are zeros, so any formula that agrees is exact for this batch. It is sure to be
+    the right one for the next batch only if no other agrees, and if the unknown rows are the same
+    ones in every sample: rows that some samples use and others do not may be chosen by the data.
 
     Arguments:
         index: sample of each entry, -1 where unknown; any shape.
         samples: the number of samples N.
     """
     found = [
-        Layout(dim, size // (samples * inner), samples, inner)
+        layout
         for dim, size in enumerate(index.shape)
         if size % samples == 0
-        for inner in _agreeing(index, dim, samples)
+        for layout in _agreeing(index, dim, samples)
     ]
-    return found[0] if len(found) == 1 else Colours(index)
+    if not found:
+        return Colours(index)
+    return found[0] if len(found) == 1 else replace(found[0], sure=False)
 
 
-def _agreeing(index: Tensor, dim: int, samples: int) -> list[int]:
-    """Return each ``inner`` for which (i // inner) % N along ``dim`` agrees with what is known."""
+def _agreeing(index: Tensor, dim: int, samples: int) -> list[Layout]:
+    """Return each formula along ``dim`` that agrees with what is known."""
     rows = index.movedim(dim, 0).reshape(index.shape[dim], -1)
     high = rows.amax(1)
     low = torch.where(rows < 0, samples, rows).amin(1)
@@ -86,11 +93,13 @@ def _agreeing(index: Tensor, dim: int, samples: int) -> list[int]:
     if not torch.equal(low[known], high[known]):
         return []
     position = torch.arange(len(rows), device=index.device)[known]
-    return [
-        inner
-        for inner in _divisors(len(rows) // samples)
-        if torch.equal(position.div(inner, rounding_mode="floor") % samples, high[known])
-    ]
+    found = []
+    for inner in _divisors(len(rows) // samples):
+        if torch.equal(position.div(inner, rounding_mode="floor") % samples, high[known]):
+            by_sample = known.view(-1, samples, inner)
+            alike = bool((by_sample == by_sample[:, :1]).all())
+            found.append(Layout(dim, len(by_sample), samples, inner, alike))
+    return found
 
 
 def _divisors(n: int) -> list[int]:

@@ -26,6 +26,7 @@ from fimetric.gradients.routing import same_routing
 logger = logging.getLogger("fimetric")
 
 PLANS = 16  # graph shapes remembered
+CHECKED_USES = frozenset(8**k for k in range(20))  # the first reuse, then more and more rarely
 
 
 class Measured(NamedTuple):
@@ -81,6 +82,7 @@ class GradientNorms:
         self._parameters = list(self._named.values())
         self._plans: OrderedDict[Hashable, Plan] = OrderedDict()
         self._announced: set[str] = set()
+        self._distrusted: set[Hashable] = set()  # graph shapes whose plans cannot be reused
 
     @property
     def names(self) -> list[str]:
@@ -113,8 +115,28 @@ class GradientNorms:
         def consume(j: int, contribution: Contribution) -> None:
             table[:, j] = contribution.squared_norms()
 
-        self._read(losses, consume, retain_graph)
+        graph = read_graph(losses, self._parameters)
+        plan = self._known_plan(graph)
+        due = plan is not None and plan.uses in CHECKED_USES
+        self._read(graph, plan, losses, consume, retain_graph or due)
+        if plan is not None and due and not self._agrees(graph, plan, losses, table):
+            self._distrusted.add(graph.signature)
+            return self._first(graph, losses)[1].table
         return table
+
+    def _agrees(self, graph: Graph, plan: Plan, losses: Tensor, table: Tensor) -> bool:
+        """Check a plan that is not new: data may route samples in a way that no index shows."""
+        eps, sample = coarsest_eps(graph, self._parameters), plan.uses % len(losses)
+        try:
+            check_sample(losses, table, plan.bound, self._named, eps, sample)
+        except RuntimeError as error:
+            logger.warning(
+                "the model moves samples about in a way that changes with the data; colours are "
+                "read anew in every batch from now on, and earlier batches may be wrong: %s",
+                error,
+            )
+            return False
+        return True
 
     def measure(self, losses: Tensor) -> Measured:
         """Return the table and the bound below which each entry is rounding noise.
@@ -132,7 +154,8 @@ class GradientNorms:
         def consume(j: int, contribution: Contribution) -> None:
             products[j] = contribution.gram().real
 
-        self._read(losses, consume, retain_graph)
+        graph = read_graph(losses, self._parameters)
+        self._read(graph, self._known_plan(graph), losses, consume, retain_graph)
         return products
 
     def contributions(
@@ -146,16 +169,22 @@ class GradientNorms:
         """
         self._validate(losses)
         found: dict[int, Contribution] = {}
-        self._read(losses, found.__setitem__, retain_graph)
+        graph = read_graph(losses, self._parameters)
+        self._read(graph, self._known_plan(graph), losses, found.__setitem__, retain_graph)
         for j, (name, parameter) in enumerate(self._named.items()):
             if j not in found:
                 found[j] = Dense(parameter.detach().new_zeros(len(losses), *parameter.shape))
             yield name, found.pop(j)
 
-    def _read(self, losses: Tensor, consume: Consumer, retain_graph: bool) -> None:
+    def _read(
+        self,
+        graph: Graph,
+        plan: Plan | None,
+        losses: Tensor,
+        consume: Consumer,
+        retain_graph: bool,
+    ) -> None:
         """Hand every used parameter's contribution to ``consume``."""
-        graph = read_graph(losses, self._parameters)
-        plan = self._known_plan(graph)
         if plan is not None:
             try:
                 self._read_by(plan, graph, losses, consume, retain_graph)
@@ -190,9 +219,10 @@ class GradientNorms:
             plan = Plan(by_loop=True, volatile=lost)
             self._loop(losses, consume)
         # What a strange sample hides, and what could not be checked, is looked at again next time.
-        plan.volatile |= not bool(table.isfinite().all())
+        plan.volatile |= not bool(table.isfinite().all()) or graph.signature in self._distrusted
         measured = Measured(table, rounding_bound(scale, eps))
-        check_sample(losses, *measured, self._named, eps)
+        plan.bound = measured.bound.nanmedian(0).values
+        check_sample(losses, *measured, self._named, eps, len(losses) // 2)
         self._remember(graph, plan)
         return plan, measured
 
@@ -236,6 +266,7 @@ class GradientNorms:
         if plan is None or plan.volatile or not same_routing(graph, plan.routing):
             return None
         self._plans.move_to_end(graph.signature)
+        plan.uses += 1
         return plan
 
     def _zeros(self, losses: Tensor, *shape: int) -> Tensor:

@@ -7,6 +7,7 @@ on parameters only (a ROOT of a parameter-only subgraph: a mask times a weight, 
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from fimetric.gradients.colouring import Colour, Uncoloured, colour
@@ -48,12 +49,15 @@ class Plan:
     components: list[Component] = field(default_factory=list)
     routing: Routing = field(default_factory=list)
     volatile: bool = False  # colours must be read anew in every batch
+    uses: int = 0  # after the batch it was made on
+    bound: Tensor = field(default_factory=lambda: torch.zeros(()))  # (J,) rounding noise
     by_loop: bool = False  # the graph cannot be read: one backward pass per sample
 
 
 def make_plan(graph: Graph, losses: Tensor) -> Plan:
     """Colour the graph and find all taps."""
-    wanted = [k for k in range(len(graph.nodes)) if graph.reached[k] and not _certain(graph, k)]
+    of_parameters = _parameters_only(graph)
+    wanted = [k for k in range(len(graph.nodes)) if graph.reached[k] and not of_parameters[k]]
     colours = colour(graph, losses, wanted)
     plan = Plan()
     for node in _sample_nodes(graph, colours):
@@ -64,13 +68,43 @@ def make_plan(graph: Graph, losses: Tensor) -> Plan:
     return plan
 
 
-def _certain(graph: Graph, node: int) -> bool:
-    """Return whether the node is a parameter or a mere transposition or copy of one."""
-    while node not in graph.leaves:
-        if not _passes_through(graph, node):
-            return False
-        node = graph.edges[node][0][0]  # type: ignore[index]
-    return True
+# Their outputs are made from parameters, and yet each row belongs to the sample that asked for it.
+SELECTING = ("Embedding", "Expand", "Gather", "Index", "Masked", "Repeat", "Take", "Select")
+
+
+def _parameters_only(graph: Graph) -> list[bool]:
+    """Mark the nodes that are certain to depend on parameters alone, whatever the batch.
+
+    Every operand leads to a parameter, and no data chooses among rows. Colours could mistake such
+    a node for samples, in a batch in which each sample happens to use other rows of it.
+    """
+    marks: list[bool] = []
+    for node, edges in enumerate(graph.edges):
+        if node in graph.leaves:
+            marks.append(True)
+        elif graph.name(node).startswith(SELECTING) or node == graph.root or not edges:
+            marks.append(False)
+        else:
+            marks.append(all(edge is not None and marks[edge[0]] for edge in edges))
+    return marks
+
+
+# Operation -> for each input, the axis that is summed over.
+CONTRACTED = {
+    "AddmmBackward0": (None, 1, 0),
+    "BaddbmmBackward0": (None, 2, 1),
+    "BmmBackward0": (2, 1),
+    "MmBackward0": (1, 0),
+}
+
+
+def _permutes(graph: Graph, node: int, sources: list[Colour]) -> bool:
+    """Return whether a matrix product reaches across samples, as a permutation matrix does."""
+    axes = CONTRACTED.get(graph.name(node), ())
+    return any(
+        isinstance(source, Layout) and axis is not None and source.dim == axis
+        for source, axis in zip(sources, axes, strict=False)
+    )
 
 
 def _passes_through(graph: Graph, node: int) -> bool:
@@ -119,19 +153,24 @@ def _read_node(graph: Graph, node: int, colours: dict[int, list[Colour]], plan: 
         for edge in graph.edges[node]
     ]
     plan.routing += read_routing(graph, node, colours[node], sources)
+    plan.volatile |= _permutes(graph, node, sources)
     for position, edge in enumerate(graph.edges[node]):
         if edge is None or not graph.reached[edge[0]]:
             continue
         below = Uncoloured.MIXED if edge[0] not in colours else kind(colours[edge[0]])
         if below is Uncoloured.MIXED:
             plan.taps[node].append(_tap(graph, node, position, layouts, edge))
-            plan.volatile |= any(isinstance(layout, Colours) for layout in layouts)
+            plan.volatile |= any(not _is_sure(layout) for layout in layouts)
         elif below is Uncoloured.UNKNOWN:
             plan.watched += [
                 (edge[0], k)
                 for k, c in enumerate(colours[edge[0]])
                 if c is Uncoloured.UNKNOWN and (edge[0], k) not in plan.watched
             ]
+
+
+def _is_sure(layout: Layout | Colours | None) -> bool:
+    return layout is None or (isinstance(layout, Layout) and layout.sure)
 
 
 def _tap(graph: Graph, node: int, position: int, layouts: tuple, edge: Edge) -> Tap:

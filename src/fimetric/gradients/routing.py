@@ -18,6 +18,7 @@ from fimetric.gradients.layout import Layout
 # Operation -> the attributes with its indices; those named in ALONG act along one axis only.
 INDICES = {
     "EmbeddingBackward0": ["indices"],
+    "EmbeddingBagBackward0": ["offset2bag"],
     "GatherBackward0": ["index"],
     "IndexAddBackward0": ["index"],
     "IndexBackward0": ["indices"],
@@ -26,16 +27,20 @@ INDICES = {
     "IndexSelectBackward0": ["index"],
     "MaskedScatterBackward0": ["mask"],
     "MaskedSelectBackward0": ["mask"],
+    "PackPaddedSequenceBackward0": ["batch_sizes"],
     "ScatterAddBackward0": ["index"],
     "ScatterBackward0": ["index"],
     "ScatterReduceBackward0": ["index"],
+    "SegmentReduceBackward0": ["lengths", "offsets"],
     "SortBackward0": ["indices"],
     "SortBackward1": ["indices"],
     "TakeBackward0": ["index"],
     "TopkBackward0": ["indices"],
 }
 ALONG = {
-    name for name in INDICES if name.startswith(("Gather", "IndexA", "IndexC", "IndexS", "S", "To"))
+    name
+    for name in INDICES
+    if name.startswith(("Gather", "IndexA", "IndexC", "IndexS", "Scatter", "Sort", "Topk"))
 }
 
 Routing = list[tuple[int, str, list[Tensor | None]]]
