@@ -9,7 +9,7 @@ pages=docs/results/fashion_mnist
 
 fimetric train glow --data fashion_mnist --out $runs/glow --steps 4400 --batch-size 32 --validate-every 400
 fimetric train diffusion --data fashion_mnist --out $runs/diffusion --steps 4200 --batch-size 32 --validate-every 1400
-fimetric train vae --data fashion_mnist --out $runs/vae --steps 2000 --validate-every 200
+fimetric train vae --data fashion_mnist --out $runs/vae --steps 5000 --validate-every 500
 
 for model in vae glow diffusion; do
   fimetric evaluate $runs/$model --id fashion_mnist --ood mnist --ood omniglot --ood lfw_faces_grey \
