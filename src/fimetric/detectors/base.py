@@ -30,8 +30,6 @@ class Density(ABC):
 
     name: ClassVar[str]
     """Name in the registry."""
-    normalised: ClassVar[bool] = False
-    """Whether the score is minus the logarithm of a probability density of the values kept."""
 
     @abstractmethod
     def fit(self, features: Features) -> Self:

@@ -22,7 +22,6 @@ class ChiSquare(LayerDensity):
     """
 
     name = "chi-square"
-    normalised = True
 
     log_mean_: Array  # (K,) log of the mean squared norm, log(k c)
     freedom_: Array  # (K,) k

@@ -28,7 +28,6 @@ class FullGaussian(LayerDensity):
     """
 
     name = "full-gaussian"
-    normalised = True
 
     mean_: Array  # (K,) mu
     deviation_: Array  # (K,) sigma

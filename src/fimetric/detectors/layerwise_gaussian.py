@@ -19,7 +19,6 @@ class LayerwiseGaussian(LayerDensity):
     """
 
     name = "layerwise-gaussian"
-    normalised = True
 
     mean_: Array  # (K,) mu
     deviation_: Array  # (K,) sigma
