@@ -5,7 +5,7 @@ Y = A B. If B is the parameter, row r of Y gives a_r g_r^T; if A is, column r gi
 
 from torch import Tensor
 
-from fimetric.gradients.contributions import Contribution, Dense, Factors
+from fimetric.gradients.contributions import Blocks, Contribution, Factors
 from fimetric.gradients.layout import Layout
 from fimetric.gradients.rules.tapped import Tapped, broadcast
 
@@ -32,14 +32,14 @@ def bmm(tap: Tapped) -> Contribution | None:
     g, layout = tap.gradient, tap.layout
     if not isinstance(layout, Layout) or layout.dim != 2 - tap.input or g.is_complex():
         return None
-    if tap.input == 0:
-        return Dense(_batched(layout.split(g), layout.split(tap.node._saved_mat2)))
-    return Dense(_batched(layout.split(tap.node._saved_self), layout.split(g)))
+    u, v = (g, tap.node._saved_mat2) if tap.input == 0 else (tap.node._saved_self, g)
+    factors = Factors(_per_matrix(layout.split(u)), _per_matrix(layout.split(v)))
+    return Blocks(factors, layout.samples, tap.shape)
 
 
-def _batched(u: Tensor, v: Tensor) -> Tensor:
-    """sum_t u (N, T, B, P) v (N, T, B, Q) -> (N, B, P, Q)."""
-    return u.permute(0, 2, 3, 1) @ v.permute(0, 2, 1, 3)
+def _per_matrix(x: Tensor) -> Tensor:
+    """(N, T, B, P) -> (N * B, T, P)."""
+    return x.transpose(1, 2).flatten(0, 1)
 
 
 def _product(tap: Tapped, a: Tensor, b: Tensor, first: bool) -> Factors | None:

@@ -1,0 +1,30 @@
+"""What each sample adds to the gradient of one parameter, dense or in factors.
+
+base     what all kinds have in common
+dense    written out, or a sum that is still to be carried out
+factors  sums of outer products, and the rows of an embedding
+patches  convolutions
+blocks   several matrices side by side: groups of channels, batched products
+gram     norms by Gram matrices, where these are smaller
+costs    which form is cheaper
+"""
+
+from fimetric.gradients.contributions.base import Contribution, squared_norms, widened
+from fimetric.gradients.contributions.blocks import Blocks
+from fimetric.gradients.contributions.dense import Dense, Sum
+from fimetric.gradients.contributions.factors import Factors, Rows
+from fimetric.gradients.contributions.patches import Patches
+from fimetric.gradients.contributions.total import add
+
+__all__ = [
+    "Blocks",
+    "Contribution",
+    "Dense",
+    "Factors",
+    "Patches",
+    "Rows",
+    "Sum",
+    "add",
+    "squared_norms",
+    "widened",
+]

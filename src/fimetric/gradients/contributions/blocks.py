@@ -1,0 +1,43 @@
+"""Gradients that fall into G matrices side by side: groups of channels, batched products."""
+
+import torch
+from torch import Tensor
+
+from fimetric.gradients.contributions.base import Contribution
+from fimetric.gradients.contributions.dense import Dense
+
+
+class Blocks(Contribution):
+    """Gradients (N, *shape) whose entries are those of N * G contributions, G to a sample."""
+
+    def __init__(self, blocks: Contribution, samples: int, shape: torch.Size) -> None:
+        self.blocks, self.samples, self.shape = blocks, samples, shape
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.blocks.device
+
+    def __len__(self) -> int:
+        return self.samples
+
+    def __getitem__(self, samples: slice | Tensor) -> "Blocks":
+        G = len(self.blocks) // self.samples
+        index = torch.arange(len(self.blocks), device=self.device).view(-1, G)[samples]
+        return Blocks(self.blocks[index.flatten()], len(index), self.shape)
+
+    def dense(self) -> Tensor:
+        """Return the gradients themselves, (N, *shape)."""
+        return self.blocks.dense().reshape(self.samples, *self.shape)
+
+    def scale(self) -> Tensor:
+        """Return an upper bound of the norms before cancellation, (N,)."""
+        return self.blocks.scale().view(self.samples, -1).sum(1)
+
+    def transposed(self) -> "Contribution":
+        """Return the gradients of the transposed matrix."""
+        return Dense(self.dense(), self.scale()).transposed()
+
+    def squared_norms(self) -> Tensor:
+        """Return the squared Euclidean norms, (N,)."""
+        return self.blocks.squared_norms().view(self.samples, -1).sum(1)

@@ -1,0 +1,85 @@
+"""Gradients that are written out, or are a plain sum still to be carried out."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fimetric.gradients.contributions.base import Contribution, squared_norms, widened
+
+
+class Dense(Contribution):
+    """Gradients written out: ``values`` (N, *shape)."""
+
+    def __init__(self, values: Tensor, scale: Tensor | None = None) -> None:
+        self._values = values
+        self._scale = scale
+        self.shape = values.shape[1:]
+
+    @property
+    def values(self) -> Tensor:
+        """The gradients, (N, *shape)."""
+        return self._values
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self._values.device
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, samples: slice | Tensor) -> "Dense":
+        return Dense(self.values[samples], None if self._scale is None else self._scale[samples])
+
+    def dense(self) -> Tensor:
+        """Return the gradients themselves, (N, *shape)."""
+        return self.values
+
+    def scale(self) -> Tensor:
+        """Return an upper bound of the norms before cancellation, (N,)."""
+        return squared_norms(self.values).sqrt() if self._scale is None else self._scale
+
+    def transposed(self) -> "Dense":
+        """Return the gradients of the transposed matrix."""
+        return Dense(self.values.transpose(1, 2), self._scale)
+
+    def squared_norms(self) -> Tensor:
+        """Return the squared Euclidean norms, (N,)."""
+        return squared_norms(self.values)
+
+
+class Sum(Dense):
+    """A dense gradient that is a plain sum of ``terms`` over ``dims``, not yet carried out."""
+
+    def __init__(self, terms: Tensor, dims: tuple[int, ...], shape: Sequence[int]) -> None:
+        self.terms, self.dims, self.shape = terms, dims, torch.Size(shape)
+
+    @property
+    def values(self) -> Tensor:
+        """The gradients, (N, *shape)."""
+        terms = widened(self.terms)
+        summed = terms.sum(self.dims) if self.dims else terms
+        return summed.reshape(len(terms), *self.shape)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.terms.device
+
+    def __len__(self) -> int:
+        return len(self.terms)
+
+    def __getitem__(self, samples: slice | Tensor) -> "Sum":
+        return Sum(self.terms[samples], self.dims, self.shape)
+
+    def scale(self) -> Tensor:
+        """Return the sum of the norms of the terms, (N,)."""
+        kept = tuple(d for d in range(1, self.terms.dim()) if d not in self.dims)
+        terms = widened(self.terms)
+        norms = torch.linalg.vector_norm(terms, dim=kept) if kept else terms.abs()
+        return norms.flatten(1).sum(1) if norms.dim() > 1 else norms
+
+    def transposed(self) -> "Dense":
+        """Return the gradients of the transposed matrix."""
+        return Dense(self.values.transpose(1, 2), self.scale())

@@ -1,0 +1,128 @@
+"""Gradients of a matrix as a sum of outer products, and of an embedding as rows."""
+
+import torch
+from torch import Tensor
+
+from fimetric.gradients.contributions.base import Contribution, squared_norms, widened
+from fimetric.gradients.contributions.costs import gram_is_cheaper
+from fimetric.gradients.contributions.gram import TINY, norms_by_gram, replace_where
+
+
+class Factors(Contribution):
+    """Gradients of a matrix in factors: sum_t u_t v_t^T, ``u`` (N, T, O) and ``v`` (N, T, I)."""
+
+    def __init__(self, u: Tensor, v: Tensor) -> None:
+        self._u, self._v = u, v
+        self.shape = torch.Size((u.shape[2], v.shape[2]))
+
+    @property
+    def u(self) -> Tensor:
+        """Left factors, (N, T, O)."""
+        return self._u
+
+    @property
+    def v(self) -> Tensor:
+        """Right factors, (N, T, I)."""
+        return self._v
+
+    @property
+    def positions(self) -> int:
+        """The number of terms T."""
+        return self._v.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self._v.device
+
+    def __len__(self) -> int:
+        return len(self._v)
+
+    def __getitem__(self, samples: slice | Tensor) -> "Factors":
+        return Factors(self._u[samples], self._v[samples])
+
+    def at(self, positions: slice) -> "Factors":
+        """Return some of the terms."""
+        return Factors(self._u[:, positions], self._v[:, positions])
+
+    def dense(self) -> Tensor:
+        """Return the gradients themselves, (N, *shape)."""
+        return torch.bmm(widened(self.u).transpose(1, 2), widened(self.v))
+
+    def scale(self) -> Tensor:
+        """Return sum_t |u_t| |v_t|, (N,)."""
+        norm = torch.linalg.vector_norm
+        return (norm(widened(self.u), dim=2) * norm(widened(self.v), dim=2)).sum(1)
+
+    def transposed(self) -> "Factors":
+        """Return the gradients of the transposed matrix."""
+        return Factors(self.v, self.u)
+
+    def squared_norms(self) -> Tensor:
+        """Return the squared Euclidean norms, (N,), by whichever form is cheapest."""
+        T = self.positions
+        if T == 1:
+            left, right = squared_norms(self.u), squared_norms(self.v)
+            lost = ((left > 0) & (left < TINY)) | ((right > 0) & (right < TINY))
+            return replace_where(lost, left * right, self)
+        if gram_is_cheaper(T, *self.shape):
+            return norms_by_gram(self, lambda chosen: [chosen])
+        return super().squared_norms()
+
+    def left_gram(self, other: "Factors") -> Tensor:
+        """Return the inner products of left factors, (N, T, S)."""
+        if isinstance(other, Rows):
+            return other.left_gram(self).transpose(1, 2)
+        return torch.bmm(widened(self.u), widened(other.u).transpose(1, 2))
+
+    def right_gram(self, other: "Factors") -> Tensor:
+        """Return the inner products of right factors, (N, T, S)."""
+        return torch.bmm(widened(self._v), widened(other._v).transpose(1, 2))
+
+
+class Rows(Factors):
+    """Gradients of an embedding: ``v`` (N, T, I) is added to the rows ``index`` (N, T)."""
+
+    def __init__(self, index: Tensor, v: Tensor, rows: int) -> None:
+        self.index, self._v, self.rows = index, v, rows
+        self.shape = torch.Size((rows, v.shape[2]))
+
+    @property
+    def u(self) -> Tensor:
+        """Left factors, one-hot, (N, T, rows)."""
+        zeros = self._v.new_zeros(*self.index.shape, self.rows)
+        return zeros.scatter_(2, self.index.unsqueeze(2), 1)
+
+    def __getitem__(self, samples: slice | Tensor) -> "Rows":
+        return Rows(self.index[samples], self._v[samples], self.rows)
+
+    def at(self, positions: slice) -> "Rows":
+        """Return some of the terms."""
+        return Rows(self.index[:, positions], self._v[:, positions], self.rows)
+
+    def dense(self) -> Tensor:
+        """Return the gradients themselves, (N, rows, I)."""
+        v = widened(self._v)
+        values = v.new_zeros(len(v), *self.shape)
+        return values.scatter_add_(1, self.index.unsqueeze(2).expand_as(v), v)
+
+    def scale(self) -> Tensor:
+        """Return sum_t |v_t|, (N,)."""
+        return torch.linalg.vector_norm(widened(self._v), dim=2).sum(1)
+
+    def squared_norms(self) -> Tensor:
+        """Return the squared norms, (N,); rows that a sample uses twice are added first."""
+        v = widened(self._v)
+        samples = torch.arange(len(v), device=v.device).unsqueeze(1)
+        used, place = (samples * self.rows + self.index).unique(return_inverse=True)
+        summed = v.new_zeros(len(used), v.shape[2]).index_add_(0, place.flatten(), v.flatten(0, 1))
+        owner = used.div(self.rows, rounding_mode="floor")
+        return v.new_zeros(len(v)).index_add_(0, owner, squared_norms(summed))
+
+    def left_gram(self, other: Factors) -> Tensor:
+        """Return the inner products of left factors, (N, T, S): an entry of the other's each."""
+        if isinstance(other, Rows):
+            same = self.index.unsqueeze(2) == other.index.unsqueeze(1)
+            return same.to(widened(self._v[:0]).dtype)
+        index = self.index.unsqueeze(1).expand(-1, other.positions, -1)
+        return widened(other.u.gather(2, index)).transpose(1, 2)
