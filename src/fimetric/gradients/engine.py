@@ -107,11 +107,14 @@ class Reader:
             return
         self.inside = True
         with torch.autocast(self.parameters[0].device.type, enabled=False):
+            scratch: dict[str, Any] = {}
             for tap in self.plan.taps[node]:
-                self._deliver(tap, self._contribution(self._tapped(tap, gradients)))
+                self._deliver(tap, self._contribution(self._tapped(tap, gradients, scratch)))
         self.inside = False
 
-    def _tapped(self, tap: Tap, gradients: tuple[Tensor | None, ...]) -> Tapped:
+    def _tapped(
+        self, tap: Tap, gradients: tuple[Tensor | None, ...], scratch: dict[str, Any]
+    ) -> Tapped:
         graph = self.graph
         edge = graph.edges[tap.node][tap.input]
         assert edge is not None  # taps are made on existing edges
@@ -123,6 +126,7 @@ class Reader:
             GradientEdge(graph.nodes[edge[0]], edge[1]),
             graph.shapes(edge[0])[edge[1]],
             self.samples,
+            scratch,
         )
 
     def _contribution(self, tapped: Tapped) -> Contribution | None:

@@ -23,6 +23,7 @@ class Tapped:
     target: GradientEdge  # where the input comes from
     shape: torch.Size  # of the input
     samples: int
+    scratch: dict[str, Any]  # shared by all uses of the same node
 
     @property
     def gradient(self) -> Tensor:
