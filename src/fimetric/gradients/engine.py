@@ -5,7 +5,6 @@ tapped operations are where it ends. What a parameter has received is handed on 
 of its taps is done.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,11 +14,9 @@ from torch.autograd.graph import GradientEdge
 
 from fimetric.gradients.contributions import Contribution, Dense, add
 from fimetric.gradients.graph import Graph, metadata
-from fimetric.gradients.plan import Component, Edge, Plan, Tap
+from fimetric.gradients.plan import Plan, Tap
 from fimetric.gradients.rules import RULES, Tapped, called
-from fimetric.gradients.rules.called import scales_without_cancelling
-
-logger = logging.getLogger("fimetric")
+from fimetric.gradients.subgraphs import Subgraphs
 
 Consumer = Callable[[int, Contribution], None]
 
@@ -53,7 +50,6 @@ class Reader:
         self.graph, self.plan, self.parameters, self.samples = graph, plan, parameters, samples
         self.consume, self.inspect, self.measure = consume, inspect, inspect is not None
         self.parts: dict[int, list[Contribution]] = {}
-        self.root_parts: dict[Edge, list[Contribution]] = {}
         self.slow: set[str] = set()
         self.inside = False  # a hook is at work: what it backpropagates itself is not for the hooks
         self.pending: dict[int, int] = {}
@@ -64,6 +60,7 @@ class Reader:
         for component in plan.components:
             for j in component.parameters:
                 self.pending[j] = self.pending.get(j, 0) + 1
+        self.below = Subgraphs(graph, plan, parameters, samples, self.measure)
 
     def read(self, losses: Tensor, retain_graph: bool) -> None:
         """Backpropagate once.
@@ -76,24 +73,24 @@ class Reader:
         watched = [GradientEdge(graph.nodes[node], k) for node, k in plan.watched]
         handles = [self._hook(node) for node in plan.hooked]
         try:
-            found = torch.autograd.grad(
-                losses,
-                edges + watched,
-                torch.ones_like(losses),
-                retain_graph=retain_graph or bool(watched),
-                allow_unused=True,
-            )
+            with torch.autocast(self.parameters[0].device.type, enabled=False):
+                found = torch.autograd.grad(
+                    losses,
+                    edges + watched,
+                    torch.ones_like(losses),
+                    retain_graph=retain_graph or bool(watched),
+                    allow_unused=True,
+                )
         finally:
             for handle in handles:
                 handle.remove()
         if any(g is not None and g.count_nonzero() for g in found[len(edges) :]):
             raise OutdatedPlanError
         gradients = iter(found)
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(self.parameters[0].device.type, enabled=False):
             for node in plan.captured:
                 self._at(node, tuple(next(gradients) for _ in graph.outputs(node)))
-            for component in plan.components:
-                self._through(component)
+            self._pull(everything=True)
 
     def _hook(self, node: int) -> Any:
         def read(gradients: Sequence[Tensor | None]) -> None:
@@ -106,10 +103,10 @@ class Reader:
         if self.inside:
             return
         self.inside = True
-        with torch.autocast(self.parameters[0].device.type, enabled=False):
-            scratch: dict[str, Any] = {}
-            for tap in self.plan.taps[node]:
-                self._deliver(tap, self._contribution(self._tapped(tap, gradients, scratch)))
+        scratch: dict[str, Any] = {}
+        for tap in self.plan.taps[node]:
+            self._deliver(tap, self._contribution(self._tapped(tap, gradients, scratch)))
+        self._pull()
         self.inside = False
 
     def _tapped(
@@ -147,10 +144,14 @@ class Reader:
             contribution = contribution.transposed()
         if tap.leaf is not None:
             self._add(tap.leaf, contribution)
-        elif tap.root is not None and contribution is not None:
-            if self.inspect is not None:
+        elif tap.root is not None:
+            if self.inspect is not None and contribution is not None:
                 self.inspect(tap, contribution)
-            self.root_parts.setdefault(tap.root, []).append(contribution)
+            self.below.arrive(tap.root, contribution)
+
+    def _pull(self, everything: bool = False) -> None:
+        for j, contribution in self.below.pull(everything):
+            self._add(j, contribution)
 
     def _becomes_real(self, tap: Tap) -> bool:
         """Return whether a real tensor takes part in complex arithmetic at this tap."""
@@ -169,45 +170,3 @@ class Reader:
             del self.parts[j]
             if parts:
                 self.consume(j, add(parts))
-
-    def _through(self, component: Component) -> None:
-        """Take what arrived at the roots through a parameter-only subgraph."""
-        roots = [root for root in component.roots if root in self.root_parts]
-        dense = [add(self.root_parts.pop(root)).dense() for root in roots]
-        found = self._pull(roots, dense, component)
-        scales: Sequence[Tensor | None] = [None] * len(found)
-        if self.measure:
-            scales = scales_without_cancelling(lambda g: self._pull(roots, g, component), dense)
-        for j, g, scale in zip(component.parameters, found, scales, strict=True):
-            self._add(j, None if g is None else Dense(g, scale))
-
-    def _pull(
-        self, roots: list[Edge], dense: Sequence[Tensor | None], component: Component
-    ) -> list[Tensor | None]:
-        """Vector-Jacobian products of all samples at once, (N, *shape) per parameter."""
-        if not roots:
-            return [None] * len(component.parameters)
-        graph = self.graph
-        edges = [GradientEdge(graph.nodes[node], k) for node, k in roots]
-        weights = []
-        for (node, k), values in zip(roots, dense, strict=True):
-            assert values is not None  # only roots that received something are listed
-            target = metadata(graph.nodes[node])[k]
-            shape = (len(values), *target.shape)
-            weights.append(values.reshape(shape).to(target.dtype))
-        inputs = [self.parameters[j] for j in component.parameters]
-
-        def pull(w: list[Tensor], batched: bool) -> tuple[Tensor | None, ...]:
-            return torch.autograd.grad(
-                edges, inputs, w, retain_graph=True, allow_unused=True, is_grads_batched=batched
-            )
-
-        try:
-            return list(pull(weights, batched=True))
-        except RuntimeError as error:  # an operation that cannot be batched
-            logger.info("parameter-only operations taken sample by sample: %s", error)
-        each = [pull([w[n] for w in weights], batched=False) for n in range(self.samples)]
-        return [
-            None if column[0] is None else torch.stack([g for g in column if g is not None])
-            for column in zip(*each, strict=True)
-        ]

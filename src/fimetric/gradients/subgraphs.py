@@ -1,0 +1,125 @@
+"""Parameter-only subgraphs: a mask times a weight, an LU product, the exponential of a scale.
+
+What the samples add to a root of such a subgraph is pulled down to its parameters by
+vector-Jacobian products of all samples at once. A call costs more than the few small operations in
+it, so subgraphs wait for each other until what they hold is worth a call.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge
+
+from fimetric.gradients.contributions import Contribution, Dense, add
+from fimetric.gradients.graph import Graph, metadata
+from fimetric.gradients.plan import Component, Edge, Plan
+from fimetric.gradients.rules.called import scales_without_cancelling
+
+logger = logging.getLogger("fimetric")
+
+ENOUGH = 1 << 24  # gradients that may wait, in numbers
+
+class Subgraphs:
+    """Collects what arrives at the roots, and pulls it down."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        plan: Plan,
+        parameters: Sequence[Tensor],
+        samples: int,
+        measure: bool,
+    ) -> None:
+        self.graph, self.parameters, self.samples = graph, parameters, samples
+        self.measure = measure
+        self.component_of = {root: c for c in plan.components for root in c.roots}
+        self.arriving = Counter(
+            self.component_of[tap.root] for taps in plan.taps.values() for tap in taps if tap.root
+        )
+        self.parts: dict[Edge, list[Contribution]] = {}
+        self.dense: dict[Edge, Tensor] = {}
+        self.complete: list[Component] = []
+        self.waiting = 0
+
+    def arrive(self, root: Edge, contribution: Contribution | None) -> None:
+        """Take one use's contribution, None where no gradient came."""
+        if contribution is not None:
+            self.parts.setdefault(root, []).append(contribution)
+        component = self.component_of[root]
+        self.arriving[component] -= 1
+        if self.arriving[component] == 0:
+            self._complete(component)
+
+    def _complete(self, component: Component) -> None:
+        self.complete.append(component)
+        for root in component.roots:
+            if root in self.parts:
+                self.dense[root] = add(self.parts.pop(root)).dense()
+                self.waiting += self.dense[root].numel()
+
+    def pull(self, everything: bool) -> list[tuple[int, Contribution | None]]:
+        """Return (parameter, contribution) of the complete subgraphs, if they are enough."""
+        if everything:
+            for component in [c for c, missing in self.arriving.items() if missing > 0]:
+                self._complete(component)
+        if not self.complete or (self.waiting <= ENOUGH and not everything):
+            return []
+        ready, self.complete, self.waiting = self.complete, [], 0
+        try:
+            return self._through(ready, batched=True)
+        except RuntimeError as error:  # an operation that cannot be batched
+            logger.info("parameter-only operations taken sample by sample: %s", error)
+            return self._through(ready, batched=False)
+        finally:
+            self.dense.clear()
+
+    def _through(
+        self, components: Sequence[Component], batched: bool
+    ) -> list[tuple[int, Contribution | None]]:
+        roots = [root for c in components for root in c.roots if root in self.dense]
+        parameters = [j for c in components for j in c.parameters]
+        if not roots:
+            return [(j, None) for j in parameters]
+        edges = [GradientEdge(self.graph.nodes[node], k) for node, k in roots]
+        inputs = [self.parameters[j] for j in parameters]
+        dense = [self._shaped(root) for root in roots]
+
+        def pull(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+            if batched:
+                return _products(edges, inputs, gradients, batched=True)
+            each = [
+                _products(edges, inputs, [g[n] for g in gradients if g is not None], batched=False)
+                for n in range(self.samples)
+            ]
+            return [_stacked(column) for column in zip(*each, strict=True)]
+
+        found = pull(dense)
+        scales: Sequence[Tensor | None] = [None] * len(found)
+        if self.measure:
+            scales = scales_without_cancelling(pull, dense)
+        contributions = [
+            None if g is None else Dense(g, scale) for g, scale in zip(found, scales, strict=True)
+        ]
+        return list(zip(parameters, contributions, strict=True))
+
+    def _shaped(self, root: Edge) -> Tensor:
+        target = metadata(self.graph.nodes[root[0]])[root[1]]
+        return self.dense[root].reshape(self.samples, *target.shape).to(target.dtype)
+
+
+def _products(
+    edges: list[GradientEdge], inputs: list[Tensor], gradients: Sequence, batched: bool
+) -> list[Tensor | None]:
+    """Vector-Jacobian products, of all samples at once where ``gradients`` are (N, *shape)."""
+    found = torch.autograd.grad(
+        edges, inputs, gradients, retain_graph=True, allow_unused=True, is_grads_batched=batched
+    )
+    return list(found)
+
+
+def _stacked(column: Sequence[Tensor | None]) -> Tensor | None:
+    present = [g for g in column if g is not None]
+    return torch.stack(present) if present else None
