@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from fimetric.gradients.contributions import Contribution, Dense, add
-from fimetric.gradients.graph import Graph, metadata
+from fimetric.gradients.graph import Graph
 from fimetric.gradients.plan import Plan, Tap
 from fimetric.gradients.rules import RULES, Tapped, called
 from fimetric.gradients.subgraphs import Subgraphs
@@ -112,18 +112,11 @@ class Reader:
     def _tapped(
         self, tap: Tap, gradients: tuple[Tensor | None, ...], scratch: dict[str, Any]
     ) -> Tapped:
-        graph = self.graph
-        edge = graph.edges[tap.node][tap.input]
-        assert edge is not None  # taps are made on existing edges
+        nodes, (source, output) = self.graph.nodes, tap.source
+        target = GradientEdge(nodes[source], output)
+        node = nodes[tap.node]
         return Tapped(
-            graph.nodes[tap.node],
-            tap.input,
-            gradients,
-            tap.layouts,
-            GradientEdge(graph.nodes[edge[0]], edge[1]),
-            graph.shapes(edge[0])[edge[1]],
-            self.samples,
-            scratch,
+            node, tap.input, gradients, tap.layouts, target, tap.shape, self.samples, scratch
         )
 
     def _contribution(self, tapped: Tapped) -> Contribution | None:
@@ -138,7 +131,7 @@ class Reader:
         return found
 
     def _deliver(self, tap: Tap, contribution: Contribution | None) -> None:
-        if contribution is not None and self._becomes_real(tap):
+        if contribution is not None and tap.becomes_real:
             contribution = Dense(contribution.dense().real)
         if contribution is not None and tap.transposed:
             contribution = contribution.transposed()
@@ -152,13 +145,6 @@ class Reader:
     def _pull(self, everything: bool = False) -> None:
         for j, contribution in self.below.pull(everything):
             self._add(j, contribution)
-
-    def _becomes_real(self, tap: Tap) -> bool:
-        """Return whether a real tensor takes part in complex arithmetic at this tap."""
-        graph, edge = self.graph, self.graph.edges[tap.node][tap.input]
-        assert edge is not None  # taps are made on existing edges
-        here = any(m.dtype.is_complex for m in metadata(graph.nodes[tap.node]))
-        return here and not metadata(graph.nodes[edge[0]])[edge[1]].dtype.is_complex
 
     def _add(self, j: int, contribution: Contribution | None) -> None:
         """Collect one part of parameter ``j``; hand it on when it was the last."""

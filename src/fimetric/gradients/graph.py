@@ -13,10 +13,6 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
 
-# Attributes such as a transposition's axes tell apart graphs that look alike otherwise. Tensors are
-# left out: reading one unpacks it, and its contents change with every batch.
-_scalar_attributes: dict[tuple[type, str], bool] = {}
-
 
 @dataclass
 class Graph:
@@ -57,41 +53,42 @@ def read_graph(losses: Tensor, parameters: Sequence[Tensor]) -> Graph:
     """Walk the graph of ``losses`` (N,) down to the leaves."""
     number_of = {id(p): j for j, p in enumerate(parameters)}
     assert losses.grad_fn is not None  # checked by the caller with a message for users
-    order = _topological_order(losses.grad_fn)
+    order, below = _topological_order(losses.grad_fn)
     number = {node: k for k, node in enumerate(order)}
     edges, leaves = [], {}
     for k, node in enumerate(order):
-        inputs = tuple(
-            None if child is None else (number[child], output)
-            for child, output in node.next_functions
+        edges.append(
+            tuple(
+                None if child is None else (number[child], output) for child, output in below[node]
+            )
         )
-        edges.append(inputs)
-        variable = getattr(node, "variable", None)
-        if variable is not None and id(variable) in number_of:
-            leaves[k] = number_of[id(variable)]
+        if not below[node]:
+            variable = getattr(node, "variable", None)
+            if variable is not None and id(variable) in number_of:
+                leaves[k] = number_of[id(variable)]
     signature = (
         tuple(losses.shape),
         tuple(edges),
         tuple(leaves.items()),
-        tuple(_description(node) for node in order),
+        tuple(map(_description, order)),
     )
     return Graph(order, edges, leaves, number[losses.grad_fn], signature)
 
 
-def _topological_order(root: Node) -> list[Node]:
-    """Return all nodes below ``root``, each after the nodes that it leads to."""
+def _topological_order(root: Node) -> tuple[list[Node], dict[Node, Sequence]]:
+    """Return all nodes below ``root``, each after the nodes that it leads to, and those."""
     order: list[Node] = []
-    done: set[Node] = set()
+    below: dict[Node, Sequence] = {}
     stack: list[tuple[Node, bool]] = [(root, False)]
     while stack:
         node, finished = stack.pop()
         if finished:
             order.append(node)
-        elif node not in done:
-            done.add(node)
+        elif node not in below:
+            below[node] = node.next_functions
             stack.append((node, True))
-            stack.extend((child, False) for child, _ in node.next_functions if child is not None)
-    return order
+            stack.extend((child, False) for child, _ in below[node] if child is not None)
+    return order, below
 
 
 def metadata(node: Node) -> Sequence[Any]:
@@ -100,32 +97,32 @@ def metadata(node: Node) -> Sequence[Any]:
 
 
 def _description(node: Node) -> Hashable:
-    kind = type(node)
-    shapes = tuple((tuple(m.shape), m.dtype) for m in metadata(node))
-    return (node.name(), shapes, tuple(_scalars(node, kind)))
+    shapes = tuple([(tuple(m.shape), m.dtype) for m in metadata(node)])
+    return (node.name(), shapes, _scalars(node, type(node)))
 
 
-def _scalars(node: Node, kind: type) -> list[Hashable]:
-    values: list[Hashable] = []
-    for name in _saved_names(kind):
-        if _scalar_attributes.get((kind, name), True):
-            value = getattr(node, name)
-            if value is None:  # an absent scalar, or an absent tensor
-                continue
-            scalar = _is_scalar(value)
-            _scalar_attributes[kind, name] = scalar
-            if scalar:
-                values.append((name, tuple(value) if isinstance(value, list) else value))
-    return values
+# Attributes such as a transposition's axes tell apart graphs that look alike otherwise. Tensors are
+# left out: reading one unpacks it, and its contents change with every batch. What an attribute is
+# shows where it is first present.
+_scalar_names: dict[type, list[str]] = {}
+_undecided: dict[type, list[str]] = {}
 
 
-_names: dict[type, list[str]] = {}
+def _scalars(node: Node, kind: type) -> Hashable:
+    if kind not in _undecided:
+        _scalar_names[kind] = []
+        _undecided[kind] = [name for name in dir(kind) if name.startswith("_saved_")]
+    for name in list(_undecided[kind]):
+        value = getattr(node, name)
+        if value is not None:
+            _undecided[kind].remove(name)
+            if _is_scalar(value):
+                _scalar_names[kind].append(name)
+    return tuple([_hashable(getattr(node, name)) for name in _scalar_names[kind]])
 
 
-def _saved_names(kind: type) -> list[str]:
-    if kind not in _names:
-        _names[kind] = [name for name in dir(kind) if name.startswith("_saved_")]
-    return _names[kind]
+def _hashable(value: object) -> Hashable:
+    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value  # type: ignore[return-value]
 
 
 def _is_scalar(value: object) -> bool:

@@ -27,10 +27,10 @@ class Layout:
 
     def split(self, x: Tensor) -> Tensor:
         """Bring the samples to the front: (..., outer*N*inner, ...) -> (N, outer*inner, ...)."""
-        x = x.movedim(self.dim, 0)
-        rest = x.shape[1:]
+        x = x if self.dim == 0 else x.movedim(self.dim, 0)
         if self.outer == 1:
-            return x.reshape(self.samples, self.inner, *rest)
+            return x.unsqueeze(1) if self.inner == 1 else x.unflatten(0, (self.samples, self.inner))
+        rest = x.shape[1:]
         x = x.reshape(self.outer, self.samples, self.inner, *rest)
         return x.transpose(0, 1).reshape(self.samples, self.outer * self.inner, *rest)
 

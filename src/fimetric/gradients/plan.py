@@ -25,9 +25,12 @@ class Tap:
     node: int
     input: int
     layouts: tuple[Layout | Colours | None, ...]
+    source: Edge  # where the input comes from
+    shape: torch.Size  # of the input
     leaf: int | None
     root: Edge | None
     transposed: bool  # between the operation and its target
+    becomes_real: bool  # a real tensor takes part in complex arithmetic
 
 
 @dataclass(frozen=True)
@@ -173,15 +176,27 @@ def _is_sure(layout: Layout | Colours | None) -> bool:
     return layout is None or (isinstance(layout, Layout) and layout.sure)
 
 
-def _tap(graph: Graph, node: int, position: int, layouts: tuple, edge: Edge) -> Tap:
-    transposed = False
+def _tap(graph: Graph, node: int, position: int, layouts: tuple, source: Edge) -> Tap:
+    transposed, edge = False, source
     while edge[0] not in graph.leaves and _passes_through(graph, edge[0]):
         transposed ^= _transposes(graph, edge[0])
         below = graph.edges[edge[0]][0]
         assert below is not None  # _passes_through has looked
         edge = below
     leaf = graph.leaves.get(edge[0])
-    return Tap(node, position, layouts, leaf, None if leaf is not None else edge, transposed)
+    input_ = metadata(graph.nodes[source[0]])[source[1]]
+    complex_here = any(m.dtype.is_complex for m in metadata(graph.nodes[node]))
+    return Tap(
+        node,
+        position,
+        layouts,
+        source,
+        torch.Size(input_.shape),
+        leaf,
+        None if leaf is not None else edge,
+        transposed,
+        complex_here and not input_.dtype.is_complex,
+    )
 
 
 def _components(graph: Graph, plan: Plan) -> list[Component]:

@@ -22,6 +22,7 @@ logger = logging.getLogger("fimetric")
 
 ENOUGH = 1 << 24  # gradients that may wait, in numbers
 
+
 class Subgraphs:
     """Collects what arrives at the roots, and pulls it down."""
 

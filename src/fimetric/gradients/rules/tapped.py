@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -86,14 +87,18 @@ def broadcast(
     """
     if not isinstance(layout, Layout):
         return None
-    full = tuple(shape) if aligned is None else aligned
-    full = (1,) * (terms.dim() - len(full)) + full
-    if len(full) > terms.dim() or full[layout.dim] != 1:
+    dims = _summed(terms.shape, layout.dim, tuple(shape) if aligned is None else aligned)
+    return None if dims is None else Sum(layout.split(terms), dims, shape)
+
+
+@lru_cache(maxsize=4096)
+def _summed(terms: torch.Size, samples: int, aligned: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Return the axes to sum of terms whose samples have been brought to the front."""
+    full = (1,) * (len(terms) - len(aligned)) + aligned
+    if len(full) > len(terms) or full[samples] != 1:
         return None
-    kept = [k for k in range(terms.dim()) if full[k] != 1 and k != layout.dim]
-    if any(full[k] != terms.shape[k] for k in kept):
+    kept = [k for k in range(len(terms)) if full[k] != 1 and k != samples]
+    if any(full[k] != terms[k] for k in kept):
         return None
-    split = layout.split(terms)  # (N, R, the other axes in order)
-    place = {k: k + 2 if k < layout.dim else k + 1 for k in range(terms.dim())}
-    reduced = (1, *(place[k] for k in range(terms.dim()) if k not in kept and k != layout.dim))
-    return Sum(split, reduced, shape)
+    place = {k: k + 2 if k < samples else k + 1 for k in range(len(terms))}
+    return 1, *(place[k] for k in range(len(terms)) if k not in kept and k != samples)
