@@ -4,6 +4,7 @@ base     what all kinds have in common
 dense    written out, or a sum that is still to be carried out
 factors  sums of outer products, and the rows of an embedding
 patches  convolutions
+pixels   their norms by the Gram matrix of the pixels
 blocks   several matrices side by side: groups of channels, batched products
 gram     norms by Gram matrices, where these are smaller
 costs    which form is cheaper
@@ -14,6 +15,7 @@ from fimetric.gradients.contributions.blocks import Blocks
 from fimetric.gradients.contributions.dense import Dense, Sum
 from fimetric.gradients.contributions.factors import Factors, Rows
 from fimetric.gradients.contributions.patches import Patches
+from fimetric.gradients.contributions.pixels import Geometry
 from fimetric.gradients.contributions.total import add
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "Contribution",
     "Dense",
     "Factors",
+    "Geometry",
     "Patches",
     "Rows",
     "Sum",

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 PASS = 32  # an entry written and read again costs as much as this many multiplications
 TRIANGLE = 0.75  # share of the pairs of positions that are computed
@@ -31,6 +32,15 @@ def pixel_gram_is_cheaper(
     P, T, K = images * math.prod(size) / phases, images * math.prod(positions), math.prod(kernel)
     gram = phases * P * P * I + T * T * (O + PASS * (2 * phases + sum(kernel)))
     return exact_products() and gram < K * O * I * (T + PASS)
+
+
+def grouped_is_fast(x: Tensor, weight: torch.Size) -> bool:
+    """Return whether a convolution with a group per sample has a fast kernel.
+
+    On CPUs oneDNN's takes output channels by eights. Elsewhere, and in float64, groups are slow.
+    """
+    suits = weight[0] % 8 == 0 and weight[1] >= 16 and weight[2:].numel() > 1
+    return suits and x.dtype == torch.float32 and x.is_cpu and torch.backends.mkldnn.is_available()
 
 
 def exact_products() -> bool:

@@ -1,30 +1,25 @@
 """Gradients of a convolution's weight, of one to three dimensions, dilated and strided.
 
-At kernel offset k the gradient is the sum over positions p of g[p] x[stride p + t], t = dilation k
-in the padded input. With t = stride q + r the input falls into PHASES x[r::stride], and within a
-phase every offset is a mere SHIFT q. Two forms of the norm follow:
+At kernel offset k the gradient is the sum over positions p of g[p] x[stride p + t], with
+t = dilation k - padding. Three forms of its norm, all without holding the weights of all samples:
 
-direct: phases are flattened, and g is embedded into the same size, zero where it has no position. A
-    shift of all axes is then one shift of the flat axis, so each offset is one matrix product of
-    two views. Squared norms of the offsets add up; N weights are never held.
 pixels: the Gram matrix of the patches is a sum of shifted windows of the Gram matrix of the pixels,
-    which takes as many multiplications less as the kernel has offsets.
+    which takes as many multiplications less as the kernel has offsets (see ``pixels``).
+grouped: one convolution with a group per sample, where PyTorch has a fast kernel for it.
+unfolded: windows of the narrower side, of x or of g, are written out for one matrix product.
 """
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from fimetric.gradients.contributions.base import in_chunks, squared_norms, widened
-from fimetric.gradients.contributions.costs import pixel_gram_is_cheaper
+from fimetric.gradients.contributions.costs import grouped_is_fast, pixel_gram_is_cheaper
 from fimetric.gradients.contributions.factors import Factors
-from fimetric.gradients.contributions.gram import trusted
-
-NARROW = 16  # with fewer input channels the patches are written out, for larger matrix products
+from fimetric.gradients.contributions.pixels import Geometry, norms_by_pixels
 
 
 class Patches(Factors):
@@ -34,20 +29,11 @@ class Patches(Factors):
         x: inputs, (N, R, I, *size), R images to a sample.
         g: output gradients, (N, R, O, *positions).
         shape: of the weight, (O, I, *kernel).
-        stride, padding, dilation: per axis.
+        geometry: stride, padding and dilation per axis.
     """
 
-    def __init__(
-        self,
-        x: Tensor,
-        g: Tensor,
-        shape: torch.Size,
-        stride: tuple[int, ...],
-        padding: tuple[int, ...],
-        dilation: tuple[int, ...],
-    ) -> None:
-        self.x, self.g, self.shape = x, g, shape
-        self.geometry = stride, padding, dilation
+    def __init__(self, x: Tensor, g: Tensor, shape: torch.Size, geometry: Geometry) -> None:
+        self.x, self.g, self.shape, self.geometry = x, g, shape, geometry
 
     @property
     def device(self) -> torch.device:
@@ -58,176 +44,99 @@ class Patches(Factors):
         return len(self.x)
 
     def __getitem__(self, samples: slice | Tensor) -> "Patches":
-        return Patches(self.x[samples], self.g[samples], self.shape, *self.geometry)
+        return Patches(self.x[samples], self.g[samples], self.shape, self.geometry)
 
     @property
     def u(self) -> Tensor:
         """Output gradients, (N, T, O)."""
-        return self.flat_gradients().transpose(1, 2)
+        return flat(self.g).transpose(1, 2)
 
     @property
     def v(self) -> Tensor:
         """Patches, (N, T, I * kernel)."""
-        return torch.stack(self._in_order(), 2).flatten(1, 2).transpose(1, 2)
+        return torch.stack(list(self.windows(self.x)), 2).flatten(1, 2).transpose(1, 2)
 
     def dense(self) -> Tensor:
         """Return the gradients themselves, (N, O, I, *kernel)."""
-        g = self.flat_gradients()
-        offsets = [torch.bmm(g, x.transpose(1, 2)) for x in self._in_order()]
+        g = flat(self.g)
+        offsets = [torch.bmm(g, x.transpose(1, 2)) for x in self.windows(self.x)]
         return torch.stack(offsets, -1).reshape(len(self), *self.shape)
 
     def scale(self) -> Tensor:
         """Return the sum over positions of |output gradient| |patch|, (N,)."""
-        pixels = Patches(
-            widened(self.x).square().sum(2, keepdim=True), self.g, self.shape, *self.geometry
-        )
-        patches = torch.stack(pixels._in_order()).sum(0).squeeze(1)
-        gradients = self.flat_gradients().square().sum(1)
-        return (patches.sqrt() * gradients.sqrt()).sum(1)
+        pixels = widened(self.x).square().sum(2, keepdim=True)
+        patches = torch.stack(list(self.windows(pixels))).sum(0).squeeze(1)
+        return (patches.sqrt() * flat(self.g).square().sum(1).sqrt()).sum(1)
 
     def squared_norms(self) -> Tensor:
-        """Return the squared norms, (N,), in whichever form is cheaper."""
+        """Return the squared norms, (N,), in whichever form is cheapest."""
         O, I, *kernel = self.shape
         R, size, positions = self.x.shape[1], self.x.shape[3:], self.g.shape[3:]
-        if pixel_gram_is_cheaper(R, size, positions, kernel, self.geometry[0], O, I):
-            T = R * max(math.prod(size) // math.prod(self.geometry[0]), math.prod(positions))
-            return in_chunks(self, _norms_by_pixels, 3 * 4 * T * T)
-        held = O * I + R * (2 * I * math.prod(size) + O * math.prod(positions))
-        return in_chunks(self, _norms_by_shifts, 4 * held)
+        if pixel_gram_is_cheaper(R, size, positions, kernel, self.geometry.stride, O, I):
+            return norms_by_pixels(self)
+        if grouped_is_fast(self.x, self.shape):
+            return in_chunks(self, _norms_by_groups, 4 * self.shape.numel())
+        K, P, T = math.prod(kernel), math.prod(size), math.prod(positions)
+        return in_chunks(self, _norms_unfolded, 4 * R * (min(O, I) * K * T + I * P + O * T))
 
-    def phases(self, padded: bool) -> list[list[tuple[int, int]]]:
-        """Return per axis and kernel offset the residue r and the shift q."""
-        return [
-            [divmod(d * k - (0 if padded else p), s)[::-1] for k in range(size)]
-            for size, s, p, d in zip(self.shape[2:], *self.geometry, strict=True)
-        ]
+    def windows(self, x: Tensor) -> Iterator[Tensor]:
+        """Yield, for each kernel offset, the inputs that meet the positions, (N, C, T)."""
+        stride, padding, dilation = self.geometry
+        kernel, positions = self.shape[2:], self.g.shape[3:]
+        reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+        needed = [s * (P - 1) + r for s, P, r in zip(stride, positions, reach, strict=True)]
+        sizes = zip(padding, needed, x.shape[3:], strict=True)
+        x = pad(x, [(p, n - size - p) for p, n, size in sizes])
+        for offset in itertools.product(*map(range, kernel)):
+            starts = [k * d for k, d in zip(offset, dilation, strict=True)]
+            yield flat(_window(x, starts, positions, stride))
 
-    @cached_property
-    def reach(self) -> list[int]:
-        """The largest shift of each axis of the padded input."""
-        return [axis[-1][1] for axis in self.phases(padded=True)]
+    def opposite(self) -> "Patches":
+        """Return the same with the two sides exchanged, for stride 1: g slides over x.
 
-    @cached_property
-    def _padded(self) -> Tensor:
-        """The input on which every shift stays inside, (N, R, I, *(positions + reach) * stride)."""
-        stride, padding, _ = self.geometry
-        sizes = zip(self.x.shape[3:], self.g.shape[3:], self.reach, stride, padding, strict=True)
-        return _pad(self.x, [(p, s * (P + q) - size - p) for size, P, q, s, p in sizes])
-
-    def flat_phases(self, residues: Sequence[tuple[int, ...]]) -> Tensor:
-        """Return phases side by side, (N, phases * I, R * size)."""
-        stride = self.geometry[0]
-        steps = [
-            tuple(slice(r, None, s) for r, s in zip(phase, stride, strict=True))
-            for phase in residues
-        ]
-        found = [self._padded[(slice(None),) * 3 + step] for step in steps]
-        return _flat(found[0] if len(found) == 1 else torch.cat(found, 2))
-
-    def flat_gradients(self) -> Tensor:
-        """Return the output gradients embedded into the size of a phase, (N, O, T)."""
-        g = _flat(_pad(self.g, [(0, q) for q in self.reach]))
-        return g[:, :, : g.shape[2] - self.flat_shift(self.reach)]
-
-    def flat_shift(self, shift: Sequence[int]) -> int:
-        """Return the shift of the flat axis."""
-        flat = 0
-        for q, reach, P in zip(shift, self.reach, self.g.shape[3:], strict=True):
-            flat = flat * (P + reach) + q
-        return flat
-
-    def window(self, phase: Tensor, shift: Sequence[int]) -> Tensor:
-        """Return the inputs that meet the gradients at one shift, a view (N, I, T)."""
-        start = self.flat_shift(shift)
-        return phase[:, :, start : phase.shape[2] - self.flat_shift(self.reach) + start]
-
-    def _in_order(self) -> list[Tensor]:
-        """Return the window of each kernel offset, last axis fastest."""
-        offsets = itertools.product(*self.phases(padded=True))
-        pairs = [tuple(zip(*offset, strict=True)) for offset in offsets]
-        flat = {residues: self.flat_phases([residues]) for residues, _ in pairs}
-        return [self.window(flat[residues], shift) for residues, shift in pairs]
+        The kernel comes out reversed, which no norm can tell.
+        """
+        stride, padding, dilation = self.geometry
+        sides = zip(padding, dilation, self.shape[2:], strict=True)
+        padding = tuple(d * (k - 1) - p for p, d, k in sides)
+        shape = torch.Size((self.shape[1], self.shape[0], *self.shape[2:]))
+        return Patches(self.g, self.x, shape, Geometry(stride, padding, dilation))
 
 
-def _norms_by_shifts(patches: Patches) -> Tensor:
-    g = patches.flat_gradients()
-    total = g.new_zeros(len(g))
-    for shifts, residues in _alike(patches.phases(padded=True)):
-        phase = patches.flat_phases(residues)
-        windows = [patches.window(phase, shift) for shift in itertools.product(*shifts)]
-        if phase.shape[1] <= NARROW:
-            windows = [torch.cat(windows, 1)]
-        for x in windows:
-            total += squared_norms(torch.bmm(g, x.transpose(1, 2)))
-    return total
+def _norms_by_groups(patches: Patches) -> Tensor:
+    """Take PyTorch's summed gradient of N groups of channels, one for each sample."""
+    O, I, *kernel = patches.shape
+    x, g = (side.transpose(0, 1).flatten(1, 2) for side in (patches.x, patches.g))
+    N, axes = len(patches), len(kernel)
+    weight = x.new_empty(N * O, I, *kernel)  # only its shape is looked at
+    stride, padding, dilation = patches.geometry
+    _, gradient, _ = torch.ops.aten.convolution_backward(
+        g, x, weight, None, stride, padding, dilation, False, [0] * axes, N, [False, True, False]
+    )
+    return squared_norms(gradient.view(N, -1))
 
 
-def _alike(axes: list[list[tuple[int, int]]]) -> Iterator[tuple[list, list]]:
-    """Yield the shifts of each axis, and all phases that have just these."""
-    groups = []
-    for axis in axes:
-        shifts: dict[int, list[int]] = {}
-        for r, q in axis:
-            shifts.setdefault(r, []).append(q)
-        alike: dict[tuple[int, ...], list[int]] = {}
-        for r, own in shifts.items():
-            alike.setdefault(tuple(own), []).append(r)
-        groups.append(alike.items())
-    for choice in itertools.product(*groups):
-        shifts_of_axes, residues = zip(*choice, strict=True)
-        yield list(shifts_of_axes), list(itertools.product(*residues))
+def _norms_unfolded(patches: Patches) -> Tensor:
+    O, I, *_ = patches.shape
+    if O < I and all(s == 1 for s in patches.geometry.stride):
+        patches = patches.opposite()
+    unfolded = list(patches.windows(patches.x))
+    rows = unfolded[0] if len(unfolded) == 1 else torch.cat(unfolded, 1)
+    return squared_norms(torch.bmm(flat(patches.g), rows.transpose(1, 2)))
 
 
-def _norms_by_pixels(patches: Patches) -> Tensor:
-    g = _flat(patches.g)
-    gradients = torch.bmm(g.transpose(1, 2), g)
-    total = size = g.new_zeros(())
-    axes = patches.phases(padded=False)
-    for residues in itertools.product(*(sorted({r for r, _ in axis}) for axis in axes)):
-        gram = _patch_gram(patches, axes, residues)
-        products = gram.view_as(gradients).mul_(gradients)
-        total = total + products.sum((1, 2))
-        size = size + products.diagonal(dim1=1, dim2=2).sum(1)
-    return trusted(total, size, patches)
+def _window(x: Tensor, starts: list[int], positions: torch.Size, stride: tuple[int, ...]) -> Tensor:
+    for axis, (start, P, s) in enumerate(zip(starts, positions, stride, strict=True), start=3):
+        x = x[(slice(None),) * axis + (slice(start, start + s * (P - 1) + 1, s),)]
+    return x
 
 
-def _patch_gram(
-    patches: Patches, axes: list[list[tuple[int, int]]], residues: tuple[int, ...]
-) -> Tensor:
-    """Return what one phase adds to the inner products of the patches, (N, T, T)."""
-    steps = zip(residues, patches.geometry[0], strict=True)
-    x = patches.x[(slice(None),) * 3 + tuple(slice(r, None, s) for r, s in steps)]
-    R, size, flat = x.shape[1], x.shape[3:], _flat(x)
-    gram = torch.bmm(flat.transpose(1, 2), flat).view(len(x), R, *size, R, *size)
-    for k, (axis, r, P) in enumerate(zip(axes, residues, patches.g.shape[3:], strict=True)):
-        shifts = [q for residue, q in axis if residue == r]
-        gram = _sum_of_windows(gram, (k + 2, k + 3 + len(size)), shifts, P)
-    return gram
+def pad(x: Tensor, margins: list[tuple[int, int]]) -> Tensor:
+    """Return ``x`` with zeros before and after each of its last axes; negative widths cut."""
+    widths = [width for pair in reversed(margins) for width in pair]
+    return torch.nn.functional.pad(x, widths) if any(widths) else x
 
 
-def _sum_of_windows(gram: Tensor, dims: tuple[int, int], shifts: list[int], P: int) -> Tensor:
-    """Return the sum over shifts q of gram[p + q, p' + q], p and p' below P, along two axes."""
-    size = gram.shape[dims[0]]
-    if shifts == [0] and size == P:
-        return gram
-    shape = [P if dim in dims else s for dim, s in enumerate(gram.shape)]
-    total = gram.new_zeros(shape)
-    for q in shifts:
-        start, stop = max(0, -q), min(P, size - q)
-        if start < stop:
-            target, window = total, gram
-            for dim in dims:
-                target = target.narrow(dim, start, stop - start)
-                window = window.narrow(dim, start + q, stop - start)
-            target += window
-    return total
-
-
-def _pad(x: Tensor, margins: list[tuple[int, int]]) -> Tensor:
-    flat = [width for pair in reversed(margins) for width in pair]
-    return torch.nn.functional.pad(x, flat) if any(flat) else x
-
-
-def _flat(x: Tensor) -> Tensor:
+def flat(x: Tensor) -> Tensor:
     """(N, R, C, *size) -> (N, C, R * size), widened."""
     return widened(x.transpose(1, 2).flatten(2))

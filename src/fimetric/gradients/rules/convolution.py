@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from fimetric.gradients.contributions import Blocks, Contribution, Patches
+from fimetric.gradients.contributions import Blocks, Contribution, Geometry, Patches
 from fimetric.gradients.layout import Layout
 from fimetric.gradients.rules.tapped import Tapped, broadcast
 
@@ -20,13 +20,14 @@ def convolution(tap: Tapped) -> Contribution | None:
     if not isinstance(layout, Layout) or layout.dim != 0 or tap.input != 1 or g.is_complex():
         return None
     x, y = (g, node._saved_input) if node._saved_transposed else (node._saved_input, g)
-    geometry = node._saved_stride, node._saved_padding, node._saved_dilation
+    sides = node._saved_stride, node._saved_padding, node._saved_dilation
+    geometry = Geometry(*(tuple(side) for side in sides))
     groups, x, y = node._saved_groups, layout.split(x), layout.split(y)
     if groups == 1:
-        return Patches(x, y, tap.shape, *geometry)
+        return Patches(x, y, tap.shape, geometry)
     shape = tap.shape[0] // groups, *tap.shape[1:]
     x, y = _by_group(x, groups), _by_group(y, groups)
-    blocks = Patches(x, y, torch.Size(shape), *geometry)
+    blocks = Patches(x, y, torch.Size(shape), geometry)
     return Blocks(blocks, layout.samples, tap.shape)
 
 

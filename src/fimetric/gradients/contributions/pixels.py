@@ -1,0 +1,94 @@
+"""Norms of convolutions by the Gram matrix of their pixels.
+
+With t = dilation k - padding = stride q + r, the patches see the PHASES x[r::stride] of the input,
+and within a phase each kernel offset is a mere SHIFT q. So <patch p, patch p'> is the sum over
+phases and shifts of <x[p + q], x[p' + q]>: windows of one small matrix.
+"""
+
+import itertools
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fimetric.gradients.contributions.base import in_chunks, widened
+from fimetric.gradients.contributions.gram import trusted
+
+if TYPE_CHECKING:
+    from fimetric.gradients.contributions.patches import Patches
+
+
+class Geometry(NamedTuple):
+    """How a kernel moves, per axis."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+
+
+def norms_by_pixels(patches: "Patches") -> Tensor:
+    """Return the squared norms, (N,)."""
+    phases = math.prod(patches.geometry.stride)
+    pixels, positions = math.prod(patches.x.shape[3:]), math.prod(patches.g.shape[3:])
+    largest = patches.x.shape[1] * max(pixels // phases, positions)
+    return in_chunks(patches, _norms, 3 * 4 * largest**2)
+
+
+def _norms(patches: "Patches") -> Tensor:
+    gradients = _gram(patches.g)
+    total = size = gradients.new_zeros(())
+    offsets = _offsets(patches)
+    for residues in itertools.product(*(sorted({r for r, _ in axis}) for axis in offsets)):
+        gram = _patch_gram(patches, offsets, residues)
+        products = gram.view_as(gradients).mul_(gradients)
+        total = total + products.sum((1, 2))
+        size = size + products.diagonal(dim1=1, dim2=2).sum(1)
+    return trusted(total, size, patches)
+
+
+def _offsets(patches: "Patches") -> list[list[tuple[int, int]]]:
+    """Return per axis and kernel offset the residue r and the shift q."""
+    return [
+        [((d * k - p) % s, (d * k - p) // s) for k in range(size)]
+        for size, s, p, d in zip(patches.shape[2:], *patches.geometry, strict=True)
+    ]
+
+
+def _gram(x: Tensor) -> Tensor:
+    """Inner products of the pixels of x (N, R, C, *size), (N, R * size, R * size)."""
+    pixels = widened(x.transpose(1, 2).flatten(2))
+    return torch.bmm(pixels.transpose(1, 2), pixels)
+
+
+def _patch_gram(
+    patches: "Patches", offsets: list[list[tuple[int, int]]], residues: tuple[int, ...]
+) -> Tensor:
+    """Return what one phase adds to the inner products of the patches, (N, R, *T, R, *T)."""
+    steps = zip(residues, patches.geometry.stride, strict=True)
+    x = patches.x[(slice(None),) * 3 + tuple(slice(r, None, s) for r, s in steps)]
+    R, size = x.shape[1], x.shape[3:]
+    gram = _gram(x).view(len(x), R, *size, R, *size)
+    positions = patches.g.shape[3:]
+    for k, (axis, r, P) in enumerate(zip(offsets, residues, positions, strict=True)):
+        shifts = [q for residue, q in axis if residue == r]
+        gram = _sum_of_windows(gram, (k + 2, k + 3 + len(size)), shifts, P)
+    return gram
+
+
+def _sum_of_windows(gram: Tensor, dims: tuple[int, int], shifts: list[int], P: int) -> Tensor:
+    """Return the sum over shifts q of gram[p + q, p' + q], p and p' below P, along two axes."""
+    size = gram.shape[dims[0]]
+    if shifts == [0] and size == P:
+        return gram
+    shape = [P if dim in dims else s for dim, s in enumerate(gram.shape)]
+    total = gram.new_zeros(shape)
+    for q in shifts:
+        start, stop = max(0, -q), min(P, size - q)
+        if start < stop:
+            target, window = total, gram
+            for dim in dims:
+                target = target.narrow(dim, start, stop - start)
+                window = window.narrow(dim, start + q, stop - start)
+            target += window
+    return total
