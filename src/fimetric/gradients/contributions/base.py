@@ -76,14 +76,15 @@ def squared_norms(x: Tensor) -> Tensor:
 def in_chunks(
     contribution: Contribution, function: Callable[..., Tensor], bytes_per_sample: int
 ) -> Tensor:
-    """Apply ``function`` to chunks of samples, so that its temporaries stay small.
+    """Apply ``function`` to equal chunks of samples, so that its temporaries stay small.
 
-    On a CPU they shall stay in the cache: norms of 16 matrices of 4096 x 256 took 44 ms at once and
-    26 ms two by two.
+    On a CPU they shall stay in the cache: norms of 32 convolutions of 192 x 64 channels took 25 ms
+    at once and 15 ms four by four.
     """
-    budget = 1 << (23 if contribution.device.type == "cpu" else 28)
-    step = max(1, budget // max(1, bytes_per_sample))
-    if step >= len(contribution):
+    budget = 1 << (22 if contribution.device.type == "cpu" else 28)
+    N = len(contribution)
+    chunks = min(N, math.ceil(N * bytes_per_sample / budget))
+    if chunks <= 1:
         return function(contribution)
-    starts = range(0, len(contribution), step)
-    return torch.cat([function(contribution[a : a + step]) for a in starts])
+    step = math.ceil(N / chunks)
+    return torch.cat([function(contribution[a : a + step]) for a in range(0, N, step)])

@@ -54,18 +54,18 @@ class Patches(Factors):
     @property
     def v(self) -> Tensor:
         """Patches, (N, T, I * kernel)."""
-        return torch.stack(list(self.windows(self.x)), 2).flatten(1, 2).transpose(1, 2)
+        return flat(torch.stack(list(self.windows(self.x)), 3).flatten(2, 3)).transpose(1, 2)
 
     def dense(self) -> Tensor:
         """Return the gradients themselves, (N, O, I, *kernel)."""
         g = flat(self.g)
-        offsets = [torch.bmm(g, x.transpose(1, 2)) for x in self.windows(self.x)]
+        offsets = [torch.bmm(g, flat(x).transpose(1, 2)) for x in self.windows(self.x)]
         return torch.stack(offsets, -1).reshape(len(self), *self.shape)
 
     def scale(self) -> Tensor:
         """Return the sum over positions of |output gradient| |patch|, (N,)."""
         pixels = widened(self.x).square().sum(2, keepdim=True)
-        patches = torch.stack(list(self.windows(pixels))).sum(0).squeeze(1)
+        patches = flat(torch.stack(list(self.windows(pixels))).sum(0)).squeeze(1)
         return (patches.sqrt() * flat(self.g).square().sum(1).sqrt()).sum(1)
 
     def squared_norms(self) -> Tensor:
@@ -75,12 +75,12 @@ class Patches(Factors):
         if pixel_gram_is_cheaper(R, size, positions, kernel, self.geometry.stride, O, I):
             return norms_by_pixels(self)
         if grouped_is_fast(self.x, self.shape):
-            return in_chunks(self, _norms_by_groups, 4 * self.shape.numel())
+            return in_chunks(self, _norms_by_groups, 8 * self.shape.numel())
         K, P, T = math.prod(kernel), math.prod(size), math.prod(positions)
-        return in_chunks(self, _norms_unfolded, 4 * R * (min(O, I) * K * T + I * P + O * T))
+        return in_chunks(self, _norms_unfolded, 4 * R * (K + 1) * min(I * P, O * T))
 
     def windows(self, x: Tensor) -> Iterator[Tensor]:
-        """Yield, for each kernel offset, the inputs that meet the positions, (N, C, T)."""
+        """Yield, for each kernel offset, a view of what meets the positions, (N, R, C, *T)."""
         stride, padding, dilation = self.geometry
         kernel, positions = self.shape[2:], self.g.shape[3:]
         reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
@@ -89,7 +89,7 @@ class Patches(Factors):
         x = pad(x, [(p, n - size - p) for p, n, size in sizes])
         for offset in itertools.product(*map(range, kernel)):
             starts = [k * d for k, d in zip(offset, dilation, strict=True)]
-            yield flat(_window(x, starts, positions, stride))
+            yield _window(x, starts, positions, stride)
 
     def opposite(self) -> "Patches":
         """Return the same with the two sides exchanged, for stride 1: g slides over x.
@@ -121,8 +121,8 @@ def _norms_unfolded(patches: Patches) -> Tensor:
     if O < I and all(s == 1 for s in patches.geometry.stride):
         patches = patches.opposite()
     unfolded = list(patches.windows(patches.x))
-    rows = unfolded[0] if len(unfolded) == 1 else torch.cat(unfolded, 1)
-    return squared_norms(torch.bmm(flat(patches.g), rows.transpose(1, 2)))
+    rows = unfolded[0] if len(unfolded) == 1 else torch.cat(unfolded, 2)
+    return squared_norms(torch.bmm(flat(patches.g), flat(rows).transpose(1, 2)))
 
 
 def _window(x: Tensor, starts: list[int], positions: torch.Size, stride: tuple[int, ...]) -> Tensor:
