@@ -124,6 +124,15 @@ def test_mixing_is_refused_and_named(mixing, samples):
         GradientNorms(module)(losses)
 
 
+@pytest.mark.parametrize("samples", [3, 4, 5, 8])
+def test_samples_that_use_channels_of_their_own_are_not_mixed(samples):
+    scale = nn.Parameter(torch.randn(2 * samples))
+    own = torch.eye(samples).repeat_interleave(2, 1)
+    table = GradientNorms([("scale", scale)])(((3 * scale).exp() * own).sum(1))
+    expected = (own * 3 * (3 * scale).exp()).square().sum(1, keepdim=True)
+    torch.testing.assert_close(table, expected.detach())
+
+
 def test_rows_sorted_by_data_are_coloured_anew():
     """The graph looks the same in both batches; the map from rows to samples does not."""
     torch.manual_seed(1)

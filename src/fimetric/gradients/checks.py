@@ -16,6 +16,14 @@ from fimetric.gradients.contributions import Contribution, squared_norms
 from fimetric.gradients.graph import Graph
 from fimetric.gradients.plan import Plan, Tap
 
+MANY = 6  # samples from which on chance does not put all of them into blocks of their own
+# Products: operand that may have a row per sample -> its edge
+ROWS = {
+    "AddmmBackward0": {"mat1": 1},
+    "BmmBackward0": {"self": 0, "mat2": 1},
+    "ConvolutionBackward0": {"input": 0},
+    "MmBackward0": {"self": 0},
+}
 ROUNDING = 64.0  # in units of eps times the sum of the terms' norms
 
 
@@ -93,7 +101,9 @@ class MixingInspector:
 
     A tensor made from parameters alone is shared by all samples. If most of the gradient of every
     sample falls into that sample's own block of the tensor, it holds samples, and an operation
-    above it (batch statistics, in-batch negatives) has mixed them.
+    above it (batch statistics, in-batch negatives) has mixed them. By chance that happens with
+    probability N^-N at most; with few samples and many tensors that is not nothing, so there the
+    tensor must come from a product with something that has a row per sample as well.
     """
 
     def __init__(self, graph: Graph, plan: Plan, samples: int) -> None:
@@ -132,9 +142,28 @@ class MixingInspector:
             if node in seen:
                 continue
             seen.add(node)
-            if any(edge is None for edge in self.graph.edges[node]):
+            if self.samples >= MANY:
+                found = any(edge is None for edge in self.graph.edges[node])
+                found = found and not self._by_a_number(node)
+            else:
+                found = self._multiplies_rows(node)
+            if found:
                 return True
             stack += [edge[0] for edge in self.graph.edges[node] if edge is not None]
+        return False
+
+    def _by_a_number(self, node: int) -> bool:
+        """Return whether the operand that is no parameter is a single number."""
+        other = getattr(self.graph.nodes[node], "_saved_other", None)
+        return isinstance(other, Tensor) and other.dim() == 0
+
+    def _multiplies_rows(self, node: int) -> bool:
+        """Return whether the node multiplies by a tensor with a multiple of N rows."""
+        edges = self.graph.edges[node]
+        for name, edge in ROWS.get(self.graph.name(node), {}).items():
+            rows = getattr(self.graph.nodes[node], f"_saved_{name}")
+            if edges[edge] is None and rows is not None and len(rows) % self.samples == 0:
+                return True
         return False
 
     def _refuse_batch_statistics(self, node: int, taps: list[Tap]) -> None:

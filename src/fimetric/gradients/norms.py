@@ -16,6 +16,7 @@ from fimetric.gradients.checks import (
     refuse_hidden_parameters,
     rounding_bound,
 )
+from fimetric.gradients.columns import Columns
 from fimetric.gradients.contributions import Contribution, Dense
 from fimetric.gradients.engine import Consumer, OutdatedPlanError, Reader
 from fimetric.gradients.graph import Graph, read_graph
@@ -110,15 +111,12 @@ class GradientNorms:
             RuntimeError: where the engine and autograd disagree on the sample that is checked.
         """
         self._validate(losses)
-        table = self._zeros(losses, len(losses), len(self._parameters))
-
-        def consume(j: int, contribution: Contribution) -> None:
-            table[:, j] = contribution.squared_norms()
-
+        columns = Columns(self._zeros(losses, len(losses), len(self._parameters)))
         graph = read_graph(losses, self._parameters)
         plan = self._known_plan(graph)
         due = plan is not None and plan.uses in CHECKED_USES
-        self._read(graph, plan, losses, consume, retain_graph or due)
+        self._read(graph, plan, losses, columns.take, retain_graph or due)
+        table = columns.table()
         if plan is not None and due and not self._agrees(graph, plan, losses, table):
             self._distrusted.add(graph.signature)
             return self._first(graph, losses)[1].table

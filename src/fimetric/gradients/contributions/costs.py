@@ -30,7 +30,7 @@ def pixel_gram_is_cheaper(
     """Return whether Gram matrices over pixels cost less than one product per kernel offset."""
     phases = math.prod(stride)  # each has a Gram matrix of its own
     P, T, K = images * math.prod(size) / phases, images * math.prod(positions), math.prod(kernel)
-    gram = phases * P * P * I + T * T * (O + PASS * (2 * phases + sum(kernel)) / 2)
+    gram = phases * P * P * I + T * T * (O + PASS * (4 + phases + sum(kernel)) / 2)
     return exact_products() and gram < K * O * I * (T + PASS)
 
 

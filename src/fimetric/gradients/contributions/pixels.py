@@ -5,7 +5,6 @@ and within a phase each kernel offset is a mere SHIFT q. So <patch p, patch p'> 
 phases and shifts of <x[p + q], x[p' + q]>: windows of one small matrix.
 """
 
-import itertools
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -37,14 +36,9 @@ def norms_by_pixels(patches: "Patches") -> Tensor:
 
 def _norms(patches: "Patches") -> Tensor:
     gradients = _gram(patches.g)
-    total = size = gradients.new_zeros(())
-    offsets = _offsets(patches)
-    for residues in itertools.product(*(sorted({r for r, _ in axis}) for axis in offsets)):
-        gram = _patch_gram(patches, offsets, residues)
-        products = gram.view_as(gradients).mul_(gradients)
-        total = total + products.sum((1, 2))
-        size = size + products.diagonal(dim1=1, dim2=2).sum(1)
-    return trusted(total, size, patches)
+    products = _patch_gram(patches, _offsets(patches), ()).view_as(gradients).mul_(gradients)
+    size = products.diagonal(dim1=1, dim2=2).sum(1)
+    return trusted(products.sum((1, 2)), size, patches)
 
 
 def _offsets(patches: "Patches") -> list[list[tuple[int, int]]]:
@@ -64,25 +58,37 @@ def _gram(x: Tensor) -> Tensor:
 def _patch_gram(
     patches: "Patches", offsets: list[list[tuple[int, int]]], residues: tuple[int, ...]
 ) -> Tensor:
-    """Return what one phase adds to the inner products of the patches, (N, R, *T, R, *T)."""
-    steps = zip(residues, patches.geometry.stride, strict=True)
-    x = patches.x[(slice(None),) * 3 + tuple(slice(r, None, s) for r, s in steps)]
-    R, size = x.shape[1], x.shape[3:]
-    gram = _gram(x).view(len(x), R, *size, R, *size)
-    positions = patches.g.shape[3:]
-    for k, (axis, r, P) in enumerate(zip(offsets, residues, positions, strict=True)):
-        shifts = [q for residue, q in axis if residue == r]
-        gram = _sum_of_windows(gram, (k + 2, k + 3 + len(size)), shifts, P)
-    return gram
+    """Return the inner products of the patches in some phases, (N, R, *size, R, *size).
+
+    Phases are summed and windows taken axis by axis, the last first: ``size`` is that of a phase
+    along the axes whose residues are given, and that of the positions along the others.
+    """
+    axis = len(residues)
+    if axis == len(offsets):
+        steps = zip(residues, patches.geometry.stride, strict=True)
+        x = patches.x[(slice(None),) * 3 + tuple(slice(r, None, s) for r, s in steps)]
+        shape = x.shape[1], *x.shape[3:]
+        return _gram(x).view(len(x), *shape, *shape)
+    total = None
+    for r in sorted({r for r, _ in offsets[axis]}):
+        gram = _patch_gram(patches, offsets, (*residues, r))
+        shifts = [q for residue, q in offsets[axis] if residue == r]
+        dims = axis + 2, axis + 3 + len(offsets)
+        total = _add_windows(total, gram, dims, shifts, patches.g.shape[axis + 3])
+    assert total is not None  # a kernel has an offset along every axis
+    return total
 
 
-def _sum_of_windows(gram: Tensor, dims: tuple[int, int], shifts: list[int], P: int) -> Tensor:
-    """Return the sum over shifts q of gram[p + q, p' + q], p and p' below P, along two axes."""
+def _add_windows(
+    total: Tensor | None, gram: Tensor, dims: tuple[int, int], shifts: list[int], P: int
+) -> Tensor:
+    """Add gram[p + q, p' + q] for all shifts q, p and p' below P, along two axes."""
     size = gram.shape[dims[0]]
-    if shifts == [0] and size == P:
-        return gram
-    shape = [P if dim in dims else s for dim, s in enumerate(gram.shape)]
-    total = gram.new_zeros(shape)
+    if total is None:
+        if shifts == [0] and size == P:
+            return gram
+        shape = [P if dim in dims else s for dim, s in enumerate(gram.shape)]
+        total = gram.new_zeros(shape)
     for q in shifts:
         start, stop = max(0, -q), min(P, size - q)
         if start < stop:

@@ -1,0 +1,47 @@
+"""The table of squared norms, filled column by column."""
+
+from collections import defaultdict
+
+import torch
+from torch import Tensor
+
+from fimetric.gradients.contributions import Contribution, Dense, squared_norms
+
+SMALL = 1 << 10  # numbers in a tensor whose norm costs less than the call that computes it
+TOGETHER = 32  # such tensors that wait for each other
+
+
+class Columns:
+    """Takes contributions as they come; those of small tensors are reduced many at a time.
+
+    Arguments:
+        zeros: (N, J).
+    """
+
+    def __init__(self, zeros: Tensor) -> None:
+        self._table = zeros
+        self._waiting: dict[tuple[int, torch.dtype], list[tuple[int, Tensor]]] = defaultdict(list)
+
+    def take(self, j: int, contribution: Contribution) -> None:
+        """Fill column ``j``."""
+        if isinstance(contribution, Dense) and contribution.shape.numel() <= SMALL:
+            values = contribution.values.reshape(len(contribution), contribution.shape.numel())
+            kind = values.shape[1], values.dtype
+            self._waiting[kind].append((j, values))
+            if len(self._waiting[kind]) == TOGETHER:
+                self._reduce(self._waiting.pop(kind))
+        else:
+            self._table[:, j] = contribution.squared_norms()
+
+    def table(self) -> Tensor:
+        """Return the table (N, J)."""
+        for waiting in self._waiting.values():
+            self._reduce(waiting)
+        self._waiting.clear()
+        return self._table
+
+    def _reduce(self, waiting: list[tuple[int, Tensor]]) -> None:
+        columns = [j for j, _ in waiting]
+        stacked = torch.stack([values for _, values in waiting], 1)  # (N, columns, numbers)
+        norms = squared_norms(stacked.flatten(0, 1)).view(-1, len(columns))
+        self._table[:, columns] = norms.to(self._table)
