@@ -85,7 +85,7 @@ def test_all_forms_of_convolutions_are_chosen_somewhere(monkeypatch):
             lambda patches, form=form: taken.append(form) or torch.zeros(len(patches)),
         )
     for O, I, side in [(128, 128, 8), (32, 32, 32), (3, 32, 32)]:
-        x, g = torch.randn(2, 1, I, side, side), torch.randn(2, 1, O, side, side)
+        x, g = torch.randn(9, 1, I, side, side), torch.randn(9, 1, O, side, side)
         Patches(x, g, torch.Size((O, I, 3, 3)), Geometry((1, 1), (1, 1), (1, 1))).squared_norms()
     assert taken == ["norms_by_pixels", "_norms_by_groups", "_norms_unfolded"]
 
@@ -139,7 +139,7 @@ def cancelling(T, features, rest):
 @pytest.mark.parametrize(("T", "features"), [(2, 256), (32, 400), (130, 900)])
 def test_cancelling_positions_of_a_linear_layer(rest, T, features):
     u, v = cancelling(T, features, rest)
-    assert costs.gram_is_cheaper(T, features, features)
+    assert costs.gram_is_cheaper(4, T, features, features)
     norms = Factors(u, v).squared_norms()
     expected = exact(Factors(u.double(), v.double()))
     torch.testing.assert_close(norms.double(), expected, rtol=1e-3, atol=0)
@@ -171,7 +171,7 @@ def test_gradients_too_small_to_be_squared():
     u, v = torch.full((2, 1, 3), 1e-18), torch.full((2, 1, 4), 1e6)
     expected = torch.full((2,), 12 * 1e-24)
     torch.testing.assert_close(Factors(u, v).squared_norms(), expected, rtol=1e-4, atol=0)
-    u[1] = 0
+    u[1], v[1] = 0, 1e30  # whose square is infinite
     assert Factors(u, v).squared_norms()[1] == 0
 
 
@@ -193,10 +193,10 @@ def test_chunks_cover_all_samples_once(samples, size):
 
 
 def test_reduced_precision_of_products_rules_out_cancellation():
-    assert costs.gram_is_cheaper(4, 100, 100)
+    assert costs.gram_is_cheaper(100, 4, 100, 100)
     torch.set_float32_matmul_precision("high")
     try:
-        assert not costs.gram_is_cheaper(4, 100, 100)
+        assert not costs.gram_is_cheaper(100, 4, 100, 100)
     finally:
         torch.set_float32_matmul_precision("highest")
 

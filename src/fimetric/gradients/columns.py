@@ -5,7 +5,7 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
-from fimetric.gradients.contributions import Contribution, Dense, squared_norms
+from fimetric.gradients.contributions import Contribution, squared_norms
 
 SMALL = 1 << 10  # numbers in a tensor whose norm costs less than the call that computes it
 TOGETHER = 32  # such tensors that wait for each other
@@ -24,8 +24,8 @@ class Columns:
 
     def take(self, j: int, contribution: Contribution) -> None:
         """Fill column ``j``."""
-        if isinstance(contribution, Dense) and contribution.shape.numel() <= SMALL:
-            values = contribution.values.reshape(len(contribution), contribution.shape.numel())
+        if contribution.shape.numel() <= SMALL:
+            values = contribution.dense().reshape(len(contribution), contribution.shape.numel())
             kind = values.shape[1], values.dtype
             self._waiting[kind].append((j, values))
             if len(self._waiting[kind]) == TOGETHER:

@@ -97,8 +97,13 @@ def metadata(node: Node) -> Sequence[Any]:
 
 
 def _description(node: Node) -> Hashable:
-    shapes = tuple([(tuple(m.shape), m.dtype) for m in metadata(node)])
-    return (node.name(), shapes, _scalars(node, type(node)))
+    kind = type(node)
+    outputs = node._input_metadata  # type: ignore[attr-defined]
+    shapes = [(tuple(m.shape), m.dtype) for m in outputs]
+    if kind not in _undecided or _undecided[kind]:
+        _decide(node, kind)
+    scalars = [_hashable(getattr(node, name)) for name in _scalar_names[kind]]
+    return (node.name(), *shapes, *scalars)
 
 
 # Attributes such as a transposition's axes tell apart graphs that look alike otherwise. Tensors are
@@ -108,7 +113,8 @@ _scalar_names: dict[type, list[str]] = {}
 _undecided: dict[type, list[str]] = {}
 
 
-def _scalars(node: Node, kind: type) -> Hashable:
+def _decide(node: Node, kind: type) -> None:
+    """Sort the attributes that are present into scalars and others."""
     if kind not in _undecided:
         _scalar_names[kind] = []
         _undecided[kind] = [name for name in dir(kind) if name.startswith("_saved_")]
@@ -118,11 +124,10 @@ def _scalars(node: Node, kind: type) -> Hashable:
             _undecided[kind].remove(name)
             if _is_scalar(value):
                 _scalar_names[kind].append(name)
-    return tuple([_hashable(getattr(node, name)) for name in _scalar_names[kind]])
 
 
-def _hashable(value: object) -> Hashable:
-    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value  # type: ignore[return-value]
+def _hashable(value: Any) -> Hashable:
+    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
 
 
 def _is_scalar(value: object) -> bool:

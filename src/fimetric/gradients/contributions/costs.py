@@ -10,15 +10,18 @@ import torch
 from torch import Tensor
 
 PASS = 32  # an entry written and read again costs as much as this many multiplications
+CALLS = 1e6  # the calls that a Gram form makes more, in multiplications
 TRIANGLE = 0.75  # share of the pairs of positions that are computed
 
 
-def gram_is_cheaper(T: int, O: int, I: int) -> bool:
+def gram_is_cheaper(N: int, T: int, O: int, I: int) -> bool:
     """Return whether two T x T Gram matrices cost less than an O x I matrix of T terms."""
-    return exact_products() and TRIANGLE * T * T * (O + I + PASS) < O * I * (T + PASS)
+    saved = O * I * (T + PASS) - TRIANGLE * T * T * (O + I + PASS)
+    return exact_products() and N * saved > CALLS
 
 
 def pixel_gram_is_cheaper(
+    N: int,
     images: int,
     size: Sequence[int],
     positions: Sequence[int],
@@ -31,7 +34,7 @@ def pixel_gram_is_cheaper(
     phases = math.prod(stride)  # each has a Gram matrix of its own
     P, T, K = images * math.prod(size) / phases, images * math.prod(positions), math.prod(kernel)
     gram = phases * P * P * I + T * T * (O + PASS * (4 + phases + sum(kernel)) / 2)
-    return exact_products() and gram < K * O * I * (T + PASS)
+    return exact_products() and N * (K * O * I * (T + PASS) - gram) > CALLS
 
 
 def grouped_is_fast(x: Tensor, weight: torch.Size) -> bool:

@@ -63,9 +63,10 @@ class Factors(Contribution):
         T = self.positions
         if T == 1:
             left, right = squared_norms(self.u), squared_norms(self.v)
+            product = left * right
             lost = ((left > 0) & (left < TINY)) | ((right > 0) & (right < TINY))
-            return replace_where(lost, left * right, self)
-        if gram_is_cheaper(T, *self.shape):
+            return replace_where(lost | ~product.isfinite(), product, self)
+        if gram_is_cheaper(len(self), T, *self.shape):
             return norms_by_gram(self, lambda chosen: [chosen])
         return super().squared_norms()
 

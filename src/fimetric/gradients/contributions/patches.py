@@ -72,7 +72,7 @@ class Patches(Factors):
         """Return the squared norms, (N,), in whichever form is cheapest."""
         O, I, *kernel = self.shape
         R, size, positions = self.x.shape[1], self.x.shape[3:], self.g.shape[3:]
-        if pixel_gram_is_cheaper(R, size, positions, kernel, self.geometry.stride, O, I):
+        if pixel_gram_is_cheaper(len(self), R, size, positions, kernel, self.geometry.stride, O, I):
             return norms_by_pixels(self)
         if grouped_is_fast(self.x, self.shape):
             return in_chunks(self, _norms_by_groups, 8 * self.shape.numel())

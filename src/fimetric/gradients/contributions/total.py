@@ -47,7 +47,7 @@ class Total(Contribution):
         """Return the squared Euclidean norms, (N,)."""
         if all(type(part) in (Factors, Rows) for part in self.parts):
             T = sum(part.positions for part in self.parts if isinstance(part, Factors))
-            if gram_is_cheaper(T, *self.shape):
+            if gram_is_cheaper(len(self), T, *self.shape):
                 return norms_by_gram(self, lambda chosen: chosen.parts)
         return super().squared_norms()
 
