@@ -6,15 +6,18 @@ layout      which entries of a tensor belong to which sample
 colouring   learning the layouts by probes
 plan        where each parameter is used, found once per graph shape
 engine      one backpropagation that collects the contributions
+subgraphs   parameter-only operations below the taps
+columns     the table, filled column by column
 rules/      contribution of one operation: one file per family
-contributions  dense or in factors, and their norms
+contributions/  dense or in factors, and their norms
 routing     operations that move samples by data
-checks      one sample against autograd; no samples mixed
+checks      one sample against autograd
+mixing      no samples mixed
 reference   the plain loop, oracle of all tests
 """
 
-from fimetric.gradients.checks import MixedSamplesError
 from fimetric.gradients.contributions import Contribution, Dense, Factors
+from fimetric.gradients.mixing import MixedSamplesError
 from fimetric.gradients.norms import GradientNorms
 
 __all__ = ["Contribution", "Dense", "Factors", "GradientNorms", "MixedSamplesError"]

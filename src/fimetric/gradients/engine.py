@@ -103,7 +103,7 @@ class Reader:
         if self.inside:
             return
         self.inside = True
-        scratch: dict[str, Any] = {}
+        scratch: dict[str, Any] = {"inputs": {t.input: t.shape for t in self.plan.taps[node]}}
         for tap in self.plan.taps[node]:
             self._deliver(tap, self._contribution(self._tapped(tap, gradients, scratch)))
         self._pull()
@@ -112,12 +112,8 @@ class Reader:
     def _tapped(
         self, tap: Tap, gradients: tuple[Tensor | None, ...], scratch: dict[str, Any]
     ) -> Tapped:
-        nodes, (source, output) = self.graph.nodes, tap.source
-        target = GradientEdge(nodes[source], output)
-        node = nodes[tap.node]
-        return Tapped(
-            node, tap.input, gradients, tap.layouts, target, tap.shape, self.samples, scratch
-        )
+        node = self.graph.nodes[tap.node]
+        return Tapped(node, tap.input, gradients, tap.layouts, tap.shape, self.samples, scratch)
 
     def _contribution(self, tapped: Tapped) -> Contribution | None:
         name = tapped.node.name()

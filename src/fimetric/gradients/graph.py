@@ -35,6 +35,12 @@ class Graph:
             masks.append(mask)
         return masks
 
+    @cached_property
+    def python_functions(self) -> list[int]:
+        """Nodes written in Python, which can hold anything."""
+        kind = torch.autograd.function.BackwardCFunction
+        return [k for k, node in enumerate(self.nodes) if isinstance(node, kind)]
+
     def name(self, node: int) -> str:
         """Return the operation's name, as in ``AddmmBackward0``."""
         return self.nodes[node].name().removeprefix("torch::autograd::")
@@ -103,6 +109,8 @@ def _description(node: Node) -> Hashable:
     if kind not in _undecided or _undecided[kind]:
         _decide(node, kind)
     scalars = [_hashable(getattr(node, name)) for name in _scalar_names[kind]]
+    if isinstance(node, torch.autograd.function.BackwardCFunction):
+        scalars += [(key, _hashable(x)) for key, x in vars(node).items() if is_scalar(x)]
     return (node.name(), *shapes, *scalars)
 
 
@@ -122,7 +130,7 @@ def _decide(node: Node, kind: type) -> None:
         value = getattr(node, name)
         if value is not None:
             _undecided[kind].remove(name)
-            if _is_scalar(value):
+            if is_scalar(value):
                 _scalar_names[kind].append(name)
 
 
@@ -130,7 +138,8 @@ def _hashable(value: Any) -> Hashable:
     return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
 
 
-def _is_scalar(value: object) -> bool:
+def is_scalar(value: object) -> bool:
+    """Return whether the value, or all that it contains, can be part of a signature."""
     if isinstance(value, tuple | list):
-        return all(_is_scalar(item) for item in value)
+        return all(is_scalar(item) for item in value)
     return value is None or isinstance(value, int | float | bool | str | torch.dtype)

@@ -10,24 +10,33 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointError
 
 from fimetric.gradients.checks import (
-    MixingInspector,
     check_sample,
     coarsest_eps,
-    refuse_hidden_parameters,
+    hides_parameters,
+    refuse_foreign_graphs,
     rounding_bound,
 )
 from fimetric.gradients.columns import Columns
 from fimetric.gradients.contributions import Contribution, Dense
 from fimetric.gradients.engine import Consumer, OutdatedPlanError, Reader
 from fimetric.gradients.graph import Graph, read_graph
+from fimetric.gradients.mixing import MixingInspector
 from fimetric.gradients.plan import Plan, make_plan
-from fimetric.gradients.reference import gradients_one_by_one
+from fimetric.gradients.reference import (
+    gradient_of_one,
+    gradients_one_by_one,
+    hidden_gradient_of_one,
+)
 from fimetric.gradients.routing import same_routing
 
 logger = logging.getLogger("fimetric")
 
 PLANS = 16  # graph shapes remembered
 CHECKED_USES = frozenset(8**k for k in range(20))  # the first reuse, then more and more rarely
+
+
+class HiddenParametersError(Exception):
+    """A function written in Python backpropagates by itself into parameters."""
 
 
 class Measured(NamedTuple):
@@ -83,7 +92,9 @@ class GradientNorms:
         self._parameters = list(self._named.values())
         self._plans: OrderedDict[Hashable, Plan] = OrderedDict()
         self._announced: set[str] = set()
-        self._distrusted: set[Hashable] = set()  # graph shapes whose plans cannot be reused
+        self._distrusted: OrderedDict[Hashable, None] = (
+            OrderedDict()
+        )  # graph shapes whose plans cannot be reused
 
     @property
     def names(self) -> list[str]:
@@ -118,13 +129,17 @@ class GradientNorms:
         self._read(graph, plan, losses, columns.take, retain_graph or due)
         table = columns.table()
         if plan is not None and due and not self._agrees(graph, plan, losses, table):
-            self._distrusted.add(graph.signature)
+            self._distrusted[graph.signature] = None
+            if len(self._distrusted) > PLANS:
+                self._distrusted.popitem(last=False)
             return self._first(graph, losses)[1].table
         return table
 
     def _agrees(self, graph: Graph, plan: Plan, losses: Tensor, table: Tensor) -> bool:
         """Check a plan that is not new: data may route samples in a way that no index shows."""
         eps, sample = coarsest_eps(graph, self._parameters), plan.uses % len(losses)
+        if plan.hidden:
+            return True
         try:
             check_sample(losses, table, plan.bound, self._named, eps, sample)
         except RuntimeError as error:
@@ -197,7 +212,7 @@ class GradientNorms:
 
         A graph that cannot be read goes through the loop.
         """
-        refuse_hidden_parameters(graph)
+        refuse_foreign_graphs(graph)
         table = self._zeros(losses, len(losses), len(self._parameters))
         scale = torch.zeros_like(table)
 
@@ -206,21 +221,26 @@ class GradientNorms:
             scale[:, j] = contribution.scale()
 
         eps = coarsest_eps(graph, self._parameters)
+        hidden = hides_parameters(graph, losses, self._named)
         try:
+            if hidden:
+                raise HiddenParametersError(f"parameters hidden in {hidden}")
             plan = make_plan(graph, losses)
             inspector = MixingInspector(graph, plan, len(losses))
             self._read_by(plan, graph, losses, consume, True, inspector)
-        except (CheckpointError, OutdatedPlanError) as error:
+        except (CheckpointError, OutdatedPlanError, HiddenParametersError) as error:
             lost = isinstance(error, OutdatedPlanError)
-            why = "gradients not finite, or too small to tell whose" if lost else "checkpointing"
+            why = str(error) if hidden else "checkpointing"
+            why = "gradients not finite, or too small to tell whose" if lost else why
             logger.warning("%s: exact, but by one backward pass per sample", why)
-            plan = Plan(by_loop=True, volatile=lost)
-            self._loop(losses, consume)
+            plan = Plan(by_loop=True, hidden=bool(hidden), volatile=lost)
+            self._loop(losses, consume, plan.hidden)
         # What a strange sample hides, and what could not be checked, is looked at again next time.
         plan.volatile |= not bool(table.isfinite().all()) or graph.signature in self._distrusted
         measured = Measured(table, rounding_bound(scale, eps))
         plan.bound = measured.bound.nanmedian(0).values
-        check_sample(losses, *measured, self._named, eps, len(losses) // 2)
+        if not plan.hidden:  # autograd.grad, against which the check is made, would not see them
+            check_sample(losses, *measured, self._named, eps, len(losses) // 2)
         self._remember(graph, plan)
         return plan, measured
 
@@ -240,16 +260,17 @@ class GradientNorms:
         inspector: MixingInspector | None = None,
     ) -> None:
         if plan.by_loop:
-            self._loop(losses, consume)
+            self._loop(losses, consume, plan.hidden)
             return
         reader = Reader(graph, plan, self._parameters, len(losses), consume, inspector)
         reader.read(losses, retain_graph)
         if len(losses) > 1:  # a single sample needs no rule
             self._announce(reader.slow)
 
-    def _loop(self, losses: Tensor, consume: Consumer) -> None:
+    def _loop(self, losses: Tensor, consume: Consumer, hidden: bool) -> None:
         """Take one backward pass per sample."""
-        for j, g in enumerate(gradients_one_by_one(losses, self._parameters)):
+        one = hidden_gradient_of_one if hidden else gradient_of_one
+        for j, g in enumerate(gradients_one_by_one(losses, self._parameters, one)):
             if g is not None:
                 consume(j, Dense(g))
 

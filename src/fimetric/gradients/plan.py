@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fimetric.gradients.colouring import Colour, Uncoloured, colour
-from fimetric.gradients.graph import Graph, metadata
+from fimetric.gradients.graph import Graph, is_scalar, metadata
 from fimetric.gradients.layout import Colours, Layout
 from fimetric.gradients.routing import Routing, read_routing
 
@@ -55,6 +55,7 @@ class Plan:
     uses: int = 0  # after the batch it was made on
     bound: Tensor = field(default_factory=lambda: torch.zeros(()))  # (J,) rounding noise
     by_loop: bool = False  # the graph cannot be read: one backward pass per sample
+    hidden: bool = False  # and only backward() reaches all parameters
 
 
 def make_plan(graph: Graph, losses: Tensor) -> Plan:
@@ -65,10 +66,24 @@ def make_plan(graph: Graph, losses: Tensor) -> Plan:
     plan = Plan()
     for node in _sample_nodes(graph, colours):
         _read_node(graph, node, colours, plan)
+    plan.volatile |= any(_may_route(graph, node) for node in graph.python_functions)
     plan.volatile &= len(losses) > 1
     plan.components = _components(graph, plan)
     _choose_targets(graph, plan)
     return plan
+
+
+def _may_route(graph: Graph, node: int) -> bool:
+    """Return whether a function written in Python could move samples by what it has kept.
+
+    Numbers that it keeps are part of the graph's signature. Tensors of indices, or anything else,
+    are not.
+    """
+    function = graph.nodes[node]
+    kept = [*vars(function).values(), *(getattr(function, "saved_tensors", None) or ())]
+    return any(
+        not is_scalar(x) and not (isinstance(x, Tensor) and x.is_floating_point()) for x in kept
+    )
 
 
 # Their outputs are made from parameters, and yet each row belongs to the sample that asked for it.

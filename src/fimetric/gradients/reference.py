@@ -8,12 +8,50 @@ from torch import Tensor
 from fimetric.gradients.contributions import squared_norms
 
 
-def gradients_one_by_one(losses: Tensor, parameters: Sequence[Tensor]) -> list[Tensor | None]:
+def gradient_of_one(
+    losses: Tensor, parameters: Sequence[Tensor], sample: int, factor: float = 1.0
+) -> list[Tensor | None]:
+    """Return one sample's gradient of each parameter, times ``factor``; the graph is kept."""
+    found = torch.autograd.grad(
+        losses[sample],
+        parameters,
+        losses.new_tensor(factor),
+        retain_graph=True,
+        allow_unused=True,
+    )
+    return [g.to_dense() if g is not None and g.is_sparse else g for g in found]
+
+
+def hidden_gradient_of_one(
+    losses: Tensor, parameters: Sequence[Tensor], sample: int
+) -> list[Tensor | None]:
+    """Return the same by ``backward()``, which sees parameters that the graph does not show.
+
+    A reentrant checkpoint, or a Python Function that backpropagates by itself, accumulates into
+    the parameters' ``grad``. What that held before is put back.
+    """
+    before = [p.grad for p in parameters]
+    try:
+        for p in parameters:
+            p.grad = None
+        losses[sample].backward(retain_graph=True)
+        return [p.grad for p in parameters]
+    finally:
+        for p, grad in zip(parameters, before, strict=True):
+            p.grad = grad
+
+
+def gradients_one_by_one(
+    losses: Tensor,
+    parameters: Sequence[Tensor],
+    one: Callable[..., list[Tensor | None]] = gradient_of_one,
+) -> list[Tensor | None]:
     """Return each sample's gradient of each parameter, by one backward pass per sample.
 
     Arguments:
         losses: (N,), with a graph, which is kept.
         parameters: J tensors.
+        one: how one sample's gradient is computed.
 
     Returns:
         One tensor (N, *shape) per parameter; None where the graph does not use it.
@@ -21,8 +59,7 @@ def gradients_one_by_one(losses: Tensor, parameters: Sequence[Tensor]) -> list[T
     columns: list[list[Tensor]] = [[] for _ in parameters]
     used = [False] * len(parameters)
     for n in range(len(losses)):
-        found = torch.autograd.grad(losses[n], parameters, retain_graph=True, allow_unused=True)
-        for j, g in enumerate(found):
+        for j, g in enumerate(one(losses, parameters, n)):
             used[j] |= g is not None
             columns[j].append(torch.zeros_like(parameters[j]) if g is None else g)
     return [torch.stack(c) if u else None for c, u in zip(columns, used, strict=True)]
@@ -45,7 +82,8 @@ def squared_gradient_norms(
     """
     rows = []
     for batch in batches:
-        found = torch.autograd.grad(function(batch).sum(), parameters, allow_unused=True)
+        losses = function(batch).sum().unsqueeze(0)
+        found = gradient_of_one(losses, parameters, 0)
         zero = parameters[0].detach().abs().new_zeros(1)
         rows.append(
             torch.cat([zero if g is None else squared_norms(g.unsqueeze(0)) for g in found])

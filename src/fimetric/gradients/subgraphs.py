@@ -42,6 +42,7 @@ class Subgraphs:
         )
         self.parts: dict[Edge, list[Contribution]] = {}
         self.dense: dict[Edge, Tensor] = {}
+        self.scale: dict[Edge, Tensor] = {}  # where measured
         self.complete: list[Component] = []
         self.waiting = 0
 
@@ -58,7 +59,10 @@ class Subgraphs:
         self.complete.append(component)
         for root in component.roots:
             if root in self.parts:
-                self.dense[root] = add(self.parts.pop(root)).dense()
+                total = add(self.parts.pop(root))
+                self.dense[root] = total.dense()
+                if self.measure:
+                    self.scale[root] = total.scale()
                 self.waiting += self.dense[root].numel()
 
     def pull(self, everything: bool) -> list[tuple[int, Contribution | None]]:
@@ -76,6 +80,7 @@ class Subgraphs:
             return self._through(ready, batched=False)
         finally:
             self.dense.clear()
+            self.scale.clear()
 
     def _through(
         self, components: Sequence[Component], batched: bool
@@ -100,7 +105,7 @@ class Subgraphs:
         found = pull(dense)
         scales: Sequence[Tensor | None] = [None] * len(found)
         if self.measure:
-            scales = scales_without_cancelling(pull, dense)
+            scales = scales_without_cancelling(pull, [self._spread(root) for root in roots])
         contributions = [
             None if g is None else Dense(g, scale) for g, scale in zip(found, scales, strict=True)
         ]
@@ -109,6 +114,12 @@ class Subgraphs:
     def _shaped(self, root: Edge) -> Tensor:
         target = metadata(self.graph.nodes[root[0]])[root[1]]
         return self.dense[root].reshape(self.samples, *target.shape).to(target.dtype)
+
+    def _spread(self, root: Edge) -> Tensor:
+        """Return the scale of what arrived, spread evenly over the entries of the root."""
+        dense = self._shaped(root)
+        each = self.scale[root] / max(1, dense[0].numel()) ** 0.5
+        return each.view(-1, *(1,) * (dense.dim() - 1)).expand_as(dense).to(dense.dtype)
 
 
 def _products(

@@ -1,6 +1,6 @@
 """Gradients that are written out, or are a plain sum still to be carried out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -50,10 +50,24 @@ class Dense(Contribution):
 
 
 class Sum(Dense):
-    """A dense gradient that is a plain sum of ``terms`` over ``dims``, not yet carried out."""
+    """A dense gradient that is a plain sum of ``terms`` over ``dims``, not yet carried out.
 
-    def __init__(self, terms: Tensor, dims: tuple[int, ...], shape: Sequence[int]) -> None:
+    Arguments:
+        terms: (N, ...).
+        dims: axes of ``terms`` to sum over.
+        shape: of the parameter.
+        sizes: a sum of the same shape with what the terms were before they cancelled themselves.
+    """
+
+    def __init__(
+        self,
+        terms: Tensor,
+        dims: tuple[int, ...],
+        shape: Sequence[int],
+        sizes: Callable[[], Contribution | None] | None = None,
+    ) -> None:
         self.terms, self.dims, self.shape = terms, dims, torch.Size(shape)
+        self._sizes = sizes
 
     @property
     def values(self) -> Tensor:
@@ -75,6 +89,9 @@ class Sum(Dense):
 
     def scale(self) -> Tensor:
         """Return the sum of the norms of the terms, (N,)."""
+        sizes = None if self._sizes is None else self._sizes()
+        if sizes is not None:
+            return sizes.scale()
         kept = tuple(d for d in range(1, self.terms.dim()) if d not in self.dims)
         terms = widened(self.terms)
         norms = torch.linalg.vector_norm(terms, dim=kept) if kept else terms.abs()

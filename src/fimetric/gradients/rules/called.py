@@ -10,28 +10,43 @@ from fimetric.gradients.rules.tapped import Tapped
 
 
 def called(tap: Tapped, measure: bool) -> Contribution:
-    """Call the node once per sample.
+    """Call the node once per sample; what it gives for its other uses is kept for them.
 
     Arguments:
         tap: the use of the parameter.
         measure: whether to measure as well how large the result would be if nothing cancelled.
     """
-    values = _call(tap, tap.gradients)
+    if "called" not in tap.scratch:
+        tap.scratch["called"] = _call(tap, tap.gradients, tap.scratch["inputs"])
+    values = tap.scratch["called"].pop(tap.input)
     if not measure:
         return Dense(values)
-    (scale,) = scales_without_cancelling(lambda g: [_call(tap, g)], tap.gradients)
+    own = {tap.input: tap.shape}
+    (scale,) = scales_without_cancelling(lambda g: [_call(tap, g, own)[tap.input]], tap.gradients)
     return Dense(values, scale)
 
 
-def _call(tap: Tapped, gradients: Sequence[Tensor | None]) -> Tensor:
-    results = []
+def _call(
+    tap: Tapped, gradients: Sequence[Tensor | None], inputs: dict[int, torch.Size]
+) -> dict[int, Tensor]:
+    """Return the samples' gradients of some inputs of the node, each (N, *shape)."""
+    found: dict[int, list[Tensor]] = {k: [] for k in inputs}
+    like = next(g for g in gradients if g is not None)
     for n in range(tap.samples):
         own = [
             g if g is None or layout is None else layout.only(g, n)
             for g, layout in zip(gradients, tap.layouts, strict=True)
         ]
-        results.append(widened(tap.pull(own)))
-    return torch.stack(results)
+        pulled = tap.pull(own)
+        for k, shape in inputs.items():
+            found[k].append(_shaped(pulled[k], shape, like))
+    return {k: torch.stack(column) for k, column in found.items()}
+
+
+def _shaped(g: Tensor | None, shape: torch.Size, like: Tensor) -> Tensor:
+    if g is None:
+        return like.new_zeros(shape)
+    return widened((g.to_dense() if g.is_sparse else g).sum_to_size(shape))
 
 
 def scales_without_cancelling(

@@ -5,6 +5,9 @@ kernels as ONE image with N times as many channels: what they add up is then one
 RMS norms, and layers written out by hand, are elementwise products and need no rule of their own.
 """
 
+from collections.abc import Callable
+from typing import cast
+
 import torch
 from torch import Tensor
 
@@ -18,23 +21,29 @@ def layer_norm(tap: Tapped) -> Contribution | None:
     if tap.input == 0:
         return None
     node, g = tap.node, tap.gradient
-    if tap.input == 1:
-        g = (node._saved_input - node._saved_result1).mul_(node._saved_result2).mul_(g)
-    return broadcast(g, tap.layout, tap.shape)
+    if tap.input == 2:
+        return broadcast(g, tap.layout, tap.shape)
+    x, mean, scale = node._saved_input, node._saved_result1, node._saved_result2
+
+    def sizes() -> Contribution | None:
+        return broadcast(g.abs() * (x.abs() + mean.abs()) * scale, tap.layout, tap.shape)
+
+    return broadcast((x - mean).mul_(scale).mul_(g), tap.layout, tap.shape, sizes=sizes)
 
 
 def group_norm(tap: Tapped) -> Contribution | None:
     """``F.group_norm``: normalised over groups of channels and all positions."""
-    node, g, layout = tap.node, tap.gradient, tap.layout
-    if tap.input == 0 or not isinstance(layout, Layout) or layout.dim != 0:
+    node, g = tap.node, widened(tap.gradient)
+    if tap.input == 0 or not isinstance(tap.layout, Layout) or tap.layout.dim != 0:
         return None
+    N, C, groups = node._saved_N, node._saved_C, node._saved_group
+    x, mean, scale = node._saved_input, node._saved_result1, node._saved_result2
     if "per image" not in tap.scratch:
-        N, C, groups = node._saved_N, node._saved_C, node._saved_group
         _, weight, bias = torch.ops.aten.native_group_norm_backward(
             g.reshape(1, N * C, -1),
-            node._saved_input.reshape(1, N * C, -1),
-            node._saved_result1.view(1, N * groups),
-            node._saved_result2.view(1, N * groups),
+            widened(x).reshape(1, N * C, -1),
+            widened(mean).reshape(1, N * groups),
+            widened(scale).reshape(1, N * groups),
             g.new_ones(N * C),  # for its size: no gradient asked for depends on it
             1,
             N * C,
@@ -43,24 +52,31 @@ def group_norm(tap: Tapped) -> Contribution | None:
             [False, True, True],
         )
         tap.scratch["per image"] = None, weight.view(N, C), bias.view(N, C)
-    return _images(tap.scratch["per image"][tap.input], layout, tap.shape)
+
+    def normalised_sizes() -> Tensor:
+        grouped = widened(x).abs().reshape(N, groups, -1)
+        sizes = (grouped + mean.abs().reshape(N, groups, 1)) * scale.reshape(N, groups, 1)
+        return sizes.reshape(g.shape)
+
+    return _images(tap, g, normalised_sizes)
 
 
 def batch_norm(tap: Tapped) -> Contribution | None:
     """``F.batch_norm`` with running statistics."""
-    node, g, layout = tap.node, tap.gradient, tap.layout
+    node, g = tap.node, widened(tap.gradient)
     if tap.input == 0 or node._saved_training:
         return None
-    if not isinstance(layout, Layout) or layout.dim != 0:
+    if not isinstance(tap.layout, Layout) or tap.layout.dim != 0:
         return None
+    x, mean, variance = node._saved_input, node._saved_running_mean, node._saved_running_var
+    N, C = g.shape[:2]
     if "per image" not in tap.scratch:
-        N, C = g.shape[:2]
         _, weight, bias = torch.ops.aten.native_batch_norm_backward(
             g.reshape(1, N * C, -1),
-            node._saved_input.reshape(1, N * C, -1),
+            widened(x).reshape(1, N * C, -1),
             None,
-            node._saved_running_mean.repeat(N),
-            node._saved_running_var.repeat(N),
+            mean.repeat(N),
+            variance.repeat(N),
             None,
             None,
             False,
@@ -68,9 +84,21 @@ def batch_norm(tap: Tapped) -> Contribution | None:
             [False, True, True],
         )
         tap.scratch["per image"] = None, weight.view(N, C), bias.view(N, C)
-    return _images(tap.scratch["per image"][tap.input], layout, tap.shape)
+
+    def normalised_sizes() -> Tensor:
+        channels = (C,) + (1,) * (g.dim() - 2)
+        scale = torch.rsqrt(variance + node._saved_eps).view(channels)
+        return (widened(x).abs() + mean.abs().view(channels)) * scale
+
+    return _images(tap, g, normalised_sizes)
 
 
-def _images(gradients: Tensor, layout: Layout, shape: torch.Size) -> Sum:
+def _images(tap: Tapped, g: Tensor, normalised_sizes: Callable[[], Tensor]) -> Sum:
     """Sum the images (rows, C) of each sample."""
-    return Sum(layout.split(widened(gradients)), (1,), shape)
+
+    def sizes() -> Contribution | None:
+        terms = g.abs() if tap.input == 2 else g.abs() * normalised_sizes()
+        return broadcast(terms, tap.layout, tap.shape, (tap.shape[0],) + (1,) * (g.dim() - 2))
+
+    layout = cast(Layout, tap.layout)
+    return Sum(layout.split(tap.scratch["per image"][tap.input]), (1,), tap.shape, sizes)

@@ -1,5 +1,6 @@
 """What a rule is given, and the reduction that most rules end in."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -7,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import GradientEdge
 
 from fimetric.gradients.contributions import Contribution, Sum
 from fimetric.gradients.layout import Colours, Layout
@@ -21,10 +21,9 @@ class Tapped:
     input: int
     gradients: tuple[Tensor | None, ...]  # of the node's outputs
     layouts: tuple[Layout | Colours | None, ...]
-    target: GradientEdge  # where the input comes from
     shape: torch.Size  # of the input
     samples: int
-    scratch: dict[str, Any]  # shared by all uses of the same node
+    scratch: dict[str, Any]  # shared by all uses of the node; "inputs" has their shapes
 
     @property
     def gradient(self) -> Tensor:
@@ -37,29 +36,13 @@ class Tapped:
         """Layout of the only output, or of the first of several."""
         return self.layouts[0]
 
-    def pull(self, gradients: list[Tensor | None]) -> Tensor:
-        """Return the gradient of this input, and no other, for any gradients of the outputs."""
-        if not isinstance(self.node, torch.autograd.function.BackwardCFunction):
-            # Inside a backpropagation a node leaves out what that one does not need, and that is
-            # a property of the thread: another thread gets all gradients.
-            found = _outside.submit(_call, self.node, gradients).result()[self.input]
-        else:
-            found = self._pull_by_engine(gradients)
-        if found is None:
-            return self.gradient.new_zeros(self.shape)
-        return (found.to_dense() if found.is_sparse else found).sum_to_size(self.shape)
-
-    def _pull_by_engine(self, gradients: list[Tensor | None]) -> Tensor | None:
-        """Functions written in Python return gradients of other arguments as well."""
-        given = [(GradientEdge(self.node, k), g) for k, g in enumerate(gradients) if g is not None]
-        (found,) = torch.autograd.grad(
-            [edge for edge, _ in given],
-            [self.target],
-            [g for _, g in given],
-            retain_graph=True,
-            allow_unused=True,
-        )
-        return found
+    def pull(self, gradients: list[Tensor | None]) -> tuple[Tensor | None, ...]:
+        """Return the gradients of all inputs of the node for any gradients of its outputs."""
+        if isinstance(self.node, torch.autograd.function.BackwardCFunction):
+            return _apply(self.node, gradients)
+        # Inside a backpropagation a node leaves out what that one does not need, and that is
+        # a property of the thread: another thread gets all gradients.
+        return _outside.submit(_call, self.node, gradients).result()
 
 
 _outside = ThreadPoolExecutor(1)
@@ -71,11 +54,25 @@ def _call(node: Any, gradients: list[Tensor | None]) -> tuple[Tensor | None, ...
     return tuple(found) if isinstance(found, tuple | list) else (found,)
 
 
+@torch.no_grad()
+def _apply(node: Any, gradients: list[Tensor | None]) -> tuple[Tensor | None, ...]:
+    """Call a function written in Python, which returns a gradient for every argument."""
+    given = [
+        torch.zeros(m.shape, dtype=m.dtype, device=m.device) if g is None else g
+        for g, m in zip(gradients, node._input_metadata, strict=True)
+    ]
+    found = node.apply(*given)
+    found = found if isinstance(found, tuple) else (found,)
+    wanted = iter([g for g, needed in zip(found, node.needs_input_grad, strict=False) if needed])
+    return tuple(None if edge is None else next(wanted) for edge, _ in node.next_functions)
+
+
 def broadcast(
     terms: Tensor,
     layout: Layout | Colours | None,
     shape: torch.Size,
     aligned: tuple[int, ...] | None = None,
+    sizes: Callable[[], Contribution | None] | None = None,
 ) -> Contribution | None:
     """Sum elementwise terms over all axes along which the parameter was broadcast, per sample.
 
@@ -84,11 +81,12 @@ def broadcast(
         layout: where the samples lie in ``terms``.
         shape: shape of the parameter.
         aligned: ``shape`` with ones inserted so that it broadcasts against ``terms``.
+        sizes: makes the same sum of what the terms were before they cancelled themselves.
     """
     if not isinstance(layout, Layout):
         return None
     dims = _summed(terms.shape, layout.dim, tuple(shape) if aligned is None else aligned)
-    return None if dims is None else Sum(layout.split(terms), dims, shape)
+    return None if dims is None else Sum(layout.split(terms), dims, shape, sizes)
 
 
 @lru_cache(maxsize=4096)
