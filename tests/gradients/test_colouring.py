@@ -1,7 +1,10 @@
 """The known holes of reading sample colours, each a case."""
 
+from typing import ClassVar
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from fimetric.gradients import GradientNorms, MixedSamplesError
@@ -34,7 +37,7 @@ def test_one_probe_can_lie_and_two_do_not():
     gradients = torch.tensor([2.0, 0.0, 1.0]).view(3, 1)
     lying = torch.tensor([[0], [1], [3]])  # (2 * 1 + 1 * 8) / 3 is no power, so choose one that is
     lying[2] = 2  # (2 * 1 + 1 * 4) / 3 = 2, the power of sample 1
-    assert isinstance(decoded(gradients, lying), Colours | Layout)
+    assert not isinstance(decoded(gradients, lying), Uncoloured)
     two = torch.cat([lying, torch.tensor([[2], [0], [1]])], 1)
     assert decoded(gradients, two) is Uncoloured.MIXED
     for samples in (3, 16, 17, 300):
@@ -294,18 +297,52 @@ class Routed(torch.autograd.Function):
         return torch.empty_like(g).index_copy(0, ctx.order, g), None
 
 
-def test_hidden_routing_is_noticed_and_never_trusted_again(caplog):
-    torch.manual_seed(9)
-    linear = nn.Linear(3, 2).double()
-
+def routed(function, linear, order_of):
     def losses(x):
-        order = x[:, 0].argsort()
-        rows = linear(Routed.apply(x * linear.bias.sum(), order)).square().sum(1)
-        return Routed.apply(rows, order.argsort())
+        order = order_of(x)
+        rows = linear(function(x * linear.bias.sum(), order)).square().sum(1)
+        return function(rows, order.argsort())
 
-    x = double(4, 3)
+    return losses
+
+
+def test_routing_inside_a_function_is_read_anew_in_every_batch(caplog):
+    torch.manual_seed(9)
+    linear, x = nn.Linear(3, 2).double(), double(4, 3)
+    losses = routed(Routed.apply, linear, first_column_order)
     batches = [x[x[:, 0].argsort()], x, x.flip(0), x[[1, 0, 3, 2]]]
     assert_exact_in_every_batch(losses, list(linear.named_parameters()), batches)
+    assert "changes with the data" not in caplog.text
+
+
+def first_column_order(x):
+    return x[:, 0].argsort()
+
+
+class Hidden(torch.autograd.Function):
+    """Keeps the order where no one sees it."""
+
+    order: ClassVar[dict] = {}
+
+    @staticmethod
+    def forward(ctx, x, order):
+        Hidden.order[len(x.shape)] = order
+        return x[order]
+
+    @staticmethod
+    def backward(ctx, g):
+        return torch.empty_like(g).index_copy(0, Hidden.order[len(g.shape)], g), None
+
+
+def test_hidden_routing_is_noticed_and_never_trusted_again(caplog):
+    torch.manual_seed(9)
+    linear, x = nn.Linear(3, 2).double(), double(4, 3)
+    losses = routed(Hidden.apply, linear, first_column_order)
+    norms = GradientNorms(linear)
+    for batch in [x[x[:, 0].argsort()], x, x.flip(0), x[[1, 0, 3, 2]]]:
+        table = norms(losses(batch))
+        expected = squared_gradient_norms(losses, batch.split(1), list(linear.parameters()))
+        torch.testing.assert_close(table, expected, rtol=1e-9, atol=1e-18)
     assert "in a way that changes with the data" in caplog.text
 
 
@@ -313,3 +350,67 @@ def test_counts_over_the_batch_are_refused():
     table = nn.Embedding(5, 3, scale_grad_by_freq=True)
     with pytest.raises(MixedSamplesError, match="EmbeddingBackward0"):
         GradientNorms(table)(table(torch.tensor([1, 1, 2])).square().sum(1))
+
+
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, p):
+        ctx.save_for_backward(x, p)
+        return x * p
+
+    @staticmethod
+    def backward(ctx, g):
+        x, p = ctx.saved_tensors
+        return g * p, (g * x).sum(0)
+
+
+def test_functions_whose_other_input_depends_on_the_parameter_too():
+    torch.manual_seed(10)
+    p = nn.Parameter(double(3))
+    for losses in (
+        lambda x: Doubled.apply(x * p, p).square().sum(1),
+        lambda x: Doubled.apply(Doubled.apply(x, p), p).square().sum(1),
+        lambda x: Doubled.apply(x * p.exp(), p.exp()).square().sum(1),
+    ):
+        assert_exact_in_every_batch(losses, [("p", p)], [double(4, 3) for _ in range(2)])
+
+
+def test_float32_denormals_below_a_cast_to_float64():
+    torch.manual_seed(11)
+    linear, scale = nn.Linear(4, 4).double(), torch.tensor([1.0, 1.0, 1.0, 1e-20])
+    losses = lambda x: (linear(x).float() * scale).square().sum(1)  # noqa: E731
+    norms, batch = GradientNorms(linear), double(5, 4)
+    expected = squared_gradient_norms(losses, batch.split(1), list(linear.parameters()))
+    torch.testing.assert_close(norms(losses(batch)), expected, rtol=1e-5, atol=0)
+
+
+class Experts(nn.Module):
+    """Grouped matrix product of rows sorted by expert; some experts may get none."""
+
+    def __init__(self, stored_transposed):
+        super().__init__()
+        shape = (3, 8, 4) if stored_transposed else (3, 4, 8)
+        self.weight = nn.Parameter(torch.randn(shape))
+        self.stored_transposed = stored_transposed
+
+    def forward(self, x):
+        rows = x.reshape(-1, 4)
+        expert = (rows[:, 0] > 0).long() + (rows[:, 0] > 1).long()
+        order = expert.argsort(stable=True)
+        ends = torch.bincount(expert, minlength=3).cumsum(0).int()
+        weight = self.weight.mT if self.stored_transposed else self.weight
+        out = F.grouped_mm(rows[order], weight, offs=ends)
+        return torch.zeros_like(out).index_copy(0, order, out).view(len(x), -1).square().sum(1)
+
+
+@pytest.mark.parametrize("stored_transposed", [False, True])
+def test_experts_by_a_grouped_product(stored_transposed, caplog):
+    torch.manual_seed(12)
+    experts = Experts(stored_transposed)
+    norms = GradientNorms(experts)
+    with caplog.at_level("INFO", "fimetric"):
+        for scale in (1.0, 0.1, 10.0, -1.0):
+            batch = scale * torch.randn(4, 6, 4)
+            expected = squared_gradient_norms(experts, batch.split(1), [experts.weight])
+            torch.testing.assert_close(norms(experts(batch)), expected, rtol=1e-4, atol=0)
+    assert "no fast rule" not in caplog.text

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from fimetric.gradients import GradientNorms
@@ -61,11 +62,79 @@ def test_losses_of_another_model():
         GradientNorms(other)(quadratic(module, torch.randn(3, 2)))
 
 
-def test_reentrant_checkpointing_is_refused():
-    inner, outer = nn.Linear(2, 2), nn.Linear(2, 2)
-    h = torch.utils.checkpoint.checkpoint(inner, outer(torch.randn(3, 2)), use_reentrant=True)
-    with pytest.raises(RuntimeError, match="use_reentrant=False"):
-        GradientNorms(nn.ModuleList([inner, outer]))(h.square().sum(1))
+def hidden_inside(inner, x):
+    """A layer that backpropagates by itself, as reversible networks do."""
+
+    class Reversible(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, module):
+            ctx.module = module
+            ctx.save_for_backward(x)
+            return module(x)
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            with torch.enable_grad():
+                x = x.detach().requires_grad_()
+                ctx.module(x).backward(g)
+            return x.grad, None
+
+    return Reversible.apply(x, inner)
+
+
+def reentrant(inner, x):
+    return torch.utils.checkpoint.checkpoint(inner, x, use_reentrant=True)
+
+
+@pytest.mark.parametrize("layer", [reentrant, hidden_inside])
+def test_parameters_that_the_graph_hides_are_found_by_backward(layer, caplog):
+    torch.manual_seed(0)
+    inner, outer, x = nn.Linear(2, 2), nn.Linear(2, 2), torch.randn(3, 2)
+    both = nn.ModuleList([inner, outer])
+    inner.weight.grad = torch.ones(2, 2)
+    norms = GradientNorms(both)
+    expected = GradientNorms(both)(inner(outer(x)).square().sum(1))
+    for _ in range(3):
+        table = norms(layer(inner, outer(x)).square().sum(1))
+        torch.testing.assert_close(table, expected)
+    assert torch.equal(inner.weight.grad, torch.ones(2, 2))
+    assert outer.weight.grad is None
+    assert caplog.text.count("one backward pass per sample") == 1
+
+
+def test_losses_of_a_compiled_module_name_the_way_out():
+    module = nn.Linear(2, 2)
+    compiled = torch.compile(module, backend="aot_eager")
+    losses = compiled(torch.randn(3, 2)).square().sum(1)
+    with pytest.raises(RuntimeError, match=r"CompiledFunctionBackward.*_orig_mod"):
+        GradientNorms(module)(losses)
+
+
+def test_sparse_embeddings():
+    table = nn.Embedding(5, 3, sparse=True)
+    tokens = torch.tensor([[0, 1], [2, 2], [4, 0]])
+    losses = lambda t: table(t).square().sum((1, 2))  # noqa: E731
+    expected = squared_gradient_norms(losses, tokens.split(1), [table.weight])
+    torch.testing.assert_close(GradientNorms(table)(losses(tokens)), expected)
+
+
+@pytest.mark.parametrize("through", [lambda b: 0.1 * b, torch.exp, torch.tanh])
+def test_a_structural_zero_below_a_root_is_no_error(through):
+    torch.manual_seed(0)
+    w, b = nn.Parameter(torch.randn(3, 2, 3, 3)), nn.Parameter(torch.randn(3))
+    x = torch.randn(5, 2, 8, 8)
+    measured = GradientNorms([("w", w), ("b", b)]).measure(
+        F.instance_norm(F.conv2d(x, w, through(b))).pow(3).sum((1, 2, 3))
+    )
+    assert (measured.table[:, 1] <= measured.bound[:, 1]).all()
+
+
+def test_normalisation_of_a_constant_is_no_error():
+    w, b = nn.Parameter(torch.ones(1)), nn.Parameter(torch.zeros(1))
+    x = torch.randn(4, 3, 1)
+    norms = GradientNorms([("w", w), ("b", b)])
+    norms((F.layer_norm(x, (1,), w, b) + x).square().sum((1, 2)))
 
 
 def test_types_and_graphs():

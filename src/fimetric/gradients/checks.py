@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fimetric.gradients.contributions import squared_norms
 from fimetric.gradients.graph import Graph
-from fimetric.gradients.reference import gradient_of_one, hidden_gradient_of_one
+from fimetric.gradients.reference import gradient_of_one, hidden_gradient_of_one, untouched
 
 ROUNDING = 64.0  # in units of eps times the sum of the terms' norms
 NOISE = 32.0  # times what autograd's own result moves when all its roundings change
@@ -44,7 +44,8 @@ def hides_parameters(graph: Graph, losses: Tensor, named: dict[str, Tensor]) -> 
     names = {graph.name(node) for node in graph.python_functions}
     parameters = list(named.values())
     try:
-        seen = gradient_of_one(losses, parameters, 0)
+        with untouched(parameters):
+            seen = gradient_of_one(losses, parameters, 0)
     except RuntimeError as error:
         if "CheckpointFunctionBackward" in names:
             return "CheckpointFunctionBackward"

@@ -10,13 +10,22 @@ each probe. Zeros and numbers near the denormal range say nothing, and count as 
 import enum
 import math
 from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 
 from fimetric.gradients.contributions import widened
 from fimetric.gradients.graph import Graph, metadata
-from fimetric.gradients.layout import Colours, Layout, fit_layout, one_sample
+from fimetric.gradients.layout import (
+    Axis,
+    Colours,
+    Layout,
+    fit_layout,
+    one_sample,
+    owner_of_rows,
+)
 
 CODES = 16  # exponents -7 .. 8, small enough for float16
 LOWEST = -7
@@ -31,22 +40,47 @@ class Uncoloured(enum.Enum):
     ABSENT = "no gradient arrives in any batch"
 
 
-Colour = Layout | Colours | Uncoloured
+Colour = Axis | Colours | Uncoloured
 
 
-def colour(graph: Graph, losses: Tensor, wanted: Iterable[int]) -> dict[int, list[Colour]]:
-    """Return, for every wanted node, the colour of each of its outputs."""
-    wanted = list(wanted)
+def colour(
+    graph: Graph,
+    losses: Tensor,
+    wanted: Iterable[int],
+    before: dict[int, list[Layout | None]] | None = None,
+) -> dict[int, list[Colour]]:
+    """Return, for every wanted node, the colour of each of its outputs.
+
+    Arguments:
+        graph: of this batch.
+        losses: (N,).
+        wanted: nodes.
+        before: formulas found in an earlier batch, which are tried first.
+    """
+    wanted, before = list(wanted), before or {}
     if len(losses) == 1:
         return {k: [one_sample(shape) for shape in graph.shapes(k)] for k in wanted}
     exponents = probe_exponents(len(losses), _probes(losses))
     colours: dict[int, list[Colour]] = {}
+    smallest = _smallest_number(graph)
     for chunk in _chunks(graph, wanted):
-        edges = [edge for k in chunk for edge in graph.outputs(k)]
-        found = iter(_colours(losses, edges, exponents))
+        outputs = [(k, o) for k in chunk for o in range(len(graph.shapes(k)))]
+        edges = [GradientEdge(graph.nodes[k], o) for k, o in outputs]
+        tried = [before[k][o] if k in before else None for k, o in outputs]
+        found = iter(_colours(losses, edges, tried, exponents, smallest))
         for k in chunk:
-            colours[k] = [next(found) for _ in graph.outputs(k)]
+            colours[k] = [next(found) for _ in graph.shapes(k)]
     return colours
+
+
+def _smallest_number(graph: Graph) -> float:
+    """Return from where on numbers have all their bits, after what they have been through.
+
+    A number that was denormal in float32 does not look it once it is cast to float64.
+    """
+    kinds = {m.dtype for node in graph.nodes for m in metadata(node)}
+    coarse = kinds & {torch.float32, torch.bfloat16, torch.complex64}
+    return torch.finfo(torch.float32).tiny if coarse else 0.0
 
 
 def _probes(losses: Tensor) -> int:
@@ -92,18 +126,48 @@ def _chunks(graph: Graph, wanted: list[int]) -> Iterable[list[int]]:
         yield chunk
 
 
-def _colours(losses: Tensor, edges: list, exponents: Tensor) -> list[Colour]:
+def _colours(
+    losses: Tensor,
+    edges: list,
+    tried: list[Layout | None],
+    exponents: Tensor,
+    smallest: float,
+) -> list[Colour]:
     ones = _backward(losses, edges, torch.zeros_like(exponents[:, 0]))
-    codes: list[Tensor | None] = [None if g is None else _known(g) for g in ones]
+    holds = [c is not None and one is not None for c, one in zip(tried, ones, strict=True)]
+    codes: list[Tensor | None] = [
+        None if g is None or held else _known(g, smallest)
+        for g, held in zip(ones, holds, strict=True)
+    ]
     for column in exponents.T:
         probed = _backward(losses, edges, column)
         for k, (one, g, code) in enumerate(zip(ones, probed, codes, strict=True)):
-            if one is not None and g is not None and code is not None:
+            if one is not None and g is not None and holds[k]:
+                holds[k] = _agrees(cast(Layout, tried[k]), one, g, column)
+            elif one is not None and g is not None and code is not None:
                 codes[k] = _append_digit(code, one, g)
         del probed
     table = _sample_of_code(exponents)
     found = [_decode(code, table, len(losses)) for code in codes]
-    return [_without_finite_entry(c, g) for c, g in zip(found, ones, strict=True)]
+    found = [_without_finite_entry(c, g) for c, g in zip(found, ones, strict=True)]
+    failed = [k for k, c in enumerate(tried) if c is not None and not holds[k]]
+    if failed:
+        again = _colours(
+            losses, [edges[k] for k in failed], [None] * len(failed), exponents, smallest
+        )
+        for k, c in zip(failed, again, strict=True):
+            found[k] = c
+    return [cast(Colour, t) if held else c for t, c, held in zip(tried, found, holds, strict=True)]
+
+
+def _agrees(layout: Layout, one: Tensor, g: Tensor, exponents: Tensor) -> bool:
+    """Return whether every entry is its sample's power of two times what it was before."""
+    if g.device.type != "cpu":  # sums have no fixed order there
+        return False
+    owner = owner_of_rows(layout, one.shape[layout.dim])
+    shape = [1] * one.dim()
+    shape[layout.dim] = -1
+    return torch.equal(torch.ldexp(one, exponents[owner].view(shape)), g)
 
 
 def _backward(losses: Tensor, edges: list, exponents: Tensor) -> tuple[Tensor | None, ...]:
@@ -115,10 +179,11 @@ NOTHING = -1  # the entry is zero or too small to tell
 SEVERAL = -2  # the ratio is no power of two in range
 
 
-def _known(g: Tensor) -> Tensor:
+def _known(g: Tensor, smallest: float = 0.0) -> Tensor:
     """Return 0, the empty code, where an entry is large enough to be read, else NOTHING."""
     size, limits = _real(g).abs(), torch.finfo(g.dtype)
-    readable = (size >= limits.tiny * 2.0**20) & (size <= limits.max * 2.0**-9)
+    tiny = max(limits.tiny, smallest)
+    readable = (size >= tiny * 2.0**20) & (size <= limits.max * 2.0**-9)
     return readable.int() + NOTHING
 
 

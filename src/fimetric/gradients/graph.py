@@ -97,6 +97,11 @@ def _topological_order(root: Node) -> tuple[list[Node], dict[Node, Sequence]]:
     return order, below
 
 
+def axis_of(saved: int, dims: int) -> int:
+    """Return an axis that a node has saved; negative ones are stored as unsigned numbers."""
+    return (saved - 2**64 if saved >= 2**63 else saved) % dims
+
+
 def metadata(node: Node) -> Sequence[Any]:
     """Return shape and dtype of each of the node's outputs."""
     return node._input_metadata
@@ -104,7 +109,7 @@ def metadata(node: Node) -> Sequence[Any]:
 
 def _description(node: Node) -> Hashable:
     kind = type(node)
-    outputs = node._input_metadata  # type: ignore[attr-defined]
+    outputs = node._input_metadata
     shapes = [(tuple(m.shape), m.dtype) for m in outputs]
     if kind not in _undecided or _undecided[kind]:
         _decide(node, kind)

@@ -2,11 +2,13 @@
 
 A ``Layout`` says it by a formula: along one axis, entry i belongs to sample (i // inner) % N. This
 covers (N, ...), (T, N, ...), samples folded into rows as N*T or T*N, and several rows per group.
-``Colours`` say it entry by entry, where no formula does (tokens sorted by expert, ragged rows).
+``Ragged`` says it row by row, where the data chose the rows (tokens sorted by expert), and
+``Colours`` entry by entry.
 """
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -43,6 +45,40 @@ class Layout:
         return torch.where(mask.view(shape), x, torch.zeros((), dtype=x.dtype, device=x.device))
 
 
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """Entry i along ``dim`` belongs to sample ``owner[i]``; -1 where it was zero."""
+
+    dim: int
+    samples: int
+    owner: Tensor
+
+    def split(self, x: Tensor) -> Tensor:
+        """Bring the samples to the front, filled up with zeros: (..., R, ...) -> (N, T, ...)."""
+        rows = x.movedim(self.dim, 0)
+        owner, place, width = self._places
+        out = rows.new_zeros(self.samples * width, *rows.shape[1:])
+        out[owner[1] * width + place] = rows[owner[0]]
+        return out.unflatten(0, (self.samples, width))
+
+    @cached_property
+    def _places(self) -> tuple[tuple[Tensor, Tensor], Tensor, int]:
+        """Known rows and their samples, sorted by sample; places among them; the largest number."""
+        rows = torch.argsort(self.owner, stable=True)[(self.owner < 0).sum() :]
+        owner = self.owner[rows]
+        count = torch.bincount(owner, minlength=self.samples)
+        start = count.cumsum(0) - count
+        place = torch.arange(len(rows), device=rows.device) - start[owner]
+        return (rows, owner), place, int(count.max())
+
+    def only(self, x: Tensor, sample: int) -> Tensor:
+        """Return ``x`` with the entries of all other samples set to zero."""
+        shape = [1] * x.dim()
+        shape[self.dim] = -1
+        mask = (self.owner == sample).view(shape)
+        return torch.where(mask, x, torch.zeros((), dtype=x.dtype, device=x.device))
+
+
 @dataclass(frozen=True)
 class Colours:
     """``index`` holds the sample of each entry, -1 where the entry was zero."""
@@ -55,6 +91,17 @@ class Colours:
         return torch.where(mask, x, torch.zeros((), dtype=x.dtype, device=x.device))
 
 
+Axis = Layout | Ragged  # samples lie along one axis
+WASTE = 8  # times its size that a ragged tensor may take when filled up
+
+
+def owner_of_rows(layout: Axis, size: int) -> Tensor:
+    """Return the sample of each of ``size`` entries along the layout's axis."""
+    if isinstance(layout, Ragged):
+        return layout.owner
+    return torch.arange(size).div(layout.inner, rounding_mode="floor") % layout.samples
+
+
 def one_sample(shape: torch.Size) -> Layout | Colours:
     """Return the layout of a tensor that belongs as a whole to the only sample."""
     if len(shape) == 0:
@@ -62,8 +109,8 @@ def one_sample(shape: torch.Size) -> Layout | Colours:
     return Layout(dim=0, outer=1, samples=1, inner=shape[0])
 
 
-def fit_layout(index: Tensor, samples: int) -> Layout | Colours:
-    """Find the formula that agrees with every known entry of ``index``, else keep the entries.
+def fit_layout(index: Tensor, samples: int) -> Axis | Colours:
+    """Find the formula that agrees with every known entry of ``index``, else keep rows or entries.
 
     Unknown entries are zeros, so any formula that agrees is exact for this batch. It is sure to be
     the right one for the next batch only if no other agrees, and if the unknown rows are the same
@@ -80,21 +127,36 @@ def fit_layout(index: Tensor, samples: int) -> Layout | Colours:
         for layout in _agreeing(index, dim, samples)
     ]
     if not found:
-        return Colours(index)
+        return _by_rows(index, samples) or Colours(index)
     return found[0] if len(found) == 1 else replace(found[0], sure=False)
+
+
+def _by_rows(index: Tensor, samples: int) -> Ragged | None:
+    for dim, size in enumerate(index.shape):
+        low, high = _span(index, dim, samples)
+        known = high >= 0
+        if torch.equal(low[known], high[known]):
+            largest = int(torch.bincount(high[known], minlength=samples).max())
+            if largest * samples <= WASTE * size:
+                return Ragged(dim, samples, high)
+    return None
+
+
+def _span(index: Tensor, dim: int, samples: int) -> tuple[Tensor, Tensor]:
+    """Return the lowest and the highest known sample of each entry along ``dim``."""
+    rows = index.movedim(dim, 0).reshape(index.shape[dim], -1)
+    return torch.where(rows < 0, samples, rows).amin(1), rows.amax(1)
 
 
 def _agreeing(index: Tensor, dim: int, samples: int) -> list[Layout]:
     """Return each formula along ``dim`` that agrees with what is known."""
-    rows = index.movedim(dim, 0).reshape(index.shape[dim], -1)
-    high = rows.amax(1)
-    low = torch.where(rows < 0, samples, rows).amin(1)
+    low, high = _span(index, dim, samples)
     known = high >= 0
     if not torch.equal(low[known], high[known]):
         return []
-    position = torch.arange(len(rows), device=index.device)[known]
+    position = torch.arange(len(high), device=index.device)[known]
     found = []
-    for inner in _divisors(len(rows) // samples):
+    for inner in _divisors(len(high) // samples):
         if torch.equal(position.div(inner, rounding_mode="floor") % samples, high[known]):
             by_sample = known.view(-1, samples, inner)
             alike = bool((by_sample == by_sample[:, :1]).all())

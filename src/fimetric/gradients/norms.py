@@ -124,7 +124,7 @@ class GradientNorms:
         self._validate(losses)
         columns = Columns(self._zeros(losses, len(losses), len(self._parameters)))
         graph = read_graph(losses, self._parameters)
-        plan = self._known_plan(graph)
+        plan = self._known_plan(graph, losses)
         due = plan is not None and plan.uses in CHECKED_USES
         self._read(graph, plan, losses, columns.take, retain_graph or due)
         table = columns.table()
@@ -168,7 +168,7 @@ class GradientNorms:
             products[j] = contribution.gram().real
 
         graph = read_graph(losses, self._parameters)
-        self._read(graph, self._known_plan(graph), losses, consume, retain_graph)
+        self._read(graph, self._known_plan(graph, losses), losses, consume, retain_graph)
         return products
 
     def contributions(
@@ -183,7 +183,7 @@ class GradientNorms:
         self._validate(losses)
         found: dict[int, Contribution] = {}
         graph = read_graph(losses, self._parameters)
-        self._read(graph, self._known_plan(graph), losses, found.__setitem__, retain_graph)
+        self._read(graph, self._known_plan(graph, losses), losses, found.__setitem__, retain_graph)
         for j, (name, parameter) in enumerate(self._named.items()):
             if j not in found:
                 found[j] = Dense(parameter.detach().new_zeros(len(losses), *parameter.shape))
@@ -225,7 +225,7 @@ class GradientNorms:
         try:
             if hidden:
                 raise HiddenParametersError(f"parameters hidden in {hidden}")
-            plan = make_plan(graph, losses)
+            plan = make_plan(graph, losses, self._plans.get(graph.signature))
             inspector = MixingInspector(graph, plan, len(losses))
             self._read_by(plan, graph, losses, consume, True, inspector)
         except (CheckpointError, OutdatedPlanError, HiddenParametersError) as error:
@@ -236,7 +236,7 @@ class GradientNorms:
             plan = Plan(by_loop=True, hidden=bool(hidden), volatile=lost)
             self._loop(losses, consume, plan.hidden)
         # What a strange sample hides, and what could not be checked, is looked at again next time.
-        plan.volatile |= not bool(table.isfinite().all()) or graph.signature in self._distrusted
+        plan.suspect = not bool(table.isfinite().all()) or graph.signature in self._distrusted
         measured = Measured(table, rounding_bound(scale, eps))
         plan.bound = measured.bound.nanmedian(0).values
         if not plan.hidden:  # autograd.grad, against which the check is made, would not see them
@@ -280,12 +280,21 @@ class GradientNorms:
             logger.info("no fast rule for %s: exact, but called once per sample", operation)
         self._announced |= operations
 
-    def _known_plan(self, graph: Graph) -> Plan | None:
+    def _known_plan(self, graph: Graph, losses: Tensor) -> Plan | None:
+        """Return the plan for such a graph; where data choose whose rows are whose, a new one."""
         plan = self._plans.get(graph.signature)
-        if plan is None or plan.volatile or not same_routing(graph, plan.routing):
+        if plan is None or (
+            plan.volatile and (plan.by_loop or graph.signature in self._distrusted)
+        ):
             return None
+        uses = plan.uses + 1
+        if plan.volatile or not same_routing(graph, plan.routing):
+            bound, volatile = plan.bound, plan.volatile
+            plan = make_plan(graph, losses, plan)
+            plan.bound, plan.volatile = bound, plan.volatile or volatile
+            self._remember(graph, plan)
         self._plans.move_to_end(graph.signature)
-        plan.uses += 1
+        plan.uses = uses
         return plan
 
     def _zeros(self, losses: Tensor, *shape: int) -> Tensor:

@@ -6,13 +6,14 @@ on parameters only (a ROOT of a parameter-only subgraph: a mask times a weight, 
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fimetric.gradients.colouring import Colour, Uncoloured, colour
-from fimetric.gradients.graph import Graph, is_scalar, metadata
-from fimetric.gradients.layout import Colours, Layout
+from fimetric.gradients.graph import Graph, axis_of, is_scalar, metadata
+from fimetric.gradients.layout import Axis, Colours, Layout
 from fimetric.gradients.routing import Routing, read_routing
 
 Edge = tuple[int, int]  # node and number of its output
@@ -24,7 +25,7 @@ class Tap:
 
     node: int
     input: int
-    layouts: tuple[Layout | Colours | None, ...]
+    layouts: tuple[Axis | Colours | None, ...]
     source: Edge  # where the input comes from
     shape: torch.Size  # of the input
     leaf: int | None
@@ -52,22 +53,34 @@ class Plan:
     components: list[Component] = field(default_factory=list)
     routing: Routing = field(default_factory=list)
     volatile: bool = False  # colours must be read anew in every batch
+    suspect: bool = False  # made on numbers that are not finite, or found wrong: never reused
     uses: int = 0  # after the batch it was made on
     bound: Tensor = field(default_factory=lambda: torch.zeros(()))  # (J,) rounding noise
+    formulas: dict[int, list[Layout | None]] = field(default_factory=dict)  # likely to hold again
     by_loop: bool = False  # the graph cannot be read: one backward pass per sample
     hidden: bool = False  # and only backward() reaches all parameters
 
 
-def make_plan(graph: Graph, losses: Tensor) -> Plan:
-    """Colour the graph and find all taps."""
+def make_plan(graph: Graph, losses: Tensor, before: Plan | None = None) -> Plan:
+    """Colour the graph and find all taps.
+
+    Arguments:
+        graph: of this batch.
+        losses: (N,).
+        before: a plan for the same shape of graph, whose formulas are likely to hold again.
+    """
     of_parameters = _parameters_only(graph)
     wanted = [k for k in range(len(graph.nodes)) if graph.reached[k] and not of_parameters[k]]
-    colours = colour(graph, losses, wanted)
+    colours = colour(graph, losses, wanted, {} if before is None else before.formulas)
     plan = Plan()
     for node in _sample_nodes(graph, colours):
         _read_node(graph, node, colours, plan)
     plan.volatile |= any(_may_route(graph, node) for node in graph.python_functions)
     plan.volatile &= len(losses) > 1
+    plan.formulas = {
+        node: [c if isinstance(c, Layout) else None for c in found]
+        for node, found in colours.items()
+    }
     plan.components = _components(graph, plan)
     _choose_targets(graph, plan)
     return plan
@@ -120,7 +133,7 @@ def _permutes(graph: Graph, node: int, sources: list[Colour]) -> bool:
     """Return whether a matrix product reaches across samples, as a permutation matrix does."""
     axes = CONTRACTED.get(graph.name(node), ())
     return any(
-        isinstance(source, Layout) and axis is not None and source.dim == axis
+        isinstance(source, Axis) and axis is not None and source.dim == axis
         for source, axis in zip(sources, axes, strict=False)
     )
 
@@ -138,8 +151,12 @@ def _passes_through(graph: Graph, node: int) -> bool:
 
 
 def _transposes(graph: Graph, node: int) -> bool:
-    name = graph.name(node)
-    return name in ("TBackward0", "TransposeBackward0") and len(graph.shapes(node)[0]) == 2
+    """Return whether the node exchanges the last two axes of a matrix, or of several."""
+    name, size = graph.name(node), len(graph.shapes(node)[0])
+    if name != "TransposeBackward0" or size != 3:
+        return name in ("TBackward0", "TransposeBackward0") and size == 2
+    operation: Any = graph.nodes[node]
+    return {axis_of(operation._saved_dim0, 3), axis_of(operation._saved_dim1, 3)} == {1, 2}
 
 
 def kind(colours: list[Colour]) -> Uncoloured | None:
@@ -187,7 +204,7 @@ def _read_node(graph: Graph, node: int, colours: dict[int, list[Colour]], plan: 
             ]
 
 
-def _is_sure(layout: Layout | Colours | None) -> bool:
+def _is_sure(layout: Axis | Colours | None) -> bool:
     return layout is None or (isinstance(layout, Layout) and layout.sure)
 
 

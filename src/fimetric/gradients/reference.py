@@ -1,6 +1,7 @@
 """The oracle: one backward pass per sample, and nothing clever."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -22,23 +23,30 @@ def gradient_of_one(
     return [g.to_dense() if g is not None and g.is_sparse else g for g in found]
 
 
+@contextmanager
+def untouched(parameters: Sequence[Tensor]) -> Iterator[None]:
+    """Take away the parameters' ``grad`` for a while, and put back what was there."""
+    before = [p.grad for p in parameters]
+    for p in parameters:
+        p.grad = None
+    try:
+        yield
+    finally:
+        for p, grad in zip(parameters, before, strict=True):
+            p.grad = grad
+
+
 def hidden_gradient_of_one(
     losses: Tensor, parameters: Sequence[Tensor], sample: int
 ) -> list[Tensor | None]:
     """Return the same by ``backward()``, which sees parameters that the graph does not show.
 
     A reentrant checkpoint, or a Python Function that backpropagates by itself, accumulates into
-    the parameters' ``grad``. What that held before is put back.
+    the parameters' ``grad``.
     """
-    before = [p.grad for p in parameters]
-    try:
-        for p in parameters:
-            p.grad = None
+    with untouched(parameters):
         losses[sample].backward(retain_graph=True)
         return [p.grad for p in parameters]
-    finally:
-        for p, grad in zip(parameters, before, strict=True):
-            p.grad = grad
 
 
 def gradients_one_by_one(

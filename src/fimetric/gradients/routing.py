@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fimetric.gradients.colouring import Colour, Uncoloured
-from fimetric.gradients.graph import Graph
+from fimetric.gradients.graph import Graph, axis_of
 from fimetric.gradients.layout import Layout
 
 # Operation -> the attributes with its indices; those named in ALONG act along one axis only.
@@ -85,11 +85,7 @@ def _keeps_samples(node: Any, colours: Sequence[Colour]) -> bool:
     layout = colours[0]
     if not isinstance(layout, Layout):
         return False
-    dim = node._saved_dim
-    size = len(node._input_metadata[0].shape)
-    # A negative axis is stored as an unsigned number.
-    dim = dim - 2**64 if dim >= 2**63 else dim
-    return layout.dim != dim % size
+    return layout.dim != axis_of(node._saved_dim, len(node._input_metadata[0].shape))
 
 
 def _indices(node: Any, attribute: str) -> list[Tensor | None]:

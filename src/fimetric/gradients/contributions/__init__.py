@@ -11,7 +11,7 @@ costs    which form is cheaper
 """
 
 from fimetric.gradients.contributions.base import Contribution, squared_norms, widened
-from fimetric.gradients.contributions.blocks import Blocks
+from fimetric.gradients.contributions.blocks import Blocks, Stack
 from fimetric.gradients.contributions.dense import Dense, Sum
 from fimetric.gradients.contributions.factors import Factors, Rows
 from fimetric.gradients.contributions.patches import Patches
@@ -26,6 +26,7 @@ __all__ = [
     "Geometry",
     "Patches",
     "Rows",
+    "Stack",
     "Sum",
     "add",
     "squared_norms",

@@ -1,5 +1,7 @@
 """Gradients that fall into G matrices side by side: groups of channels, batched products."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -41,3 +43,38 @@ class Blocks(Contribution):
     def squared_norms(self) -> Tensor:
         """Return the squared Euclidean norms, (N,)."""
         return self.blocks.squared_norms().view(self.samples, -1).sum(1)
+
+
+class Stack(Contribution):
+    """Gradients whose slices along the first axis are contributions of their own."""
+
+    def __init__(self, slices: Sequence[Contribution]) -> None:
+        self.slices = slices
+        self.shape = torch.Size((len(slices), *slices[0].shape))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.slices[0].device
+
+    def __len__(self) -> int:
+        return len(self.slices[0])
+
+    def __getitem__(self, samples: slice | Tensor) -> "Stack":
+        return Stack([part[samples] for part in self.slices])
+
+    def dense(self) -> Tensor:
+        """Return the gradients themselves, (N, *shape)."""
+        return torch.stack([part.dense() for part in self.slices], 1)
+
+    def scale(self) -> Tensor:
+        """Return an upper bound of the norms before cancellation, (N,)."""
+        return torch.stack([part.scale() for part in self.slices]).sum(0)
+
+    def transposed(self) -> "Stack":
+        """Return the gradients of the transposed matrices."""
+        return Stack([part.transposed() for part in self.slices])
+
+    def squared_norms(self) -> Tensor:
+        """Return the squared Euclidean norms, (N,)."""
+        return torch.stack([part.squared_norms() for part in self.slices]).sum(0)

@@ -42,7 +42,7 @@ class Dense(Contribution):
 
     def transposed(self) -> "Dense":
         """Return the gradients of the transposed matrix."""
-        return Dense(self.values.transpose(1, 2), self._scale)
+        return Dense(self.values.transpose(-2, -1), self._scale)
 
     def squared_norms(self) -> Tensor:
         """Return the squared Euclidean norms, (N,)."""
@@ -99,4 +99,4 @@ class Sum(Dense):
 
     def transposed(self) -> "Dense":
         """Return the gradients of the transposed matrix."""
-        return Dense(self.values.transpose(1, 2), self.scale())
+        return Dense(self.values.transpose(-2, -1), self.scale())

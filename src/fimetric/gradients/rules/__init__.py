@@ -10,7 +10,7 @@ from fimetric.gradients.contributions import Contribution
 from fimetric.gradients.rules.called import called
 from fimetric.gradients.rules.convolution import convolution
 from fimetric.gradients.rules.embedding import embedding
-from fimetric.gradients.rules.linear import addmm, bmm, mm
+from fimetric.gradients.rules.linear import addmm, bmm, grouped_mm, mm
 from fimetric.gradients.rules.normalisation import batch_norm, group_norm, layer_norm
 from fimetric.gradients.rules.pointwise import add, div, expand, mul, prelu, sub, where
 from fimetric.gradients.rules.tapped import Tapped
@@ -25,6 +25,7 @@ RULES: dict[str, Rule] = {
     "DivBackward0": div,
     "EmbeddingBackward0": embedding,
     "ExpandBackward0": expand,
+    "GroupedMmBackward0": grouped_mm,
     "MmBackward0": mm,
     "MulBackward0": mul,
     "NativeBatchNormBackward0": batch_norm,

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from fimetric.gradients.contributions import Blocks, Contribution, Geometry, Patches
-from fimetric.gradients.layout import Layout
+from fimetric.gradients.layout import Axis
 from fimetric.gradients.rules.tapped import Tapped, broadcast
 
 
@@ -17,7 +17,7 @@ def convolution(tap: Tapped) -> Contribution | None:
     spatial = g.dim() - 2
     if tap.input == 2:
         return broadcast(g, layout, tap.shape, (tap.shape[0],) + (1,) * spatial)
-    if not isinstance(layout, Layout) or layout.dim != 0 or tap.input != 1 or g.is_complex():
+    if not isinstance(layout, Axis) or layout.dim != 0 or tap.input != 1 or g.is_complex():
         return None
     x, y = (g, node._saved_input) if node._saved_transposed else (node._saved_input, g)
     sides = node._saved_stride, node._saved_padding, node._saved_dilation

@@ -3,7 +3,7 @@
 import torch
 
 from fimetric.gradients.contributions import Contribution, Rows
-from fimetric.gradients.layout import Layout
+from fimetric.gradients.layout import Axis
 from fimetric.gradients.rules.tapped import Tapped
 
 
@@ -13,7 +13,7 @@ def embedding(tap: Tapped) -> Contribution | None:
     index = node._saved_indices
     if node._saved_scale_grad_by_freq or node._saved_sparse:
         return None
-    if not isinstance(layout, Layout) or layout.dim >= index.dim():
+    if not isinstance(layout, Axis) or layout.dim >= index.dim():
         return None
     N = layout.samples
     rows, v = layout.split(index).reshape(N, -1), layout.split(g).reshape(N, -1, g.shape[-1])

@@ -3,10 +3,12 @@
 Y = A B. If B is the parameter, row r of Y gives a_r g_r^T; if A is, column r gives g_r b_r^T.
 """
 
+import itertools
+
 from torch import Tensor
 
-from fimetric.gradients.contributions import Blocks, Contribution, Factors
-from fimetric.gradients.layout import Layout
+from fimetric.gradients.contributions import Blocks, Contribution, Factors, Stack
+from fimetric.gradients.layout import Axis, Ragged, owner_of_rows
 from fimetric.gradients.rules.tapped import Tapped, broadcast
 
 
@@ -30,11 +32,27 @@ def addmm(tap: Tapped) -> Contribution | None:
 def bmm(tap: Tapped) -> Contribution | None:
     """``torch.bmm`` A (B, M, K), B (B, K, P), of a parameter that all samples share."""
     g, layout = tap.gradient, tap.layout
-    if not isinstance(layout, Layout) or layout.dim != 2 - tap.input or g.is_complex():
+    if not isinstance(layout, Axis) or layout.dim != 2 - tap.input or g.is_complex():
         return None
     u, v = (g, tap.node._saved_mat2) if tap.input == 0 else (tap.node._saved_self, g)
     factors = Factors(_per_matrix(layout.split(u)), _per_matrix(layout.split(v)))
     return Blocks(factors, layout.samples, tap.shape)
+
+
+def grouped_mm(tap: Tapped) -> Contribution | None:
+    """``F.grouped_mm`` of rows sorted by expert, A (R, K), and a matrix each, B (E, K, P)."""
+    node, g, layout = tap.node, tap.gradient, tap.layout
+    if tap.input != 1 or len(tap.shape) != 3 or g.dim() != 2 or node._saved_offs is None:
+        return None
+    if not isinstance(layout, Axis) or layout.dim != 0:
+        return None
+    a, owner = node._saved_self, owner_of_rows(layout, len(g)).to(g.device)
+    ends = [0, *node._saved_offs.tolist()]
+    experts = []
+    for start, end in itertools.pairwise(ends):
+        rows = Ragged(0, layout.samples, owner[start:end])
+        experts.append(Factors(rows.split(a[start:end]), rows.split(g[start:end])))
+    return Stack(experts)
 
 
 def _per_matrix(x: Tensor) -> Tensor:
@@ -44,7 +62,7 @@ def _per_matrix(x: Tensor) -> Tensor:
 
 def _product(tap: Tapped, a: Tensor, b: Tensor, first: bool) -> Factors | None:
     g, layout = tap.gradient, tap.layout
-    if not isinstance(layout, Layout) or layout.dim != int(first) or g.is_complex():
+    if not isinstance(layout, Axis) or layout.dim != int(first) or g.is_complex():
         return None
     if first:
         return Factors(layout.split(g), layout.split(b))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fimetric.gradients.contributions import Contribution, Sum, widened
-from fimetric.gradients.layout import Layout
+from fimetric.gradients.layout import Axis
 from fimetric.gradients.rules.tapped import Tapped, broadcast
 
 
@@ -34,7 +34,7 @@ def layer_norm(tap: Tapped) -> Contribution | None:
 def group_norm(tap: Tapped) -> Contribution | None:
     """``F.group_norm``: normalised over groups of channels and all positions."""
     node, g = tap.node, widened(tap.gradient)
-    if tap.input == 0 or not isinstance(tap.layout, Layout) or tap.layout.dim != 0:
+    if tap.input == 0 or not isinstance(tap.layout, Axis) or tap.layout.dim != 0:
         return None
     N, C, groups = node._saved_N, node._saved_C, node._saved_group
     x, mean, scale = node._saved_input, node._saved_result1, node._saved_result2
@@ -66,7 +66,7 @@ def batch_norm(tap: Tapped) -> Contribution | None:
     node, g = tap.node, widened(tap.gradient)
     if tap.input == 0 or node._saved_training:
         return None
-    if not isinstance(tap.layout, Layout) or tap.layout.dim != 0:
+    if not isinstance(tap.layout, Axis) or tap.layout.dim != 0:
         return None
     x, mean, variance = node._saved_input, node._saved_running_mean, node._saved_running_var
     N, C = g.shape[:2]
@@ -100,5 +100,5 @@ def _images(tap: Tapped, g: Tensor, normalised_sizes: Callable[[], Tensor]) -> S
         terms = g.abs() if tap.input == 2 else g.abs() * normalised_sizes()
         return broadcast(terms, tap.layout, tap.shape, (tap.shape[0],) + (1,) * (g.dim() - 2))
 
-    layout = cast(Layout, tap.layout)
+    layout = cast(Axis, tap.layout)
     return Sum(layout.split(tap.scratch["per image"][tap.input]), (1,), tap.shape, sizes)

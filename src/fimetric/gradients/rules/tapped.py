@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fimetric.gradients.contributions import Contribution, Sum
-from fimetric.gradients.layout import Colours, Layout
+from fimetric.gradients.layout import Axis, Colours
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Tapped:
     node: Any  # saved tensors are its attributes
     input: int
     gradients: tuple[Tensor | None, ...]  # of the node's outputs
-    layouts: tuple[Layout | Colours | None, ...]
+    layouts: tuple[Axis | Colours | None, ...]
     shape: torch.Size  # of the input
     samples: int
     scratch: dict[str, Any]  # shared by all uses of the node; "inputs" has their shapes
@@ -32,7 +32,7 @@ class Tapped:
         return self.gradients[0]
 
     @property
-    def layout(self) -> Layout | Colours | None:
+    def layout(self) -> Axis | Colours | None:
         """Layout of the only output, or of the first of several."""
         return self.layouts[0]
 
@@ -69,7 +69,7 @@ def _apply(node: Any, gradients: list[Tensor | None]) -> tuple[Tensor | None, ..
 
 def broadcast(
     terms: Tensor,
-    layout: Layout | Colours | None,
+    layout: Axis | Colours | None,
     shape: torch.Size,
     aligned: tuple[int, ...] | None = None,
     sizes: Callable[[], Contribution | None] | None = None,
@@ -83,7 +83,7 @@ def broadcast(
         aligned: ``shape`` with ones inserted so that it broadcasts against ``terms``.
         sizes: makes the same sum of what the terms were before they cancelled themselves.
     """
-    if not isinstance(layout, Layout):
+    if not isinstance(layout, Axis):
         return None
     dims = _summed(terms.shape, layout.dim, tuple(shape) if aligned is None else aligned)
     return None if dims is None else Sum(layout.split(terms), dims, shape, sizes)
