@@ -175,11 +175,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "lsh_attention_probs_dropout_prob": 0.0,
         "local_attention_probs_dropout_prob": 0.0,
         "axial_pos_embds_dim": [8, 8],
-        "axial_pos_shape": [4, 8],
+        "axial_pos_shape": [2, 3],
         "feed_forward_size": 24,
         "hash_seed": 0,
-        "local_attn_chunk_length": 4,
-        "lsh_attn_chunk_length": 4,
+        "local_attn_chunk_length": 3,
+        "lsh_attn_chunk_length": 3,
         "num_buckets": 2,
         "num_hashes": 1,
     },
@@ -213,6 +213,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2, fused attention": ("gpt2", {"attention": "sdpa"}),
     "llama, fused attention": ("llama", {"attention": "sdpa"}),
     "mixtral, fused attention": ("mixtral", {"attention": "sdpa"}),
+    "mixtral, experts one by one": ("mixtral", {"experts": "eager"}),
+    "gpt_oss, experts one by one": ("gpt_oss", {"experts": "eager"}),
+    "qwen3_moe, experts by batched products": ("qwen3_moe", {"experts": "batched_mm"}),
 }
 
 _OTHER_INPUTS = "needs images, sound or another model beside the tokens"
@@ -229,13 +232,17 @@ LEFT_OUT = {
 }
 
 
-def language_model(kind: str, attention: str = "eager", **options: Any) -> Model:
+def language_model(
+    kind: str, attention: str = "eager", experts: str | None = None, **options: Any
+) -> Model:
     """Return a tiny random model whose loss is the code length of the tokens."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     wanted = {**SIZES, **OPTIONS.get(kind, {}), **options}
     config = AutoConfig.for_model(kind, **{k: v for k, v in wanted.items() if v is not None})
-    module = AutoModelForCausalLM.from_config(config, attn_implementation=attention)
+    ways = {"attn_implementation": attention}
+    ways |= {} if experts is None else {"experts_implementation": experts}
+    module = AutoModelForCausalLM.from_config(config, **ways)
     module.train(kind == "reformer")  # it refuses to be differentiated otherwise
 
     def losses(batch: Batch) -> Tensor:

@@ -196,6 +196,10 @@ RECURRENT: dict[str, Callable[[], Model]] = {
     "LSTM, batch first": lambda: _recurrent(nn.LSTM, batch_first=True),
     "LSTM, two layers": lambda: _recurrent(nn.LSTM, num_layers=2),
     "LSTM, bidirectional": lambda: _recurrent(nn.LSTM, bidirectional=True, batch_first=True),
+    "LSTM, float32 kernel": lambda: _recurrent(nn.LSTM)._replace(precise=False),
+    "LSTM, float32 kernel, bidirectional": lambda: _recurrent(
+        nn.LSTM, num_layers=2, bidirectional=True, batch_first=True
+    )._replace(precise=False),
     "LSTM, projected": lambda: _recurrent(nn.LSTM, proj_size=2),
     "LSTM, projected, bidirectional": lambda: _recurrent(
         nn.LSTM, proj_size=2, bidirectional=True, num_layers=2

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from fimetric.gradients import GradientNorms
 from fimetric.gradients.checks import coarsest_eps
+from fimetric.gradients.contributions import squared_norms
 from fimetric.gradients.graph import read_graph
-from fimetric.gradients.reference import squared_gradient_norms
+from fimetric.gradients.reference import gradients_one_by_one, squared_gradient_norms
 
 SAMPLES, OTHER_SAMPLES, TIMED_SAMPLES = 4, 3, 8
 REPEATS = 3
@@ -36,7 +37,8 @@ class Row:
     name: str
     status: str = NOT_BUILT
     message: str = ""
-    precision: str = ""
+    precision: str = ""  # the least precise number format of the graph
+    run_in: str = ""  # the format of the parameters
     tensors: Counter[str] = field(default_factory=Counter)  # path -> tensors
     numbers: Counter[str] = field(default_factory=Counter)  # path -> numbers in them
     called: Counter[str] = field(default_factory=Counter)  # operation -> tensors that wait for it
@@ -64,10 +66,10 @@ def _fill(row: Row, case: Case, timed: bool) -> None:
         return
     _count(row, {name: Path("refused") for name in GradientNorms(model.module).names}, model)
     try:
-        row.precision = _precision(model, dtype)
+        row.precision, row.run_in = _precision(model, dtype), str(dtype).removeprefix("torch.")
         row.error = _worst_error(model, dtype, row.precision)
         _refuse_hidden(model, dtype)
-        _count(row, _paths(model, dtype), model)
+        _count(row, _paths(case), model)
         row.status = EXACT if row.error <= TOLERANCE[row.precision] else WRONG
         row.message = _coupling(model, dtype, row.precision)
         row.status = COUPLED if row.message else row.status
@@ -119,9 +121,35 @@ def _worst_error(model: Model, dtype: torch.dtype, precision: str) -> float:
         error = relative_error(table, expected, torch.zeros_like(table), rtol)
         if error > rtol:  # the bound costs as much as a new plan
             bound = norms.measure(model.losses(batch)).bound
-            error = relative_error(table, expected, bound, rtol)
+            noise = _noise(model.losses(batch), norms, table, expected, bound, precision)
+            error = relative_error(table, expected, bound.where(~noise, torch.inf), rtol)
         worst = max(worst, error)
     return worst
+
+
+def _noise(
+    losses: Tensor,
+    norms: GradientNorms,
+    table: Tensor,
+    expected: Tensor,
+    bound: Tensor,
+    precision: str,
+) -> Tensor:
+    """Mark entries that are noise already in what arrives at the tensor's uses.
+
+    The engine's bound knows of cancelling at the tensor itself only. The router of experts whose
+    weights add up to one, say, receives nothing but rounding noise, and plain autograd gives other
+    noise in another batch. Noise must be below the rounding of the sample's whole gradient, and
+    the engine must still agree with plain autograd on the same graph.
+    """
+    gradients = gradients_one_by_one(losses, norms._parameters)
+    same = torch.stack(
+        [expected[:, 0] * 0 if g is None else squared_norms(g) for g in gradients], 1
+    )
+    whole = expected.sum(1, keepdim=True).sqrt()
+    limit = (1024 * torch.finfo(getattr(torch, precision)).eps * whole) ** 2
+    agrees = (table - same).abs() <= TOLERANCE[precision] * same + bound
+    return agrees & (torch.maximum(table, expected) <= limit)
 
 
 def _coupling(model: Model, dtype: torch.dtype, precision: str) -> str:
@@ -170,9 +198,11 @@ class HiddenError(Exception):
     """The model hides parameters from the graph, and the engine has not said so."""
 
 
-def _paths(model: Model, dtype: torch.dtype) -> dict[str, Path]:
-    norms = GradientNorms(model.module)
-    return paths(norms, model.losses(converted(model.draw(SAMPLES), dtype)))
+def _paths(case: Case) -> dict[str, Path]:
+    """Take the paths in float32, for which some kernels exist that float64 does not have."""
+    torch.manual_seed(0)
+    model = case.make()
+    return paths(GradientNorms(model.module), model.losses(model.draw(SAMPLES)))
 
 
 def _count(row: Row, found: dict[str, Path], model: Model) -> None:

@@ -81,18 +81,21 @@ Written by `make coverage-zoo` on {_processor()}, {torch.get_num_threads()} thre
 {len(rows)} models with random weights, made as small as they can be. Each one's table of norms is
 compared with the loop that runs every sample alone: on the first batch of a plan, on two other
 batches of {SAMPLES} samples that reuse it (the first reuse is checked by the engine itself, the
-second is not), and on a batch of {OTHER_SAMPLES}. The comparison is in float64. Two squared norms a
-and b are equal where |a - b| <= rtol b + bound, with the rounding bound that the engine reports;
-rtol is {tolerances}, by the least precise number format in the graph, since many models compute
-their norms and rotations in float32 whatever the precision they are given. The *error* is the
-largest |a - b| / b, without the entries that are rounding noise as a whole.
+second is not), and on a batch of {OTHER_SAMPLES}. Models and loop run in float64; where a star is
+at the *format*, in float32, because the model has an operation without float64 (such as the grouped
+product of experts), or because autocast leaves float64 alone. Two squared norms a and b are equal
+where |a - b| <= rtol b + bound, with the rounding bound that the engine reports; rtol is
+{tolerances}, by the least precise number format in the graph, which is the *format* in the table:
+many models compute their norms and rotations in float32 whatever precision they are given. The
+*error* is the largest |a - b| / b, without the entries that are rounding noise as a whole.
 
 *Fast*, *called* and *loop* count the tensors that are read by a fast rule, by calling a node once
 per sample, and by one backward pass per sample; a tensor used several times counts by its slowest
-use, and *unused* ones get no gradient in this batch. *Fast numbers* is the share of the parameters
-themselves. *Time* is forward and norms over forward and backward in float32 on {TIMED_SAMPLES}
-samples in the steady state, with new data in every round. **At these sizes it measures the
-overhead of Python, not arithmetic**: models of useful size are in `benchmarks/engine.py`.
+use, and *unused* ones get no gradient in this batch. All of it is in float32, as in use. *Fast
+numbers* is the share of the parameters themselves. *Time* is forward and norms over forward and
+backward in float32 on {TIMED_SAMPLES} samples in the steady state, with new data in every round.
+**At these sizes it measures the overhead of Python, not arithmetic**: models of useful size are in
+`benchmarks/engine.py`.
 
 A row is *{EXACT}*, *{REFUSED}* (the engine raised), *{COUPLED}* (the model's own loss of a sample
 depends on its batch, so that no gradient of one sample exists; `fimetric.extract` refuses those),
@@ -122,7 +125,7 @@ def _cells(row: Row) -> tuple[object, ...]:
     return (
         f"{row.family}: {row.name}",
         row.status if row.status == EXACT else f"**{row.status}**",
-        row.precision,
+        row.precision + ("*" if row.run_in == "float32" else ""),
         sum(row.tensors.values()),
         *ways,
         share,
@@ -158,7 +161,7 @@ def as_csv(rows: Sequence[Row]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
         [
-            *("family", "model", "result", "format", "tensors", *WAYS),
+            *("family", "model", "result", "format", "run_in", "tensors", *WAYS),
             *("numbers", "numbers_fast", "numbers_called", "error", "time_ratio", "called"),
             *("message", "notes"),
         ]
@@ -168,7 +171,8 @@ def as_csv(rows: Sequence[Row]) -> str:
         numbers = [sum(row.numbers.values()), row.numbers[FAST], row.numbers[CALLED]]
         writer.writerow(
             [
-                *(row.family, row.name, row.status, row.precision, sum(row.tensors.values())),
+                *(row.family, row.name, row.status, row.precision, row.run_in),
+                sum(row.tensors.values()),
                 *(*ways, *numbers, f"{row.error:.3g}", f"{row.ratio:.3g}"),
                 *(" ".join(sorted(row.called)), row.message, "; ".join(row.notes)),
             ]
