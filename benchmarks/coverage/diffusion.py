@@ -62,7 +62,7 @@ def denoiser(name: str, what: Denoiser) -> Model:
         inputs = _nested(batch)
         inputs.update({key: list(inputs[key]) for key in what.lists})
         output = module(**inputs, **fixed, **returned)
-        return sum(map(squares, _predictions(output, n)))
+        return sum(map(squares, _predictions(output, by_sample=bool(what.lists))))
 
     return Model(module, draw, losses)
 
@@ -87,13 +87,13 @@ def _nested(batch: Batch) -> dict[str, Any]:
     return arguments
 
 
-def _predictions(output: Any, n: int) -> list[Tensor]:
-    """Return the first output: one tensor, or one for each of several blocks."""
+def _predictions(output: Any, by_sample: bool) -> list[Tensor]:
+    """Return the first output: one tensor, one per sample, or one for each of several blocks."""
     while isinstance(output, tuple):
         output = output[0]
     if isinstance(output, Tensor):
         return [output]
-    return output if all(len(y) == n for y in output) else [torch.stack(output)]
+    return [torch.stack(output)] if by_sample else output
 
 
 def cases() -> list[Case]:

@@ -90,12 +90,12 @@ def _built(case: Case) -> tuple[Model, torch.dtype]:
         convert(model.module, dtype)
         try:
             losses = model.losses(converted(model.draw(SAMPLES), dtype))
+            if losses.shape != (SAMPLES,) or not losses.isfinite().all():
+                raise RuntimeError(f"the losses are {losses.tolist()}")
         except RuntimeError:
             if dtype == torch.float32:
                 raise
             continue
-        if losses.shape != (SAMPLES,) or not losses.isfinite().all():
-            raise ValueError(f"losses are {losses}")
         return model, dtype
     raise AssertionError("unreachable")
 

@@ -162,8 +162,8 @@ def as_csv(rows: Sequence[Row]) -> str:
     writer.writerow(
         [
             *("family", "model", "result", "format", "run_in", "tensors", *WAYS),
-            *("numbers", "numbers_fast", "numbers_called", "error", "time_ratio", "called"),
-            *("message", "notes"),
+            *("numbers", "numbers_fast", "numbers_called", "error", "time_ratio"),
+            *("operations_called", "message", "notes"),
         ]
     )
     for row in rows:
