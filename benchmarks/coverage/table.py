@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import denoisers
+import flows
 import language
 import torch
 from goals import goals, most_called
@@ -144,7 +145,7 @@ def _misses(rows: Sequence[Row]) -> list[str]:
 
 
 def _left_out() -> list[str]:
-    reasons = {**language.LEFT_OUT, **denoisers.LEFT_OUT}
+    reasons = {**language.LEFT_OUT, **flows.LEFT_OUT, **denoisers.LEFT_OUT}
     grouped: dict[str, list[str]] = {}
     for name, reason in reasons.items():
         grouped.setdefault(reason, []).append(name)
