@@ -4,7 +4,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 RUN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench coverage-zoo clean
 
 demo: $(STAMP)  ## The main job: train, fit, calibrate and score on bundled data, within two minutes
 	$(RUN)/fimetric demo
@@ -20,9 +20,16 @@ lint: $(STAMP)  ## Style, format and types
 bench: $(STAMP)  ## Time and memory of the gradient engine against the loop
 	$(RUN)/python benchmarks/engine.py
 
+coverage-zoo: $(STAMP)-bench  ## Exactness, paths and time of the gradient engine over some hundreds of models, in ten minutes
+	OMP_NUM_THREADS=1 $(RUN)/python benchmarks/coverage
+
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
 	$(RUN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(STAMP)-bench: $(STAMP)
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
 	touch $@
 
 clean:  ## Remove the environment and what the tools left behind
