@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 STAMP := $(VENV)/.installed
+PEERS := $(VENV)/.peers
 RUN := $(VENV)/bin
 
 .PHONY: demo test lint bench clean
@@ -17,12 +18,18 @@ lint: $(STAMP)  ## Style, format and types
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 
-bench: $(STAMP)  ## Time and memory of the gradient engine against the loop
-	$(RUN)/python benchmarks/engine.py
+bench: $(PEERS)  ## Time and memory of the gradient engine against a training step and its peers
+	$(RUN)/python benchmarks/speed
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
 	$(RUN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# BackPACK declares torchvision, which only an example of its own imports: hence --no-deps.
+$(PEERS): $(STAMP)
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps backpack-for-pytorch einops unfoldNd
 	touch $@
 
 clean:  ## Remove the environment and what the tools left behind
