@@ -6,21 +6,21 @@ python benchmarks/speed --quick    a glance at the VAE, written to a temporary f
 
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # opacus installs a package `benchmarks` too, ours comes first
 
 from benchmarks.speed import jobs, memory, scaling, summary, timing  # noqa: E402
-from benchmarks.speed.cases import CASES, Case  # noqa: E402
+from benchmarks.speed.cases import CASES, Case, quieten  # noqa: E402
 from benchmarks.speed.tables import Table, write_csv  # noqa: E402
 
-REPEATS = 7
-IMAGES = {("UNet", "engine"): 528, ("UNet", "loop"): 144}
+REPEATS = 5
+IMAGES = {("UNet", "engine"): 336, ("UNet", "loop"): 144}
 IMAGES |= {("VAE", "engine"): 2064, ("VAE", "loop"): 528}
 GPU_BATCH = 64
 Found = list[summary.Measured]
@@ -31,6 +31,7 @@ def on_cpu(cases: list[Case], repeats: int, batch: int | None, console: Console)
     for case in cases:
         console.log(f"{case.name}: time and memory")
         timed = timing.measure(case, repeats, batch)
+        log_ratios(timed, console)
         found.append((case.name, timed, memory.measure(timed, "cpu", torch.float32)))
     return found
 
@@ -43,8 +44,15 @@ def on_gpu(cases: list[Case], repeats: int, console: Console) -> Found:
             label = f"{case.name}, {str(dtype).removeprefix('torch.')}"
             console.log(f"{label}, GPU: time and memory")
             timed = timing.measure(case, repeats, GPU_BATCH, "cuda", dtype)
+            log_ratios(timed, console)
             found.append((label, timed, memory.measure(timed, "cuda", dtype)))
     return found
+
+
+def log_ratios(timed: timing.Timed, console: Console) -> None:
+    """Say at once what was found: the tables come minutes later."""
+    for name, entry in timed.methods.items():
+        console.log(f"  {name}: {escape(str(entry.ratio or entry.fault))}")
 
 
 def sizes(repeats: int, largest: int, console: Console) -> list[Table]:
@@ -78,47 +86,55 @@ def whole_jobs(images: dict[tuple[str, str], int], console: Console) -> Table:
     return summary.jobs(found)
 
 
-def report(tables: list[Table], folder: Path, console: Console) -> None:
-    lines = ["# Speed of the engine", "", f"As `make bench` wrote it. {summary.machine()}.", ""]
-    for table in tables:
-        table.print(console)
-        lines.append(table.markdown())
-    (folder / "engine-speed.md").write_text("\n".join(lines), encoding="utf-8")
-    write_csv(tables, folder / "engine-speed.csv")
-    console.print(f"{summary.machine()}; written to {folder}")
+class Report:
+    """Tables, printed as they come, since a later measurement may fail, and written at the end."""
+
+    def __init__(self, console: Console) -> None:
+        self.console, self.tables = console, list[Table]()
+
+    def add(self, *tables: Table) -> None:
+        self.tables += tables
+        for table in tables:
+            table.print(self.console)
+
+    def write(self, folder: Path) -> None:
+        machine = summary.machine()
+        lines = ["# Speed of the engine", "", f"As `make bench` wrote it. {machine}.", ""]
+        lines += [table.markdown() for table in self.tables]
+        (folder / "engine-speed.md").write_text("\n".join(lines), encoding="utf-8")
+        write_csv(self.tables, folder / "engine-speed.csv")
+        self.console.print(f"{machine}; written to {folder}")
 
 
-def full(console: Console) -> None:
-    cases = list(CASES.values())
-    found = on_cpu(cases, REPEATS, None, console)
-    tables = [summary.speed(found, goals=True), *summary.peers(found)]
-    tables += sizes(3, scaling.BATCHES[-1], console)
-    tables.append(whole_jobs(IMAGES, console))
-    gpu = on_gpu(cases, REPEATS, console)
-    if gpu:
-        more = [summary.speed(gpu, goals=False), *summary.peers(gpu)]
-        for table in more:
+def full(console: Console, folder: Path = ROOT / "docs", repeats: int = REPEATS) -> None:
+    cases, report = list(CASES.values()), Report(console)
+    found = on_cpu(cases, repeats, None, console)
+    report.add(summary.speed(found, goals=True), *summary.peers(found))
+    report.add(*sizes(min(repeats, 3), scaling.BATCHES[-1], console))
+    report.add(whole_jobs(IMAGES, console))
+    found = on_gpu(cases, repeats, console)
+    if found:
+        tables = [summary.speed(found, goals=False), *summary.peers(found)]
+        for table in tables:
             table.title += f" on a GPU, batch of {GPU_BATCH}"
-        tables += more
-    report(tables, ROOT / "docs", console)
+        report.add(*tables)
+    report.write(folder)
 
 
-def quick(folder: Path, console: Console) -> None:
+def quick(console: Console, folder: Path) -> None:
+    report = Report(console)
     found = on_cpu([CASES["VAE"]], 2, 4, console)
-    tables = [summary.speed(found, goals=True), *summary.peers(found)]
-    tables += sizes(1, 2, console)
-    tables.append(whole_jobs({("VAE", "engine"): 144, ("VAE", "loop"): 144}, console))
-    report(tables, folder, console)
+    report.add(summary.speed(found, goals=True), *summary.peers(found))
+    report.add(*sizes(1, 2, console))
+    report.add(whole_jobs({("VAE", "engine"): 144, ("VAE", "loop"): 144}, console))
+    report.write(folder)
 
 
 def main() -> None:
-    import diffusers
-
-    diffusers.logging.set_verbosity_error()
-    warnings.filterwarnings("ignore", message="There is a performance drop")  # of vmap
+    quieten()
     console = Console()
     if sys.argv[1:] == ["--quick"]:
-        quick(Path(tempfile.mkdtemp()), console)
+        quick(console, Path(tempfile.mkdtemp()))
     elif sys.argv[1:]:
         sys.exit("the only option is --quick")
     else:

@@ -1,8 +1,10 @@
 """The four models that are measured, each with its batch, its losses and the goals."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import diffusers
 import torch
 from diffusers import UNet2DModel
 from torch import Tensor, nn
@@ -35,6 +37,12 @@ class Case:
         module = self.model().to(device, dtype)
         x = self.sample(self.batch if batch is None else batch).to(device)
         return module, x.to(dtype) if x.is_floating_point() else x
+
+
+def quieten() -> None:
+    """Silence what the libraries say about themselves, and nothing else."""
+    diffusers.logging.set_verbosity_error()  # of casts
+    warnings.filterwarnings("ignore", message="There is a performance drop")  # of vmap
 
 
 def _unet() -> nn.Module:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.speed.cases import CASES
+from benchmarks.speed.cases import CASES, quieten
 from benchmarks.speed.peers import METHODS
 from benchmarks.speed.timing import STEP, Timed, in_chunks, training_step
 
@@ -43,6 +43,7 @@ def peak(
     case_name: str, method: str, chunk: int, batch: int, device: str, dtype: torch.dtype
 ) -> float:
     """Return the median peak in MB of a few batches, after two that are not counted."""
+    quieten()
     case = CASES[case_name]
     module, x = case.build(batch, device, dtype)
     if method == STEP:
