@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 STAMP := $(VENV)/.installed
+PEERS := $(VENV)/.peers
 RUN := $(VENV)/bin
 
 .PHONY: demo test lint bench coverage-zoo clean
@@ -17,10 +18,10 @@ lint: $(STAMP)  ## Style, format and types
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 
-bench: $(STAMP)  ## Time and memory of the gradient engine against the loop
-	$(RUN)/python benchmarks/engine.py
+bench: $(PEERS)  ## Time and memory of the gradient engine against a training step and its peers
+	$(RUN)/python benchmarks/speed
 
-coverage-zoo: $(STAMP)-bench  ## Exactness, paths and time of the gradient engine over some hundreds of models, in ten minutes
+coverage-zoo: $(PEERS)  ## Exactness, paths and time of the gradient engine over some hundreds of models, in ten minutes
 	OMP_NUM_THREADS=1 $(RUN)/python benchmarks/coverage
 
 $(STAMP): pyproject.toml constraints.txt
@@ -28,8 +29,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(RUN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-$(STAMP)-bench: $(STAMP)
+# BackPACK declares torchvision, which only an example of its own imports: hence --no-deps.
+$(PEERS): $(STAMP)
 	$(RUN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps backpack-for-pytorch einops unfoldNd
 	touch $@
 
 clean:  ## Remove the environment and what the tools left behind

@@ -1,0 +1,1 @@
+"""Measurements of the package, run by hand; nothing here is installed."""

@@ -1,0 +1,1 @@
+"""Time and memory of the gradient engine against one training step and against its peers."""

@@ -1,0 +1,145 @@
+"""Measure everything, print the tables and write them to docs/engine-speed.md and .csv.
+
+python benchmarks/speed            some ten minutes on two idle cores
+python benchmarks/speed --quick    a glance at the VAE, written to a temporary folder
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.markup import escape
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))  # opacus installs a package `benchmarks` too, ours comes first
+
+from benchmarks.speed import jobs, memory, scaling, summary, timing  # noqa: E402
+from benchmarks.speed.cases import CASES, Case, quieten  # noqa: E402
+from benchmarks.speed.tables import Table, write_csv  # noqa: E402
+
+REPEATS = 5
+IMAGES = {("UNet", "engine"): 336, ("UNet", "loop"): 144}
+IMAGES |= {("VAE", "engine"): 2064, ("VAE", "loop"): 528}
+GPU_BATCH = 64
+Found = list[summary.Measured]
+
+
+def on_cpu(cases: list[Case], repeats: int, batch: int | None, console: Console) -> Found:
+    found = []
+    for case in cases:
+        console.log(f"{case.name}: time and memory")
+        timed = timing.measure(case, repeats, batch)
+        log_ratios(timed, console)
+        found.append((case.name, timed, memory.measure(timed, "cpu", torch.float32)))
+    return found
+
+
+def on_gpu(cases: list[Case], repeats: int, console: Console) -> Found:
+    """The same on a GPU, where there is one: float32 and bfloat16."""
+    found = []
+    for case in cases if torch.cuda.is_available() else []:
+        for dtype in (torch.float32, torch.bfloat16):
+            label = f"{case.name}, {str(dtype).removeprefix('torch.')}"
+            console.log(f"{label}, GPU: time and memory")
+            timed = timing.measure(case, repeats, GPU_BATCH, "cuda", dtype)
+            log_ratios(timed, console)
+            found.append((label, timed, memory.measure(timed, "cuda", dtype)))
+    return found
+
+
+def log_ratios(timed: timing.Timed, console: Console) -> None:
+    """Say at once what was found: the tables come minutes later."""
+    for name, entry in timed.methods.items():
+        console.log(f"  {name}: {escape(str(entry.ratio or entry.fault))}")
+
+
+def sizes(repeats: int, largest: int, console: Console) -> list[Table]:
+    console.log("number of samples, size of the model")
+    batches = [n for n in scaling.BATCHES if n <= largest]
+    layers = [n for n in scaling.LAYERS if n <= largest]
+    return [
+        summary.scaling(
+            "Number of samples (VAE)",
+            "sample",
+            scaling.over_batches(CASES["VAE"], batches, repeats, "cpu"),
+        ),
+        summary.scaling(
+            f"Size of the model (GPT-2 of {', '.join(map(str, layers))} layers, batch of 8)",
+            "million parameters",
+            scaling.over_layers(layers, repeats, "cpu"),
+        ),
+    ]
+
+
+def whole_jobs(images: dict[tuple[str, str], int], console: Console) -> Table:
+    found = []
+    for model in dict.fromkeys(model for model, _ in images):
+        console.log(f"{model}: whole jobs")
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            hows = {how: n for (name, how), n in images.items() if name == model}
+            jobs.prepare(model, folder, max(hows.values()))
+            found += [jobs.run(model, how, folder, n) for how, n in hows.items()]
+            jobs.agree(folder)
+    return summary.jobs(found)
+
+
+class Report:
+    """Tables, printed as they come, since a later measurement may fail, and written at the end."""
+
+    def __init__(self, console: Console) -> None:
+        self.console, self.tables = console, list[Table]()
+
+    def add(self, *tables: Table) -> None:
+        self.tables += tables
+        for table in tables:
+            table.print(self.console)
+
+    def write(self, folder: Path) -> None:
+        machine = summary.machine()
+        lines = ["# Speed of the engine", "", f"As `make bench` wrote it. {machine}.", ""]
+        lines += [table.markdown() for table in self.tables]
+        (folder / "engine-speed.md").write_text("\n".join(lines), encoding="utf-8")
+        write_csv(self.tables, folder / "engine-speed.csv")
+        self.console.print(f"{machine}; written to {folder}")
+
+
+def full(console: Console, folder: Path = ROOT / "docs", repeats: int = REPEATS) -> None:
+    cases, report = list(CASES.values()), Report(console)
+    found = on_cpu(cases, repeats, None, console)
+    report.add(summary.speed(found, goals=True), *summary.peers(found))
+    report.add(*sizes(min(repeats, 3), scaling.BATCHES[-1], console))
+    report.add(whole_jobs(IMAGES, console))
+    found = on_gpu(cases, repeats, console)
+    if found:
+        tables = [summary.speed(found, goals=False), *summary.peers(found)]
+        for table in tables:
+            table.title += f" on a GPU, batch of {GPU_BATCH}"
+        report.add(*tables)
+    report.write(folder)
+
+
+def quick(console: Console, folder: Path) -> None:
+    report = Report(console)
+    found = on_cpu([CASES["VAE"]], 2, 4, console)
+    report.add(summary.speed(found, goals=True), *summary.peers(found))
+    report.add(*sizes(1, 2, console))
+    report.add(whole_jobs({("VAE", "engine"): 144, ("VAE", "loop"): 144}, console))
+    report.write(folder)
+
+
+def main() -> None:
+    quieten()
+    console = Console()
+    if sys.argv[1:] == ["--quick"]:
+        quick(console, Path(tempfile.mkdtemp()))
+    elif sys.argv[1:]:
+        sys.exit("the only option is --quick")
+    else:
+        full(console)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Times of the engine, of one training step and of all peers, in turns."""
+
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.speed.cases import Case
+from benchmarks.speed.checking import fault, refusal
+from benchmarks.speed.peers import ENGINE, LOOP, METHODS, UNPREPARED
+
+Work = Callable[[], object]
+STEP = "one step"
+CHUNKS = (1, 2, 4, 8)  # a batch is tried in that many parts
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A median between the quartiles."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> "Spread":
+        if len(values) < 2:
+            return cls(values[0], values[0], values[0])
+        low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+        return cls(statistics.median(values), low, high)
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.low:.2f}–{self.high:.2f})"
+
+
+@dataclass
+class Entry:
+    """What one method did on one case."""
+
+    ratio: Spread | None = None  # time over that of a step
+    first: float | None = None  # time of the first batch, in steps
+    chunk: int | None = None
+    fault: str = ""
+    note: str = ""
+    as_is: str = ""  # the fault on the model as it was written, for libraries that need changes
+
+
+@dataclass
+class Timed:
+    """What was measured on one case."""
+
+    case: Case
+    batch: int
+    parameters: int
+    step: Spread  # seconds
+    methods: dict[str, Entry] = field(default_factory=dict)
+
+
+def seconds(work: Work, device: str = "cpu") -> float:
+    _wait(device)
+    start = time.perf_counter()
+    work()
+    _wait(device)
+    return time.perf_counter() - start
+
+
+def _wait(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize()
+
+
+def interleave(works: dict[str, Work], repeats: int, device: str = "cpu") -> dict[str, list[float]]:
+    """Time every work once a round, so that a slow spell of the machine hits all of them."""
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(repeats):
+        gc.collect()
+        for name, work in works.items():
+            times[name].append(seconds(work, device))
+    return times
+
+
+def ratios(times: dict[str, list[float]], name: str) -> Spread:
+    pairs = zip(times[name], times[STEP], strict=True)
+    return Spread.of([time / step for time, step in pairs])
+
+
+def training_step(module: nn.Module, losses: Callable[[Tensor], Tensor], x: Tensor) -> Work:
+    def step() -> None:
+        module.zero_grad(set_to_none=True)
+        losses(x).sum().backward()
+
+    return step
+
+
+def in_chunks(table: Callable[[Tensor], Tensor], x: Tensor, size: int) -> Work:
+    return lambda: torch.cat([table(part) for part in x.split(size)])
+
+
+def best_chunk(table: Callable[[Tensor], Tensor], x: Tensor, device: str) -> int:
+    """Return the chunk size at which a sample takes the least time."""
+    sizes = sorted({max(1, len(x) // parts) for parts in CHUNKS})
+
+    def cost(size: int) -> float:
+        part = x[:size]
+        table(part)  # the first of a size may compile or allocate
+        return min(seconds(lambda: table(part), device) for _ in range(2)) / size
+
+    return min(sizes, key=cost)
+
+
+def measure(
+    case: Case,
+    repeats: int,
+    batch: int | None = None,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Timed:
+    """Check every method on a case, then time those that are right."""
+    module, x = case.build(batch, device, dtype)
+    step = training_step(module, case.losses(module), x)
+    step()
+    works: dict[str, Work] = {STEP: step}
+    entries: dict[str, Entry] = {}
+    for name in METHODS:
+        entries[name] = _enter(name, case, len(x), device, dtype, works)
+    times = interleave(works, repeats, device)
+    for name in works.keys() - {STEP}:
+        entries[name].ratio = ratios(times, name)
+    usual = Spread.of(times[STEP])
+    for entry in entries.values():
+        if entry.first is not None:
+            entry.first /= usual.median
+    size = sum(p.numel() for p in module.parameters())
+    return Timed(case, len(x), size, usual, entries)
+
+
+def _enter(
+    name: str, case: Case, batch: int, device: str, dtype: torch.dtype, works: dict[str, Work]
+) -> Entry:
+    """Make a method ready, add it to the works where it is right, and say what it did."""
+    entry = Entry(fault=fault(name, METHODS[name], case, device))
+    if name in UNPREPARED:
+        entry.as_is = fault(name, UNPREPARED[name], case, device) or "right"
+    if entry.fault:
+        return entry
+    module, x = case.build(batch, device, dtype)  # each has its own, some leave hooks behind
+    try:
+        table, entry.note = METHODS[name](case, module)
+        if name == ENGINE:
+            entry.first = seconds(lambda: table(x), device)
+            table(x)  # the first reuse of a plan is checked
+        if name in (ENGINE, LOOP):
+            works[name] = lambda: table(x)
+        else:
+            entry.chunk = best_chunk(table, x, device)
+            works[name] = in_chunks(table, x, entry.chunk)
+    except Exception as error:  # right in float64 and on two samples, but not here
+        entry.fault = refusal(error)
+    return entry
