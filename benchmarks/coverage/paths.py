@@ -32,7 +32,7 @@ def paths(norms: GradientNorms, losses: Tensor) -> dict[str, Path]:
     plan = next(reversed(norms._plans.values()))
     graph = read_graph(losses, parameters)
     if plan.by_loop:
-        used = graph.reached[graph.root]
+        used = -1 if plan.hidden else graph.reached[graph.root]
         found = [Path(LOOP) if used >> j & 1 else Path(UNUSED) for j in range(len(parameters))]
     else:
         found = _of_taps(graph, plan, recorded, len(parameters))

@@ -49,9 +49,9 @@ def test_counts_tensors_by_path(name, ways):
 
 
 def test_a_refusal_is_a_row_that_says_why():
-    row = measure(BY_NAME["checkpoint, reentrant"], timed=False)
+    row = measure(BY_NAME["torch.compile, compiled losses (aot_eager)"], timed=False)
     assert row.status == REFUSED
-    assert "use_reentrant=False" in row.message
+    assert "CompiledFunctionBackward" in row.message
 
 
 def test_time_is_measured():
@@ -82,8 +82,8 @@ def test_notices_samples_in_the_wrong_order(monkeypatch):
 
 
 def test_notices_parameters_that_the_graph_hides(monkeypatch):
-    """With the refusal out of the way the loop finds no gradients either, and zero is zero."""
-    monkeypatch.setattr("fimetric.gradients.norms.refuse_hidden_parameters", lambda graph: None)
+    """If the engine did not look for them, it would find zeros."""
+    monkeypatch.setattr("fimetric.gradients.norms.hides_parameters", lambda *given: None)
     row = measure(BY_NAME["checkpoint, reentrant"], timed=False)
     assert row.status != EXACT
 
@@ -98,9 +98,10 @@ def test_a_failing_case_does_not_stop_the_run():
 
 
 def test_the_page_lists_misses_and_the_file_every_row():
-    rows = [measure(BY_NAME[name], timed=False) for name in ("Linear", "checkpoint, reentrant")]
+    compiled = "torch.compile, compiled losses (aot_eager)"
+    rows = [measure(BY_NAME[name], timed=False) for name in ("Linear", compiled)]
     page = markdown(rows, 1.0)
-    assert "**checkpointing: checkpoint, reentrant**, refused" in page
+    assert f"**compiled: {compiled}**, refused" in page
     assert "| all exact | 1 of 2 (50.0%) | **no** |" in page
     assert len(as_csv(rows).splitlines()) == 3
 

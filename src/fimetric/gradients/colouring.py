@@ -10,7 +10,6 @@ each probe. Zeros and numbers near the denormal range say nothing, and count as 
 import enum
 import math
 from collections.abc import Iterable
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -129,45 +128,83 @@ def _chunks(graph: Graph, wanted: list[int]) -> Iterable[list[int]]:
 def _colours(
     losses: Tensor,
     edges: list,
-    tried: list[Layout | None],
+    before: list[Layout | None],
     exponents: Tensor,
     smallest: float,
 ) -> list[Colour]:
-    ones = _backward(losses, edges, torch.zeros_like(exponents[:, 0]))
-    holds = [c is not None and one is not None for c, one in zip(tried, ones, strict=True)]
-    codes: list[Tensor | None] = [
-        None if g is None or held else _known(g, smallest)
-        for g, held in zip(ones, holds, strict=True)
-    ]
-    for column in exponents.T:
-        probed = _backward(losses, edges, column)
-        for k, (one, g, code) in enumerate(zip(ones, probed, codes, strict=True)):
-            if one is not None and g is not None and holds[k]:
-                holds[k] = _agrees(cast(Layout, tried[k]), one, g, column)
-            elif one is not None and g is not None and code is not None:
+    """Try a formula on each tensor, and read entry by entry where none holds."""
+    N, ones = len(losses), _backward(losses, edges, torch.zeros_like(exponents[:, 0]))
+    formulas: list[Layout | None] = [None for _ in edges]
+    codes: list[Tensor | None] = [None for _ in edges]
+    failed = []
+    for probe, column in enumerate(exponents.T):
+        for k, g in enumerate(_backward(losses, edges, column)):
+            one, formula, code = ones[k], formulas[k], codes[k]
+            if one is None or g is None:
+                continue
+            if probe == 0:
+                formulas[k] = _first_that_holds(one, g, column, before[k], N, smallest)
+                if formulas[k] is None:
+                    codes[k] = _append_digit(_known(one, smallest), one, g)
+            elif formula is not None and not _holds(formula, one, g, column):
+                formulas[k] = None
+                failed.append(k)
+            elif code is not None:
                 codes[k] = _append_digit(code, one, g)
-        del probed
     table = _sample_of_code(exponents)
-    found = [_decode(code, table, len(losses)) for code in codes]
-    found = [_without_finite_entry(c, g) for c, g in zip(found, ones, strict=True)]
-    failed = [k for k, c in enumerate(tried) if c is not None and not holds[k]]
+    found = [
+        formula or _without_finite_entry(_decode(code, table, N), one)
+        for formula, code, one in zip(formulas, codes, ones, strict=True)
+    ]
     if failed:
-        again = _colours(
-            losses, [edges[k] for k in failed], [None] * len(failed), exponents, smallest
-        )
+        again = _colours(losses, [edges[k] for k in failed], [None for _ in failed], exponents, 0)
         for k, c in zip(failed, again, strict=True):
             found[k] = c
-    return [cast(Colour, t) if held else c for t, c, held in zip(tried, found, holds, strict=True)]
+    return found
 
 
-def _agrees(layout: Layout, one: Tensor, g: Tensor, exponents: Tensor) -> bool:
+def _first_that_holds(
+    one: Tensor, g: Tensor, exponents: Tensor, before: Layout | None, N: int, smallest: float
+) -> Layout | None:
+    """Return the formula of an earlier batch, or a usual one that no other could explain."""
+    if one.device.type != "cpu" or one.is_complex():  # sums have no fixed order elsewhere
+        return None
+    if before is not None:
+        return before if _holds(before, one, g, exponents) else None
+    for formula in _usual(one.shape, N):
+        if _holds(formula, one, g, exponents) and _explains(formula, one, smallest):
+            return formula
+    return None
+
+
+def _usual(shape: torch.Size, N: int) -> list[Layout]:
+    """Return the formulas of samples in front, time in front, and rows T * N."""
+    found = []
+    for dim, size in enumerate(shape[:2]):
+        if size % N == 0 and size > 0:
+            found.append(Layout(dim, 1, N, size // N))
+            if size > N:
+                found.append(Layout(dim, size // N, N, 1))
+    return found
+
+
+def _holds(layout: Layout, one: Tensor, g: Tensor, exponents: Tensor) -> bool:
     """Return whether every entry is its sample's power of two times what it was before."""
-    if g.device.type != "cpu":  # sums have no fixed order there
-        return False
     owner = owner_of_rows(layout, one.shape[layout.dim])
     shape = [1] * one.dim()
     shape[layout.dim] = -1
     return torch.equal(torch.ldexp(one, exponents[owner].view(shape)), g)
+
+
+def _explains(layout: Layout, one: Tensor, smallest: float) -> bool:
+    """Return whether no other formula could hold as well, in this batch or the next.
+
+    Every row must be known, so that no data choose among them. Along another axis a formula gives
+    half of the entries of a row at most to one sample, so one row must be known by more.
+    """
+    rows = (_known(one, smallest) + 1).movedim(layout.dim, 0)
+    known = rows.reshape(len(rows), -1).float().mean(1)
+    return bool(known.min() > 0) and bool(known.max() > 0.5)
 
 
 def _backward(losses: Tensor, edges: list, exponents: Tensor) -> tuple[Tensor | None, ...]:

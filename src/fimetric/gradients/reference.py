@@ -20,7 +20,11 @@ def gradient_of_one(
         retain_graph=True,
         allow_unused=True,
     )
-    return [g.to_dense() if g is not None and g.is_sparse else g for g in found]
+    return _written_out(found)
+
+
+def _written_out(gradients: Iterable[Tensor | None]) -> list[Tensor | None]:
+    return [g.to_dense() if g is not None and g.is_sparse else g for g in gradients]
 
 
 @contextmanager
@@ -46,7 +50,7 @@ def hidden_gradient_of_one(
     """
     with untouched(parameters):
         losses[sample].backward(retain_graph=True)
-        return [p.grad for p in parameters]
+        return _written_out(p.grad for p in parameters)
 
 
 def gradients_one_by_one(
@@ -77,6 +81,7 @@ def squared_gradient_norms(
     function: Callable[[Tensor], Tensor],
     batches: Iterable[Tensor],
     parameters: Sequence[Tensor],
+    one: Callable[..., list[Tensor | None]] = gradient_of_one,
 ) -> Tensor:
     """Return the table of squared norms by running the model on every batch alone.
 
@@ -84,6 +89,7 @@ def squared_gradient_norms(
         function: batch -> losses, summed here to one number: one row of the table.
         batches: one per row, a batch of one sample or the samples of one group.
         parameters: J tensors.
+        one: how the gradient is computed.
 
     Returns:
         (N, J) squared norms.
@@ -91,7 +97,7 @@ def squared_gradient_norms(
     rows = []
     for batch in batches:
         losses = function(batch).sum().unsqueeze(0)
-        found = gradient_of_one(losses, parameters, 0)
+        found = one(losses, parameters, 0)
         zero = parameters[0].detach().abs().new_zeros(1)
         rows.append(
             torch.cat([zero if g is None else squared_norms(g.unsqueeze(0)) for g in found])
