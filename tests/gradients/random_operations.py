@@ -262,7 +262,7 @@ ELEMENTWISE = [
     "h.clone().mul_({0})",
     "h.clone().add_({0})",
     "h.clone().copy_({0}) + h",
-    "Scale.apply(h.detach(), {0}) + h",
+    "Scale.apply(h, {0})",
     "h.detach() * {0} + h",
     "h * torch.cosh({0}) + {0}",
     "h.masked_fill(h.detach() > 0, 0.5) * {0}",

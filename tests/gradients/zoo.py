@@ -88,6 +88,22 @@ def norms():
 
 
 @case
+def normalised_and_only_summed():
+    """The gradients that arrive are expanded ones, without strides of their own."""
+    module = nn.ModuleList(
+        [nn.GroupNorm(2, 4), nn.BatchNorm1d(4), nn.LayerNorm(6), nn.Conv1d(4, 4, 3)]
+    ).eval()
+    weights = torch.rand(4, 1) + 0.5
+    return (
+        module,
+        torch.randn(N, 4, 6),
+        lambda x: sum(
+            (layer(x) * weights).sum((1, 2)) + layer(x.exp()).sum((1, 2)) for layer in module
+        ),
+    )
+
+
+@case
 def rows_folded_sample_first():
     module = nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3))
     return (

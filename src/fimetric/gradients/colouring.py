@@ -131,8 +131,9 @@ def _colours(
     before: list[Layout | None],
     exponents: Tensor,
     smallest: float,
+    try_formulas: bool = True,
 ) -> list[Colour]:
-    """Try a formula on each tensor, and read entry by entry where none holds."""
+    """Try a formula on each tensor, and read entry by entry where none holds in all probes."""
     N, ones = len(losses), _backward(losses, edges, torch.zeros_like(exponents[:, 0]))
     formulas: list[Layout | None] = [None for _ in edges]
     codes: list[Tensor | None] = [None for _ in edges]
@@ -143,7 +144,8 @@ def _colours(
             if one is None or g is None:
                 continue
             if probe == 0:
-                formulas[k] = _first_that_holds(one, g, column, before[k], N, smallest)
+                if try_formulas:
+                    formulas[k] = _first_that_holds(one, g, column, before[k], N, smallest)
                 if formulas[k] is None:
                     codes[k] = _append_digit(_known(one, smallest), one, g)
             elif formula is not None and not _holds(formula, one, g, column):
@@ -157,7 +159,8 @@ def _colours(
         for formula, code, one in zip(formulas, codes, ones, strict=True)
     ]
     if failed:
-        again = _colours(losses, [edges[k] for k in failed], [None for _ in failed], exponents, 0)
+        unread, nothing = [edges[k] for k in failed], [None for _ in failed]
+        again = _colours(losses, unread, nothing, exponents, smallest, try_formulas=False)
         for k, c in zip(failed, again, strict=True):
             found[k] = c
     return found

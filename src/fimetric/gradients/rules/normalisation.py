@@ -40,8 +40,8 @@ def group_norm(tap: Tapped) -> Contribution | None:
     x, mean, scale = node._saved_input, node._saved_result1, node._saved_result2
     if "per image" not in tap.scratch:
         _, weight, bias = torch.ops.aten.native_group_norm_backward(
-            g.reshape(1, N * C, -1),
-            widened(x).reshape(1, N * C, -1),
+            _as_one_image(g, N * C),
+            _as_one_image(widened(x), N * C),
             widened(mean).reshape(1, N * groups),
             widened(scale).reshape(1, N * groups),
             g.new_ones(N * C),  # for its size: no gradient asked for depends on it
@@ -72,8 +72,8 @@ def batch_norm(tap: Tapped) -> Contribution | None:
     N, C = g.shape[:2]
     if "per image" not in tap.scratch:
         _, weight, bias = torch.ops.aten.native_batch_norm_backward(
-            g.reshape(1, N * C, -1),
-            widened(x).reshape(1, N * C, -1),
+            _as_one_image(g, N * C),
+            _as_one_image(widened(x), N * C),
             None,
             mean.repeat(N),
             variance.repeat(N),
@@ -91,6 +91,11 @@ def batch_norm(tap: Tapped) -> Contribution | None:
         return (widened(x).abs() + mean.abs().view(channels)) * scale
 
     return _images(tap, g, normalised_sizes)
+
+
+def _as_one_image(x: Tensor, channels: int) -> Tensor:
+    """(N, C, *size) -> (1, N * C, size), contiguous: the kernels look at no strides."""
+    return x.reshape(1, channels, -1).contiguous()
 
 
 def _images(tap: Tapped, g: Tensor, normalised_sizes: Callable[[], Tensor]) -> Sum:
