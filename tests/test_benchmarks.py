@@ -6,7 +6,7 @@ import re
 
 import pytest
 import torch
-from benchmarks.speed import jobs, memory, scaling, timing
+from benchmarks.speed import forms, jobs, memory, scaling, timing
 from benchmarks.speed.cases import CASES, Case, gpt2, tokens
 from benchmarks.speed.checking import NEEDS, difference, fault
 from benchmarks.speed.peers import ENGINE, METHODS, UNPREPARED, Method, engine
@@ -149,3 +149,15 @@ def test_tables_keep_all_digits_in_the_csv_file(tmp_path):
     with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     assert rows[2] == ["T", "1", "time", "1.23456", "1.0", "2.0"]
+
+
+def test_forms_of_a_layer_are_compared(monkeypatch):
+    monkeypatch.setattr(forms, "CONVOLUTIONS", [(2, 16, 8, 4, 3, 1)])
+    monkeypatch.setattr(forms, "MATRICES", [(2, 3, 4, 5)])
+    table = forms.measure(1)
+    assert [len(row) for row in table.rows] == [6, 6]
+    assert all(row[5] > 0 for row in table.rows)
+    for layer in (forms.convolution(2, 16, 8, 4, 3, 1), forms.matrix(2, 3, 4, 5)):
+        norms = [form() for form in layer.forms.values()]
+        for other in norms[1:]:
+            torch.testing.assert_close(other, norms[0], rtol=1e-4, atol=0)

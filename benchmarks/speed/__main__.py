@@ -15,7 +15,7 @@ from rich.markup import escape
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # opacus installs a package `benchmarks` too, ours comes first
 
-from benchmarks.speed import jobs, memory, scaling, summary, timing  # noqa: E402
+from benchmarks.speed import forms, jobs, memory, scaling, summary, timing  # noqa: E402
 from benchmarks.speed.cases import CASES, Case, quieten  # noqa: E402
 from benchmarks.speed.tables import Table, write_csv  # noqa: E402
 
@@ -110,6 +110,8 @@ def full(console: Console, folder: Path = ROOT / "docs", repeats: int = REPEATS)
     cases, report = list(CASES.values()), Report(console)
     found = on_cpu(cases, repeats, None, console)
     report.add(summary.speed(found, goals=True), *summary.peers(found))
+    console.log("forms of a layer's norms")
+    report.add(forms.measure(repeats))
     report.add(*sizes(min(repeats, 3), scaling.BATCHES[-1], console))
     report.add(whole_jobs(IMAGES, console))
     found = on_gpu(cases, repeats, console)

@@ -21,7 +21,7 @@ from fimetric.gradients.contributions import (
     gram,
 )
 from fimetric.gradients.contributions.factors import Factors as FactorsClass
-from fimetric.gradients.contributions.patches import _norms_by_groups, _norms_unfolded
+from fimetric.gradients.contributions.patches import norms_by_groups, norms_unfolded
 from fimetric.gradients.contributions.pixels import norms_by_pixels
 
 FLOAT32 = 1e-4  # promised between batch sizes and forms
@@ -70,7 +70,7 @@ def test_every_form_of_a_convolution(case, samples):
     product = torch.einsum("nto,nti->noi", patches.u, patches.v).view_as(expected)
     torch.testing.assert_close(product.double(), expected, rtol=1e-4, atol=1e-4)
     norms = expected.flatten(1).square().sum(1)
-    for form in (norms_by_pixels, _norms_by_groups, _norms_unfolded, Patches.squared_norms):
+    for form in (norms_by_pixels, norms_by_groups, norms_unfolded, Patches.squared_norms):
         torch.testing.assert_close(form(patches).double(), norms, rtol=FLOAT32, atol=0)
     assert (patches.scale() >= norms.sqrt() * (1 - 1e-6)).all()
     chosen = patches[torch.tensor([samples - 1])]
@@ -79,7 +79,7 @@ def test_every_form_of_a_convolution(case, samples):
 
 def test_all_forms_of_convolutions_are_chosen_somewhere(monkeypatch):
     taken = []
-    for form in ("norms_by_pixels", "_norms_by_groups", "_norms_unfolded"):
+    for form in ("norms_by_pixels", "norms_by_groups", "norms_unfolded"):
         monkeypatch.setattr(
             f"fimetric.gradients.contributions.patches.{form}",
             lambda patches, form=form: taken.append(form) or torch.zeros(len(patches)),
@@ -87,7 +87,7 @@ def test_all_forms_of_convolutions_are_chosen_somewhere(monkeypatch):
     for O, I, side in [(128, 128, 8), (32, 32, 32), (3, 32, 32)]:
         x, g = torch.randn(9, 1, I, side, side), torch.randn(9, 1, O, side, side)
         Patches(x, g, torch.Size((O, I, 3, 3)), Geometry((1, 1), (1, 1), (1, 1))).squared_norms()
-    assert taken == ["norms_by_pixels", "_norms_by_groups", "_norms_unfolded"]
+    assert taken == ["norms_by_pixels", "norms_by_groups", "norms_unfolded"]
 
 
 @pytest.mark.parametrize("T", [1, 2, 5, 64, 65, 130])

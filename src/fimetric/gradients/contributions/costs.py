@@ -1,6 +1,6 @@
 """Which form of a squared norm is cheaper, in multiplications of one sample.
 
-``benchmarks/rules.py`` compares the choices with measured times.
+The table of forms that ``make bench`` prints compares the choices with measured times.
 """
 
 import math

@@ -75,9 +75,9 @@ class Patches(Factors):
         if pixel_gram_is_cheaper(len(self), R, size, positions, kernel, self.geometry.stride, O, I):
             return norms_by_pixels(self)
         if grouped_is_fast(self.x, self.shape):
-            return in_chunks(self, _norms_by_groups, 8 * self.shape.numel())
+            return in_chunks(self, norms_by_groups, 8 * self.shape.numel())
         K, P, T = math.prod(kernel), math.prod(size), math.prod(positions)
-        return in_chunks(self, _norms_unfolded, 4 * R * (K + 1) * min(I * P, O * T))
+        return in_chunks(self, norms_unfolded, 4 * R * (K + 1) * min(I * P, O * T))
 
     def windows(self, x: Tensor) -> Iterator[Tensor]:
         """Yield, for each kernel offset, a view of what meets the positions, (N, R, C, *T)."""
@@ -103,7 +103,7 @@ class Patches(Factors):
         return Patches(self.g, self.x, shape, Geometry(stride, padding, dilation))
 
 
-def _norms_by_groups(patches: Patches) -> Tensor:
+def norms_by_groups(patches: Patches) -> Tensor:
     """Take PyTorch's summed gradient of N groups of channels, one for each sample."""
     O, I, *kernel = patches.shape
     x, g = (side.transpose(0, 1).flatten(1, 2) for side in (patches.x, patches.g))
@@ -116,7 +116,8 @@ def _norms_by_groups(patches: Patches) -> Tensor:
     return squared_norms(gradient.view(N, -1))
 
 
-def _norms_unfolded(patches: Patches) -> Tensor:
+def norms_unfolded(patches: Patches) -> Tensor:
+    """Write out the windows of the narrower side, for one matrix product."""
     O, I, *_ = patches.shape
     if O < I and all(s == 1 for s in patches.geometry.stride):
         patches = patches.opposite()
