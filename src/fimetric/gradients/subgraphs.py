@@ -20,7 +20,7 @@ from fimetric.gradients.rules.called import scales_without_cancelling
 
 logger = logging.getLogger("fimetric")
 
-ENOUGH = 1 << 24  # gradients that may wait, in numbers
+ENOUGH = 1 << 20  # gradients that may wait, in numbers
 
 
 class Subgraphs:
