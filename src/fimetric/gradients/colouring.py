@@ -159,8 +159,8 @@ def _colours(
         for formula, code, one in zip(formulas, codes, ones, strict=True)
     ]
     if failed:
-        unread, nothing = [edges[k] for k in failed], [None for _ in failed]
-        again = _colours(losses, unread, nothing, exponents, smallest, try_formulas=False)
+        unread = [edges[k] for k in failed]
+        again = _colours(losses, unread, before, exponents, smallest, try_formulas=False)
         for k, c in zip(failed, again, strict=True):
             found[k] = c
     return found

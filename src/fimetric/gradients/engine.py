@@ -52,14 +52,7 @@ class Reader:
         self.parts: dict[int, list[Contribution]] = {}
         self.slow: set[str] = set()
         self.inside = False  # a hook is at work: what it backpropagates itself is not for the hooks
-        self.pending: dict[int, int] = {}
-        for taps in plan.taps.values():
-            for tap in taps:
-                if tap.leaf is not None:
-                    self.pending[tap.leaf] = self.pending.get(tap.leaf, 0) + 1
-        for component in plan.components:
-            for j in component.parameters:
-                self.pending[j] = self.pending.get(j, 0) + 1
+        self.pending = dict(plan.uses_of)
         self.below = Subgraphs(graph, plan, parameters, samples, self.measure)
 
     def read(self, losses: Tensor, retain_graph: bool) -> None:

@@ -61,13 +61,12 @@ def read_graph(losses: Tensor, parameters: Sequence[Tensor]) -> Graph:
     assert losses.grad_fn is not None  # checked by the caller with a message for users
     order, below = _topological_order(losses.grad_fn)
     number = {node: k for k, node in enumerate(order)}
-    edges, leaves = [], {}
+    edges = [
+        tuple([None if child is None else (number[child], output) for child, output in below[node]])
+        for node in order
+    ]
+    leaves = {}
     for k, node in enumerate(order):
-        edges.append(
-            tuple(
-                None if child is None else (number[child], output) for child, output in below[node]
-            )
-        )
         if not below[node]:
             variable = getattr(node, "variable", None)
             if variable is not None and id(variable) in number_of:
@@ -107,40 +106,60 @@ def metadata(node: Node) -> Sequence[Any]:
     return node._input_metadata
 
 
+@dataclass
+class _Kind:
+    """What is known of one class of nodes.
+
+    Attributes such as a transposition's axes tell apart graphs that look alike otherwise. Tensors
+    are left out: reading one unpacks it, and its contents change with every batch. What an
+    attribute is shows where it is first present.
+    """
+
+    undecided: list[str]
+    is_leaf: bool
+    in_python: bool
+    scalars: list[str] = field(default_factory=list)
+
+
+_kinds: dict[type, _Kind] = {}
+
+
 def _description(node: Node) -> Hashable:
-    kind = type(node)
-    outputs = node._input_metadata
-    shapes = [(tuple(m.shape), m.dtype) for m in outputs]
-    if kind not in _undecided or _undecided[kind]:
+    """Return what tells the node from others; leaves are told by their parameters."""
+    kind = _kinds.get(type(node)) or _first_seen(type(node))
+    if kind.is_leaf:
+        return None
+    if kind.undecided:
         _decide(node, kind)
-    scalars = [_hashable(getattr(node, name)) for name in _scalar_names[kind]]
-    if isinstance(node, torch.autograd.function.BackwardCFunction):
-        scalars += [(key, _hashable(x)) for key, x in vars(node).items() if is_scalar(x)]
-    return (node.name(), *shapes, *scalars)
+    parts: list[Hashable] = [node.name()]
+    for m in metadata(node):
+        parts += (tuple(m.shape), m.dtype)
+    for name in kind.scalars:
+        parts.append(_hashable(getattr(node, name)))
+    if kind.in_python:
+        parts += [(key, _hashable(x)) for key, x in vars(node).items() if is_scalar(x)]
+    return tuple(parts)
 
 
-# Attributes such as a transposition's axes tell apart graphs that look alike otherwise. Tensors are
-# left out: reading one unpacks it, and its contents change with every batch. What an attribute is
-# shows where it is first present.
-_scalar_names: dict[type, list[str]] = {}
-_undecided: dict[type, list[str]] = {}
+def _first_seen(kind: type) -> _Kind:
+    saved = [name for name in dir(kind) if name.startswith("_saved_")]
+    in_python = issubclass(kind, torch.autograd.function.BackwardCFunction)
+    return _kinds.setdefault(kind, _Kind(saved, kind.__name__ == "AccumulateGrad", in_python))
 
 
-def _decide(node: Node, kind: type) -> None:
+def _decide(node: Node, kind: _Kind) -> None:
     """Sort the attributes that are present into scalars and others."""
-    if kind not in _undecided:
-        _scalar_names[kind] = []
-        _undecided[kind] = [name for name in dir(kind) if name.startswith("_saved_")]
-    for name in list(_undecided[kind]):
+    for name in list(kind.undecided):
         value = getattr(node, name)
         if value is not None:
-            _undecided[kind].remove(name)
+            kind.undecided.remove(name)
             if is_scalar(value):
-                _scalar_names[kind].append(name)
+                kind.scalars.append(name)
 
 
 def _hashable(value: Any) -> Hashable:
-    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
+    kind = type(value)
+    return tuple([_hashable(x) for x in value]) if kind is tuple or kind is list else value
 
 
 def is_scalar(value: object) -> bool:

@@ -4,7 +4,7 @@ A TAP is an edge from a node that depends on the samples to a parameter, or to a
 on parameters only (a ROOT of a parameter-only subgraph: a mask times a weight, an LU product).
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,9 @@ class Plan:
     uses: int = 0  # after the batch it was made on
     bound: Tensor = field(default_factory=lambda: torch.zeros(()))  # (J,) rounding noise
     formulas: dict[int, list[Layout | None]] = field(default_factory=dict)  # likely to hold again
+    uses_of: dict[int, int] = field(default_factory=dict)  # parts that make up each parameter
+    arriving: dict[Component, int] = field(default_factory=dict)  # uses of each subgraph
+    component_of: dict[Edge, Component] = field(default_factory=dict)
     by_loop: bool = False  # the graph cannot be read: one backward pass per sample
     hidden: bool = False  # and only backward() reaches all parameters
 
@@ -82,6 +85,7 @@ def make_plan(graph: Graph, losses: Tensor, before: Plan | None = None) -> Plan:
         for node, found in colours.items()
     }
     plan.components = _components(graph, plan)
+    _count_uses(plan)
     _choose_targets(graph, plan)
     return plan
 
@@ -241,6 +245,14 @@ def _components(graph: Graph, plan: Plan) -> list[Component]:
             mask, members = mask | other[0], other[1] + members
         groups.append((mask, members))
     return [Component(tuple(members), tuple(sorted(_bits(mask)))) for mask, members in groups]
+
+
+def _count_uses(plan: Plan) -> None:
+    taps = [tap for at_node in plan.taps.values() for tap in at_node]
+    plan.component_of = {root: c for c in plan.components for root in c.roots}
+    plan.arriving = Counter(plan.component_of[tap.root] for tap in taps if tap.root)
+    parts = [tap.leaf for tap in taps if tap.leaf is not None]
+    plan.uses_of = Counter([*parts, *(j for c in plan.components for j in c.parameters)])
 
 
 def _choose_targets(graph: Graph, plan: Plan) -> None:

@@ -6,7 +6,6 @@ it, so subgraphs wait for each other until what they hold is worth a call.
 """
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -36,10 +35,7 @@ class Subgraphs:
     ) -> None:
         self.graph, self.parameters, self.samples = graph, parameters, samples
         self.measure = measure
-        self.component_of = {root: c for c in plan.components for root in c.roots}
-        self.arriving = Counter(
-            self.component_of[tap.root] for taps in plan.taps.values() for tap in taps if tap.root
-        )
+        self.component_of, self.arriving = plan.component_of, dict(plan.arriving)
         self.parts: dict[Edge, list[Contribution]] = {}
         self.dense: dict[Edge, Tensor] = {}
         self.scale: dict[Edge, Tensor] = {}  # where measured
