@@ -96,7 +96,7 @@ use, and *unused* ones get no gradient in this batch. All of it is in float32, a
 numbers* is the share of the parameters themselves. *Time* is forward and norms over forward and
 backward in float32 on {TIMED_SAMPLES} samples in the steady state, with new data in every round.
 **At these sizes it measures the overhead of Python, not arithmetic**: models of useful size are in
-`benchmarks/engine.py`.
+[another table](engine-speed.md).
 
 A row is *{EXACT}*, *{REFUSED}* (the engine raised), *{COUPLED}* (the model's own loss of a sample
 depends on its batch, so that no gradient of one sample exists; `fimetric.extract` refuses those),

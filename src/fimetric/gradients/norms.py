@@ -213,11 +213,11 @@ class GradientNorms:
         A graph that cannot be read goes through the loop.
         """
         refuse_foreign_graphs(graph)
-        table = self._zeros(losses, len(losses), len(self._parameters))
-        scale = torch.zeros_like(table)
+        zeros = self._zeros(losses, len(losses), len(self._parameters))
+        columns, scale = Columns(zeros), torch.zeros_like(zeros)
 
         def consume(j: int, contribution: Contribution) -> None:
-            table[:, j] = contribution.squared_norms()
+            columns.take(j, contribution)
             scale[:, j] = contribution.scale()
 
         eps = coarsest_eps(graph, self._parameters)
@@ -235,6 +235,7 @@ class GradientNorms:
             logger.warning("%s: exact, but by one backward pass per sample", why)
             plan = Plan(by_loop=True, hidden=bool(hidden), volatile=lost)
             self._loop(losses, consume, plan.hidden)
+        table = columns.table()
         # What a strange sample hides, and what could not be checked, is looked at again next time.
         plan.suspect = not bool(table.isfinite().all()) or graph.signature in self._distrusted
         measured = Measured(table, rounding_bound(scale, eps))
