@@ -211,3 +211,12 @@ def test_columns_of_all_sizes():
     table = columns.table()
     torch.testing.assert_close(table[:, :-1], expected)
     assert not table[:, -1].any()
+
+
+@pytest.mark.parametrize("size", [3, 2000])
+def test_a_column_that_is_filled_twice_keeps_the_last(size):
+    columns = Columns(torch.zeros(2, 3))
+    for j, value in [(0, 1.0), (1, 2.0), (0, 3.0)]:
+        columns.take(j, Dense(torch.full((2, size), value)))
+    columns.take(1, Dense(torch.full((2, size), 4.0, dtype=torch.float64)))
+    assert torch.equal(columns.table(), torch.tensor([[9.0, 16, 0]]).expand(2, 3) * size)

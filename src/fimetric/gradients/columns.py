@@ -20,14 +20,16 @@ class Columns:
 
     def __init__(self, zeros: Tensor) -> None:
         self._table = zeros
-        self._waiting: dict[tuple[int, torch.dtype], list[tuple[int, Tensor]]] = defaultdict(list)
+        self._waiting: dict[tuple[int, torch.dtype], dict[int, Tensor]] = defaultdict(dict)
 
     def take(self, j: int, contribution: Contribution) -> None:
-        """Fill column ``j``."""
+        """Fill column ``j``; if it was filled before, by a read that failed, fill it anew."""
+        for waiting in self._waiting.values():
+            waiting.pop(j, None)
         if contribution.shape.numel() <= SMALL:
             values = contribution.dense().reshape(len(contribution), contribution.shape.numel())
             kind = values.shape[1], values.dtype
-            self._waiting[kind].append((j, values))
+            self._waiting[kind][j] = values
             if len(self._waiting[kind]) == TOGETHER:
                 self._reduce(self._waiting.pop(kind))
         else:
@@ -40,8 +42,8 @@ class Columns:
         self._waiting.clear()
         return self._table
 
-    def _reduce(self, waiting: list[tuple[int, Tensor]]) -> None:
-        columns = [j for j, _ in waiting]
-        stacked = torch.stack([values for _, values in waiting], 1)  # (N, columns, numbers)
-        norms = squared_norms(stacked.flatten(0, 1)).view(-1, len(columns))
-        self._table[:, columns] = norms.to(self._table)
+    def _reduce(self, waiting: dict[int, Tensor]) -> None:
+        if waiting:
+            stacked = torch.stack(list(waiting.values()), 1)  # (N, columns, numbers)
+            norms = squared_norms(stacked.flatten(0, 1)).view(-1, len(waiting))
+            self._table[:, list(waiting)] = norms.to(self._table)
