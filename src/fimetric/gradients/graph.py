@@ -96,9 +96,14 @@ def _topological_order(root: Node) -> tuple[list[Node], dict[Node, Sequence]]:
     return order, below
 
 
+def signed(saved: int) -> int:
+    """Return a number that a node has saved; negative ones come out as unsigned."""
+    return saved - 2**64 if saved >= 2**63 else saved
+
+
 def axis_of(saved: int, dims: int) -> int:
-    """Return an axis that a node has saved; negative ones are stored as unsigned numbers."""
-    return (saved - 2**64 if saved >= 2**63 else saved) % dims
+    """Return an axis that a node has saved, counted from the front."""
+    return signed(saved) % dims
 
 
 def metadata(node: Node) -> Sequence[Any]:

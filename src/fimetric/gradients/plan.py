@@ -15,6 +15,7 @@ from fimetric.gradients.colouring import Colour, Uncoloured, colour
 from fimetric.gradients.graph import Graph, axis_of, is_scalar, metadata
 from fimetric.gradients.layout import Axis, Colours, Layout
 from fimetric.gradients.routing import Routing, read_routing
+from fimetric.gradients.rules.batched import has_rules
 
 Edge = tuple[int, int]  # node and number of its output
 
@@ -40,6 +41,7 @@ class Component:
 
     roots: tuple[Edge, ...]
     parameters: tuple[int, ...]
+    by_rules: tuple[int, ...] = ()  # its nodes from the roots down, if all of them have rules
 
 
 @dataclass
@@ -244,7 +246,21 @@ def _components(graph: Graph, plan: Plan) -> list[Component]:
             groups.remove(other)
             mask, members = mask | other[0], other[1] + members
         groups.append((mask, members))
-    return [Component(tuple(members), tuple(sorted(_bits(mask)))) for mask, members in groups]
+    return [
+        Component(tuple(members), tuple(sorted(_bits(mask))), _nodes_with_rules(graph, members))
+        for mask, members in groups
+    ]
+
+
+def _nodes_with_rules(graph: Graph, roots: list[Edge]) -> tuple[int, ...]:
+    stack, nodes = [node for node, _ in roots], set[int]()
+    while stack:
+        node = stack.pop()
+        if node not in nodes and graph.reached[node]:
+            nodes.add(node)
+            stack += [edge[0] for edge in graph.edges[node] if edge is not None]
+    found = tuple(sorted(nodes, reverse=True))
+    return found if has_rules(graph, found) else ()
 
 
 def _count_uses(plan: Plan) -> None:
