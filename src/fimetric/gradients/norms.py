@@ -35,10 +35,6 @@ PLANS = 16  # graph shapes remembered
 CHECKED_USES = frozenset(8**k for k in range(20))  # the first reuse, then more and more rarely
 
 
-class HiddenParametersError(Exception):
-    """A function written in Python backpropagates by itself into parameters."""
-
-
 class Measured(NamedTuple):
     """Squared norms with the size of their rounding noise."""
 
@@ -208,10 +204,7 @@ class GradientNorms:
         self._read_by(plan, graph, losses, consume, retain_graph)
 
     def _first(self, graph: Graph, losses: Tensor) -> tuple[Plan, Measured]:
-        """Make the plan for a new graph, check it on this batch and remember it.
-
-        A graph that cannot be read goes through the loop.
-        """
+        """Make the plan for a new graph, check it on this batch and remember it."""
         refuse_foreign_graphs(graph)
         zeros = self._zeros(losses, len(losses), len(self._parameters))
         columns, scale = Columns(zeros), torch.zeros_like(zeros)
@@ -221,20 +214,7 @@ class GradientNorms:
             scale[:, j] = contribution.scale()
 
         eps = coarsest_eps(graph, self._parameters)
-        hidden = hides_parameters(graph, losses, self._named)
-        try:
-            if hidden:
-                raise HiddenParametersError(f"parameters hidden in {hidden}")
-            plan = make_plan(graph, losses, self._plans.get(graph.signature))
-            inspector = MixingInspector(graph, plan, len(losses))
-            self._read_by(plan, graph, losses, consume, True, inspector)
-        except (CheckpointError, OutdatedPlanError, HiddenParametersError) as error:
-            lost = isinstance(error, OutdatedPlanError)
-            why = str(error) if hidden else "checkpointing"
-            why = "gradients not finite, or too small to tell whose" if lost else why
-            logger.warning("%s: exact, but by one backward pass per sample", why)
-            plan = Plan(by_loop=True, hidden=bool(hidden), volatile=lost)
-            self._loop(losses, consume, plan.hidden)
+        plan = self._new_plan(graph, losses, consume)
         table = columns.table()
         # What a strange sample hides, and what could not be checked, is looked at again next time.
         plan.suspect = not bool(table.isfinite().all()) or graph.signature in self._distrusted
@@ -244,6 +224,26 @@ class GradientNorms:
             check_sample(losses, *measured, self._named, eps, len(losses) // 2)
         self._remember(graph, plan)
         return plan, measured
+
+    def _new_plan(self, graph: Graph, losses: Tensor, consume: Consumer) -> Plan:
+        """Make a plan and read the batch by it; a graph that cannot be read goes by the loop."""
+        hidden = hides_parameters(graph, losses, self._named)
+        if hidden:
+            why, plan = f"parameters hidden in {hidden}", Plan(by_loop=True, hidden=True)
+        else:
+            try:
+                plan = make_plan(graph, losses, self._plans.get(graph.signature))
+                inspector = MixingInspector(graph, plan, len(losses))
+                self._read_by(plan, graph, losses, consume, True, inspector)
+                return plan
+            except CheckpointError:
+                why, plan = "checkpointing", Plan(by_loop=True)
+            except OutdatedPlanError:
+                why = "gradients not finite, or too small to tell whose"
+                plan = Plan(by_loop=True, volatile=True)
+        logger.warning("%s: exact, but by one backward pass per sample", why)
+        self._loop(losses, consume, plan.hidden)
+        return plan
 
     def _remember(self, graph: Graph, plan: Plan) -> None:
         self._plans[graph.signature] = plan
