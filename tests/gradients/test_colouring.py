@@ -334,7 +334,9 @@ class Hidden(torch.autograd.Function):
         return torch.empty_like(g).index_copy(0, Hidden.order[len(g.shape)], g), None
 
 
-def test_hidden_routing_is_noticed_and_never_trusted_again(caplog):
+def test_hidden_routing_is_noticed_and_never_trusted_again(caplog, monkeypatch):
+    """The last line of defence, if an operation were listed as structural and were not."""
+    monkeypatch.setattr("fimetric.gradients.plan.may_route", lambda *given: False)
     torch.manual_seed(9)
     linear, x = nn.Linear(3, 2).double(), double(4, 3)
     losses = routed(Hidden.apply, linear, first_column_order)
@@ -414,3 +416,106 @@ def test_experts_by_a_grouped_product(stored_transposed, caplog):
             expected = squared_gradient_norms(experts, batch.split(1), [experts.weight])
             torch.testing.assert_close(norms(experts(batch)), expected, rtol=1e-4, atol=0)
     assert "no fast rule" not in caplog.text
+
+
+def pooled_by_a_vector_product(h, owner):
+    return F.one_hot(owner, 4).double().T @ h.square().sum(1)
+
+
+def pooled_by_a_mask(h, owner):
+    return (F.one_hot(owner, 4).double().T * h.square().sum(1)).sum(1)
+
+
+def pooled_by_a_choice(h, owner):
+    chosen = F.one_hot(owner, 4).T > 0
+    return torch.where(chosen, h.square().sum(1), 0.0).sum(1)
+
+
+def pooled_after_a_product(h, owner):
+    return (F.one_hot(owner, 4).double()[:, :, None] * h[:, None]).sum(0).square().sum(1)
+
+
+def pooled_by_dots(h, owner):
+    rows = h.square().sum(1)
+    return torch.stack([F.one_hot(owner, 4).double()[:, n].dot(rows) for n in range(4)])
+
+
+def pooled_sparsely(h, owner):
+    return torch.sparse.mm(F.one_hot(owner, 4).double().T.to_sparse(), h).square().sum(1)
+
+
+def pooled_by_writing(h, owner):
+    out = torch.zeros(8, h.shape[1], dtype=h.dtype)
+    for row, place in enumerate(owner.argsort(stable=True).argsort()):
+        out[place] = h[row]
+    sizes = torch.bincount(owner, minlength=4).tolist()
+    return torch.stack([part.square().sum() for part in out.split(sizes)])
+
+
+def pooled_by_reduction(h, owner):
+    return torch.zeros(4, dtype=h.dtype).index_reduce(0, owner, h.square().sum(1), "mean")
+
+
+@pytest.mark.parametrize(
+    "pooled",
+    [
+        pooled_by_a_vector_product,
+        pooled_by_a_mask,
+        pooled_by_a_choice,
+        pooled_after_a_product,
+        pooled_by_dots,
+        pooled_sparsely,
+        pooled_by_writing,
+        pooled_by_reduction,
+    ],
+)
+@pytest.mark.filterwarnings("ignore:index_reduce")
+def test_rows_pooled_by_data(pooled):
+    """Which rows make up a sample is in numbers, not in the graph; no check may be needed."""
+    torch.manual_seed(13)
+    linear = nn.Linear(6, 6).double()
+    norms = GradientNorms(linear)
+    for owner in (
+        [0, 0, 1, 1, 2, 2, 3, 3],
+        [0, 0, 1, 1, 2, 2, 3, 3],
+        [0, 0, 1, 1, 2, 3, 3, 3],
+        [3, 0, 1, 1, 2, 2, 0, 0],
+        [0, 1, 2, 3, 0, 1, 2, 3],
+    ):
+        x, rows = double(8, 6), torch.tensor(owner)
+        one_by_one = [pooled(linear(x).tanh(), rows)[n : n + 1] for n in range(4)]
+        expected = torch.cat(
+            [gradients_squared(losses, list(linear.parameters())) for losses in one_by_one]
+        )
+        table = norms(pooled(linear(x).tanh(), rows))
+        torch.testing.assert_close(table, expected, rtol=1e-9, atol=0)
+
+
+def gradients_squared(losses, parameters):
+    found = torch.autograd.grad(losses.sum(), parameters)
+    return torch.stack([g.square().sum() for g in found]).unsqueeze(0)
+
+
+@pytest.mark.parametrize("scale", [1e5, 1e9])
+@pytest.mark.parametrize("outliers", [[4], [1, 6]])
+def test_outliers_hide_no_other_sample(scale, outliers):
+    """A masked weight collects the gradients of all samples, and large ones drown small ones."""
+    torch.manual_seed(14)
+    weight = nn.Parameter(torch.randn(5, 6))
+    mask = torch.tril(torch.ones(5, 6))
+    x = torch.randn(8, 6)
+    x[outliers] *= scale
+    losses = lambda x: F.linear(x, weight * mask).square().sum(1)  # noqa: E731
+    expected = squared_gradient_norms(losses, x.split(1), [weight])
+    torch.testing.assert_close(
+        GradientNorms([("weight", weight)])(losses(x)), expected, rtol=1e-4, atol=0
+    )
+
+
+def test_half_precision():
+    torch.manual_seed(15)
+    linear = nn.Linear(3, 2).half()
+    x = torch.randn(4, 3).half()
+    losses = lambda x: linear(x).square().sum(1)  # noqa: E731
+    expected = squared_gradient_norms(losses, x.split(1), list(linear.parameters()))
+    torch.testing.assert_close(GradientNorms(linear)(losses(x)), expected, rtol=2e-2, atol=0)

@@ -139,10 +139,14 @@ def _colours(
     codes: list[Tensor | None] = [None for _ in edges]
     failed = []
     for probe, column in enumerate(exponents.T):
-        for k, g in enumerate(_backward(losses, edges, column)):
+        half = _half(N, probe).to(losses.device)
+        first = _backward(losses, edges, column, half)
+        second = _backward(losses, edges, column, ~half)
+        for k, (a, b) in enumerate(zip(first, second, strict=True)):
             one, formula, code = ones[k], formulas[k], codes[k]
-            if one is None or g is None:
+            if one is None or a is None or b is None:
                 continue
+            g = _joined(a, b)
             if probe == 0:
                 if try_formulas:
                     formulas[k] = _first_that_holds(one, g, column, before[k], N, smallest)
@@ -210,8 +214,27 @@ def _explains(layout: Layout, one: Tensor, smallest: float) -> bool:
     return bool(known.min() > 0) and bool(known.max() > 0.5)
 
 
-def _backward(losses: Tensor, edges: list, exponents: Tensor) -> tuple[Tensor | None, ...]:
+def _half(samples: int, probe: int) -> Tensor:
+    """Draw half of the samples, (N,) bool."""
+    generator = torch.Generator().manual_seed(1000 + probe)
+    return torch.randperm(samples, generator=generator) < samples // 2
+
+
+def _joined(a: Tensor, b: Tensor) -> Tensor:
+    """Join the gradients of two halves of the samples; NaN where both have some.
+
+    A sample with a gradient 10^7 times another's hides it in every sum, and a sum of both would
+    look like its own. Once the large one's weight is zero, the small one shows.
+    """
+    both = (a != 0) & (b != 0)
+    return (a + b).masked_fill_(both, torch.nan)
+
+
+def _backward(
+    losses: Tensor, edges: list, exponents: Tensor, chosen: Tensor | None = None
+) -> tuple[Tensor | None, ...]:
     weights = torch.ldexp(torch.ones(len(losses)), exponents).to(losses)
+    weights = weights if chosen is None else weights * chosen
     return torch.autograd.grad(losses, edges, weights, retain_graph=True, allow_unused=True)
 
 
@@ -222,8 +245,9 @@ SEVERAL = -2  # the ratio is no power of two in range
 def _known(g: Tensor, smallest: float = 0.0) -> Tensor:
     """Return 0, the empty code, where an entry is large enough to be read, else NOTHING."""
     size, limits = _real(g).abs(), torch.finfo(g.dtype)
-    tiny = max(limits.tiny, smallest)
-    readable = (size >= tiny * 2.0**20) & (size <= limits.max * 2.0**-9)
+    # What came before was perhaps smaller; float16 has no room for much of a margin.
+    margin = 2.0**8 if g.dtype == torch.float16 else 2.0**20
+    readable = (size >= max(limits.tiny, smallest) * margin) & (size <= limits.max * 2.0**-9)
     return readable.int() + NOTHING
 
 

@@ -64,6 +64,8 @@ class Reader:
         plan, graph = self.plan, self.graph
         edges = [edge for node in plan.captured for edge in graph.outputs(node)]
         watched = [GradientEdge(graph.nodes[node], k) for node, k in plan.watched]
+        if not edges and not watched:
+            raise OutdatedPlanError
         handles = [self._hook(node) for node in plan.hooked]
         try:
             with torch.autocast(self.parameters[0].device.type, enabled=False):

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from fimetric.gradients.colouring import Colour, Uncoloured, colour
-from fimetric.gradients.graph import Graph, axis_of, is_scalar, metadata
+from fimetric.gradients.graph import Graph, axis_of, metadata
 from fimetric.gradients.layout import Axis, Colours, Layout
-from fimetric.gradients.routing import Routing, read_routing
+from fimetric.gradients.routing import Routing, may_route, read_routing
 from fimetric.gradients.rules.batched import has_rules
 
 Edge = tuple[int, int]  # node and number of its output
@@ -80,7 +80,6 @@ def make_plan(graph: Graph, losses: Tensor, before: Plan | None = None) -> Plan:
     plan = Plan()
     for node in _sample_nodes(graph, colours):
         _read_node(graph, node, colours, plan)
-    plan.volatile |= any(_may_route(graph, node) for node in graph.python_functions)
     plan.volatile &= len(losses) > 1
     plan.formulas = {
         node: [c if isinstance(c, Layout) else None for c in found]
@@ -90,19 +89,6 @@ def make_plan(graph: Graph, losses: Tensor, before: Plan | None = None) -> Plan:
     _count_uses(plan)
     _choose_targets(graph, plan)
     return plan
-
-
-def _may_route(graph: Graph, node: int) -> bool:
-    """Return whether a function written in Python could move samples by what it has kept.
-
-    Numbers that it keeps are part of the graph's signature. Tensors of indices, or anything else,
-    are not.
-    """
-    function = graph.nodes[node]
-    kept = [*vars(function).values(), *(getattr(function, "saved_tensors", None) or ())]
-    return any(
-        not is_scalar(x) and not (isinstance(x, Tensor) and x.is_floating_point()) for x in kept
-    )
 
 
 # Their outputs are made from parameters, and yet each row belongs to the sample that asked for it.
@@ -124,24 +110,6 @@ def _parameters_only(graph: Graph) -> list[bool]:
         else:
             marks.append(all(edge is not None and marks[edge[0]] for edge in edges))
     return marks
-
-
-# Operation -> for each input, the axis that is summed over.
-CONTRACTED = {
-    "AddmmBackward0": (None, 1, 0),
-    "BaddbmmBackward0": (None, 2, 1),
-    "BmmBackward0": (2, 1),
-    "MmBackward0": (1, 0),
-}
-
-
-def _permutes(graph: Graph, node: int, sources: list[Colour]) -> bool:
-    """Return whether a matrix product reaches across samples, as a permutation matrix does."""
-    axes = CONTRACTED.get(graph.name(node), ())
-    return any(
-        isinstance(source, Axis) and axis is not None and source.dim == axis
-        for source, axis in zip(sources, axes, strict=False)
-    )
 
 
 def _passes_through(graph: Graph, node: int) -> bool:
@@ -194,7 +162,7 @@ def _read_node(graph: Graph, node: int, colours: dict[int, list[Colour]], plan: 
         for edge in graph.edges[node]
     ]
     plan.routing += read_routing(graph, node, colours[node], sources)
-    plan.volatile |= _permutes(graph, node, sources)
+    plan.volatile |= may_route(graph, node, colours[node], sources)
     for position, edge in enumerate(graph.edges[node]):
         if edge is None or not graph.reached[edge[0]]:
             continue

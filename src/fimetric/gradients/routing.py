@@ -1,8 +1,10 @@
 """Operations whose index tensors decide which sample an entry belongs to.
 
 A mixture of experts sorts tokens by expert: the graph looks the same in every batch and the map
-from rows to samples does not. The indices tell: while they stay as they were when the colours were
-read, so do the colours.
+from rows to samples does not. Where indices move rows, they tell: while they stay as they were when
+the colours were read, so do the colours. Anything else through which data could move rows, such as
+a product with a matrix of zeros and ones, makes the colours be read in every batch. What cannot is
+listed by name, so that an operation that nobody thought of is not trusted.
 """
 
 from collections.abc import Sequence
@@ -13,7 +15,7 @@ from torch import Tensor
 
 from fimetric.gradients.colouring import Colour, Uncoloured
 from fimetric.gradients.graph import Graph, axis_of
-from fimetric.gradients.layout import Layout
+from fimetric.gradients.layout import Axis, Layout
 
 # Operation -> the attributes with its indices; those named in ALONG act along one axis only.
 INDICES = {
@@ -43,6 +45,40 @@ ALONG = {
     if name.startswith(("Gather", "IndexA", "IndexC", "IndexS", "Scatter", "Sort", "Topk"))
 }
 
+# Elementwise operations: an operand that lacks the output's sample axis is picked from by the other.
+POINTWISE = (
+    *("Add", "Addcdiv", "Addcmul", "Atan2", "Copysign", "Div", "Fmod", "Hypot", "Lerp"),
+    *("MaskedFill", "Maximum", "Minimum", "Mul", "Pow", "Remainder", "Rsub", "Sub", "Where"),
+    "Xlogy",
+)
+
+# Operation -> for each input, the axis that is summed over: along it a matrix can permute samples.
+CONTRACTED = {
+    "AddmmBackward0": (None, 1, 0),
+    "AddmvBackward0": (None, 1, 0),
+    "BaddbmmBackward0": (None, 2, 1),
+    "BmmBackward0": (2, 1),
+    "DotBackward0": (0, 0),
+    "MmBackward0": (1, 0),
+    "MvBackward0": (1, 0),
+}
+
+# Operations in which no data decide where rows go; what does is in the graph's signature.
+STRUCTURAL = (
+    *("Abs", "Acos", "AdaptiveAvgPool", "Alias", "Amax", "Amin", "AsStrided", "Asin", "Atan"),
+    *("AvgPool", "BinaryCrossEntropy", "Cat", "Celu", "Clamp", "Clone", "Col2Im", "ConstantPad"),
+    *("Convolution", "CopyBackwards", "Cos", "Ctc", "Cudnn", "Cumprod", "Cumsum", "DiagEmbed"),
+    *("Diagonal", "Elu", "Erf", "Exp", "Fft", "Flip", "Gelu", "Glu", "GroupedMm", "Hardsigmoid"),
+    *("Hardswish", "Hardtanh", "HuberLoss", "Im2Col", "KlDiv", "LeakyRelu", "Linalg", "Log"),
+    *("MaxBackward", "MaxPool", "Mean", "MinBackward", "Miopen", "Mish", "Mkldnn", "MseLoss"),
+    *("Native", "Neg", "NllLoss", "Norm", "Permute", "Pixel", "Prelu", "Prod", "Reciprocal"),
+    *("ReflectionPad", "Relu", "Repeat", "ReplicationPad", "Reshape", "Roll", "Rsqrt", "Select"),
+    *("Selu", "Sigmoid", "Silu", "Sin", "Slice", "SmoothL1", "Softmax", "Softplus", "Softshrink"),
+    *("Split", "Sqrt", "Square", "Squeeze", "Stack", "Std", "Sum", "TBackward", "Tan", "Thnn"),
+    *("ToCopy", "Transpose", "Tril", "Triu", "Unbind", "Unfold", "Unsafe", "Unsqueeze"),
+    *("Upsample", "Var", "View"),
+)
+
 Routing = list[tuple[int, str, list[Tensor | None]]]
 
 
@@ -69,6 +105,45 @@ def read_routing(
             indices = _on_sample_axis(indices, sources[0])
         found.append((node, attribute, [None if i is None else i.clone() for i in indices]))
     return found
+
+
+def may_route(
+    graph: Graph, node: int, colours: Sequence[Colour], sources: Sequence[Colour]
+) -> bool:
+    """Return whether data other than recorded indices could move samples through the node."""
+    name = graph.name(node)
+    coloured = [(k, c) for k, c in enumerate(sources) if not isinstance(c, Uncoloured)]
+    if not coloured or name in INDICES:
+        return False
+    if name in CONTRACTED:
+        axes = CONTRACTED[name]
+        return any(isinstance(c, Axis) and axes[k] == c.dim for k, c in coloured)
+    if name.removesuffix("Backward0").removesuffix("Backward1") in POINTWISE:
+        return not all(_aligned(graph, node, colours[0], k, c) for k, c in coloured)
+    if name == "CopySlices":  # in-place writing: it does not say where
+        return not all(_same_formula(colours[0], c) for _, c in coloured)
+    if name.startswith("ScaledDotProduct"):
+        size = len(graph.shapes(node)[0])
+        return not all(isinstance(c, Layout) and c.dim < size - 2 for _, c in coloured)
+    return not name.startswith(STRUCTURAL)
+
+
+def _aligned(graph: Graph, node: int, colour: Colour, k: int, source: Colour) -> bool:
+    """Return whether an operand has the output's sample axis itself."""
+    edge = graph.edges[node][k]
+    if not isinstance(colour, Axis) or not isinstance(source, Axis) or edge is None:
+        return isinstance(colour, Uncoloured)  # nothing arrives here in this batch
+    shape, below = graph.shapes(node)[0], graph.shapes(edge[0])[edge[1]]
+    dim = colour.dim - len(shape) + len(below)
+    return dim == source.dim and below[dim] == shape[colour.dim]
+
+
+def _same_formula(colour: Colour, source: Colour) -> bool:
+    return (
+        isinstance(colour, Layout)
+        and isinstance(source, Layout)
+        and (colour.outer, colour.inner) == (source.outer, source.inner)
+    )
 
 
 def same_routing(graph: Graph, routing: Routing) -> bool:
