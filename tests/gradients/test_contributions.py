@@ -175,6 +175,15 @@ def test_gradients_too_small_to_be_squared():
     assert Factors(u, v).squared_norms()[1] == 0
 
 
+@pytest.mark.parametrize("T", [1, 8, 70])
+@pytest.mark.parametrize("small", [1e-22, 1e-26])
+def test_small_gradients_meet_large_inputs(T, small):
+    u, v = small * torch.randn(3, T, 64), 1e-12 / small * torch.randn(3, T, 500)
+    expected = exact(Factors(u.double(), v.double()))
+    for factors in (Factors(u, v), Factors(v, u)):
+        torch.testing.assert_close(factors.squared_norms().double(), expected, rtol=1e-4, atol=0)
+
+
 def test_a_sample_that_is_not_finite_spoils_no_other():
     u, v = torch.randn(3, 4, 100), torch.randn(3, 4, 100)
     expected = Factors(u, v).squared_norms()

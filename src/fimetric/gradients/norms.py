@@ -88,9 +88,8 @@ class GradientNorms:
         self._parameters = list(self._named.values())
         self._plans: OrderedDict[Hashable, Plan] = OrderedDict()
         self._announced: set[str] = set()
-        self._distrusted: OrderedDict[Hashable, None] = (
-            OrderedDict()
-        )  # graph shapes whose plans cannot be reused
+        # Graph shapes whose plans were found wrong, and cannot be reused.
+        self._distrusted: OrderedDict[Hashable, None] = OrderedDict()
 
     @property
     def names(self) -> list[str]:
@@ -133,9 +132,9 @@ class GradientNorms:
 
     def _agrees(self, graph: Graph, plan: Plan, losses: Tensor, table: Tensor) -> bool:
         """Check a plan that is not new: data may route samples in a way that no index shows."""
-        eps, sample = coarsest_eps(graph, self._parameters), plan.uses % len(losses)
         if plan.hidden:
             return True
+        eps, sample = coarsest_eps(graph, self._parameters), plan.uses % len(losses)
         try:
             check_sample(losses, table, plan.bound, self._named, eps, sample)
         except RuntimeError as error:

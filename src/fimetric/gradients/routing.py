@@ -45,7 +45,7 @@ ALONG = {
     if name.startswith(("Gather", "IndexA", "IndexC", "IndexS", "Scatter", "Sort", "Topk"))
 }
 
-# Elementwise operations: an operand that lacks the output's sample axis is picked from by the other.
+# Elementwise operations: data pick from an operand that lacks the sample axis of the output.
 POINTWISE = (
     *("Add", "Addcdiv", "Addcmul", "Atan2", "Copysign", "Div", "Fmod", "Hypot", "Lerp"),
     *("MaskedFill", "Maximum", "Minimum", "Mul", "Pow", "Remainder", "Rsub", "Sub", "Where"),

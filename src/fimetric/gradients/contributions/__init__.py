@@ -6,6 +6,7 @@ factors  sums of outer products, and the rows of an embedding
 patches  convolutions
 pixels   their norms by the Gram matrix of the pixels
 blocks   several matrices side by side: groups of channels, batched products
+total    the sum of several contributions to one tensor
 gram     norms by Gram matrices, where these are smaller
 costs    which form is cheaper
 """

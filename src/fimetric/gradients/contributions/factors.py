@@ -5,7 +5,7 @@ from torch import Tensor
 
 from fimetric.gradients.contributions.base import Contribution, squared_norms, widened
 from fimetric.gradients.contributions.costs import gram_is_cheaper
-from fimetric.gradients.contributions.gram import TINY, norms_by_gram, replace_where
+from fimetric.gradients.contributions.gram import drowned, norms_by_gram, replace_where
 
 
 class Factors(Contribution):
@@ -64,8 +64,7 @@ class Factors(Contribution):
         if T == 1:
             left, right = squared_norms(self.u), squared_norms(self.v)
             product = left * right
-            lost = ((left > 0) & (left < TINY)) | ((right > 0) & (right < TINY))
-            return replace_where(lost | ~product.isfinite(), product, self)
+            return replace_where(drowned(left, right) | ~product.isfinite(), product, self)
         if gram_is_cheaper(len(self), T, *self.shape):
             return norms_by_gram(self, lambda chosen: [chosen])
         return super().squared_norms()

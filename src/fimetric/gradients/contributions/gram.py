@@ -15,7 +15,8 @@ from torch import Tensor
 from fimetric.gradients.contributions.base import Contribution, in_chunks, squared_norms
 
 TRUSTED = 1 / 128  # share of Q from which on float32 keeps a relative precision of about 1e-4
-TINY = 2e-31  # a square below it has lost bits in float32
+TINY = 2e-31  # a square below it has lost bits in float32, or is zero and should not be,
+LARGE = 1e7  # which shows where the other factor is as large as that
 BLOCK = 64  # positions at a time: of two blocks' products, one triangle is enough
 
 
@@ -28,8 +29,9 @@ def norms_by_gram(whole: Contribution, parts: Callable[[Any], Sequence[Any]]) ->
     """
 
     def norms(chosen: Contribution) -> Tensor:
-        result, size = _products(_blocks(parts(chosen)))
-        return trusted(result, size, chosen)
+        result, size, left, right = _products(_blocks(parts(chosen)))
+        lost = ~(result >= TRUSTED * size) | drowned(left, right)
+        return replace_where(lost, result, chosen)
 
     return in_chunks(whole, norms, 3 * 4 * BLOCK**2)
 
@@ -42,16 +44,30 @@ def _blocks(parts: Sequence[Any]) -> list[Any]:
     ]
 
 
-def _products(blocks: list[Any]) -> tuple[Tensor, Tensor]:
-    """Return the sum over all pairs of terms and, as its size, over the pairs (t, t) alone."""
-    total = size = torch.zeros(())
+def _products(blocks: list[Any]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the sum over all pairs of terms and, over the pairs (t, t) alone, the sums of the
+    products, of their left and of their right factors.
+    """
+    total = size = left = right = torch.zeros(())
     for k, a in enumerate(blocks):
         for b in blocks[:k]:
             total = total + 2 * (a.left_gram(b) * a.right_gram(b)).sum((1, 2))
-        products = a.left_gram(a) * a.right_gram(a)
-        total = total + products.sum((1, 2))
-        size = size + products.diagonal(dim1=1, dim2=2).sum(1)
-    return total, size
+        u, v = a.left_gram(a), a.right_gram(a)
+        left, right = left + _trace(u), right + _trace(v)
+        products = u * v
+        total, size = total + products.sum((1, 2)), size + _trace(products)
+    return total, size, left, right
+
+
+def _trace(x: Tensor) -> Tensor:
+    return x.diagonal(dim1=1, dim2=2).sum(1)
+
+
+def drowned(left: Tensor, right: Tensor) -> Tensor:
+    """Return where a square is so small that bits are missing which the product would show."""
+    return ((left < TINY) & ((left > 0) | (right > LARGE))) | (
+        (right < TINY) & ((right > 0) | (left > LARGE))
+    )
 
 
 def trusted(result: Tensor, size: Tensor, contribution: Contribution) -> Tensor:
