@@ -4,7 +4,7 @@ import csv
 import io
 import platform
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import denoisers
@@ -72,8 +72,15 @@ def markdown(rows: Sequence[Row], seconds: float) -> str:
     )
 
 
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
 def _introduction(rows: Sequence[Row], seconds: float) -> str:
-    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
     tolerances = ", ".join(f"{value:g} in {name}" for name, value in TOLERANCE.items())
     return f"""\
 Written by `make coverage-zoo` on {_processor()}, {torch.get_num_threads()} thread(s), in
