@@ -251,3 +251,18 @@ def test_a_plan_is_reused(monkeypatch):
     for _ in range(3):
         norms(quadratic(module, torch.randn(3, 1, 4, 4)))
     assert len(made) == 1
+
+
+def test_a_plan_made_on_a_strange_sample_is_not_reused(monkeypatch):
+    made = []
+    make_plan = norms_module.make_plan
+    monkeypatch.setattr(
+        norms_module, "make_plan", lambda *given: made.append(1) or make_plan(*given)
+    )
+    module = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    norms, x = GradientNorms(module), torch.randn(5, 3)
+    strange = x.clone()
+    strange[2, 0] = torch.nan
+    for batch in (strange, x, x):
+        norms(quadratic(module, batch))
+    assert len(made) == 2  # one for the strange batch, one for all that follow

@@ -283,9 +283,7 @@ class GradientNorms:
     def _known_plan(self, graph: Graph, losses: Tensor) -> Plan | None:
         """Return the plan for such a graph; where data choose whose rows are whose, a new one."""
         plan = self._plans.get(graph.signature)
-        if plan is None or (
-            plan.volatile and (plan.by_loop or graph.signature in self._distrusted)
-        ):
+        if plan is None or plan.suspect or (plan.volatile and plan.by_loop):
             return None
         uses = plan.uses + 1
         if plan.volatile or not same_routing(graph, plan.routing):

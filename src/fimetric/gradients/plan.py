@@ -82,7 +82,7 @@ def make_plan(graph: Graph, losses: Tensor, before: Plan | None = None) -> Plan:
         _read_node(graph, node, colours, plan)
     plan.volatile &= len(losses) > 1
     plan.formulas = {
-        node: [c if isinstance(c, Layout) else None for c in found]
+        node: [c if isinstance(c, Layout) and c.sure else None for c in found]
         for node, found in colours.items()
     }
     plan.components = _components(graph, plan)
