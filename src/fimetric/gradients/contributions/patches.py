@@ -19,7 +19,7 @@ from torch import Tensor
 from fimetric.gradients.contributions.base import in_chunks, squared_norms, widened
 from fimetric.gradients.contributions.costs import grouped_is_fast, pixel_gram_is_cheaper
 from fimetric.gradients.contributions.factors import Factors
-from fimetric.gradients.contributions.pixels import Geometry, norms_by_pixels
+from fimetric.gradients.contributions.pixels import Geometry, flat, norms_by_pixels
 
 
 class Patches(Factors):
@@ -136,8 +136,3 @@ def pad(x: Tensor, margins: list[tuple[int, int]]) -> Tensor:
     """Return ``x`` with zeros before and after each of its last axes; negative widths cut."""
     widths = [width for pair in reversed(margins) for width in pair]
     return torch.nn.functional.pad(x, widths) if any(widths) else x
-
-
-def flat(x: Tensor) -> Tensor:
-    """(N, R, C, *size) -> (N, C, R * size), widened."""
-    return widened(x.transpose(1, 2).flatten(2))

@@ -49,9 +49,14 @@ def _offsets(patches: "Patches") -> list[list[tuple[int, int]]]:
     ]
 
 
+def flat(x: Tensor) -> Tensor:
+    """(N, R, C, *size) -> (N, C, R * size), widened."""
+    return widened(x.transpose(1, 2).flatten(2))
+
+
 def _gram(x: Tensor) -> Tensor:
     """Inner products of the pixels of x (N, R, C, *size), (N, R * size, R * size)."""
-    pixels = widened(x.transpose(1, 2).flatten(2))
+    pixels = flat(x)
     return torch.bmm(pixels.transpose(1, 2), pixels)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fimetric.gradients.contributions import Blocks, Contribution, Factors, Stack
 from fimetric.gradients.layout import Axis, Ragged, owner_of_rows
-from fimetric.gradients.rules.tapped import Tapped, broadcast
+from fimetric.gradients.rules.tapped import Tapped, broadcast, times
 
 
 def mm(tap: Tapped) -> Contribution | None:
@@ -22,11 +22,11 @@ def addmm(tap: Tapped) -> Contribution | None:
     """``torch.addmm`` (C, A, B) = beta C + alpha A B, and ``F.linear`` with bias."""
     node = tap.node
     if tap.input == 0:
-        return broadcast(_times(tap.gradient, node._saved_beta), tap.layout, tap.shape)
+        return broadcast(times(tap.gradient, node._saved_beta), tap.layout, tap.shape)
     product = _product(tap, node._saved_mat1, node._saved_mat2, first=tap.input == 1)
     if product is None or node._saved_alpha == 1:
         return product
-    return Factors(_times(product.u, node._saved_alpha), product.v)
+    return Factors(times(product.u, node._saved_alpha), product.v)
 
 
 def bmm(tap: Tapped) -> Contribution | None:
@@ -67,7 +67,3 @@ def _product(tap: Tapped, a: Tensor, b: Tensor, first: bool) -> Factors | None:
     if first:
         return Factors(layout.split(g), layout.split(b))
     return Factors(layout.split(a), layout.split(g))
-
-
-def _times(x: Tensor, factor: float) -> Tensor:
-    return x if factor == 1 else x * factor

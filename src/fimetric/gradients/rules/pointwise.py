@@ -1,21 +1,20 @@
 """Elementwise operations: one term per entry of the output, and each belongs to one sample."""
 
 import torch
-from torch import Tensor
 
 from fimetric.gradients.contributions import Contribution
-from fimetric.gradients.rules.tapped import Tapped, broadcast
+from fimetric.gradients.rules.tapped import Tapped, broadcast, times
 
 
 def add(tap: Tapped) -> Contribution | None:
     """``a + alpha b``."""
-    terms = tap.gradient if tap.input == 0 else _times(tap.gradient, tap.node._saved_alpha)
+    terms = tap.gradient if tap.input == 0 else times(tap.gradient, tap.node._saved_alpha)
     return broadcast(terms, tap.layout, tap.shape)
 
 
 def sub(tap: Tapped) -> Contribution | None:
     """``a - alpha b``."""
-    terms = tap.gradient if tap.input == 0 else _times(tap.gradient, -tap.node._saved_alpha)
+    terms = tap.gradient if tap.input == 0 else times(tap.gradient, -tap.node._saved_alpha)
     return broadcast(terms, tap.layout, tap.shape)
 
 
@@ -54,7 +53,3 @@ def prelu(tap: Tapped) -> Contribution | None:
 def expand(tap: Tapped) -> Contribution | None:
     """``Tensor.expand``."""
     return broadcast(tap.gradient, tap.layout, tap.shape)
-
-
-def _times(x: Tensor, factor: float) -> Tensor:
-    return x if factor == 1 else x * factor

@@ -100,3 +100,8 @@ def _summed(terms: torch.Size, samples: int, aligned: tuple[int, ...]) -> tuple[
         return None
     place = {k: k + 2 if k < samples else k + 1 for k in range(len(terms))}
     return 1, *(place[k] for k in range(len(terms)) if k not in kept and k != samples)
+
+
+def times(x: Tensor, factor: float) -> Tensor:
+    """Return ``x`` times a number that is one nearly always."""
+    return x if factor == 1 else x * factor
