@@ -17,6 +17,7 @@ from fimetric.detectors import DENSITIES, create
 from fimetric.detectors.base import LayerDensity
 from fimetric.extraction import extract
 from fimetric.features import Features
+from fimetric.files import safe_name
 from fimetric.metrics import aupr, auroc, estimate, fpr_at_tpr
 from fimetric.objectives.base import Objective
 from fimetric.progress import progress as show_progress
@@ -81,7 +82,7 @@ def evaluate(
         tables[size] = {}
         for name, samples in sets.items():
             order = np.random.default_rng(seed).permutation(len(samples))
-            place = None if folder is None else folder / f"{_safe(name)}-groups-of-{size}"
+            place = None if folder is None else folder / f"{safe_name(name)}-groups-of-{size}"
             tables[size][name] = extract(
                 objective, samples.select(order.tolist()), batch_size, size, place, progress
             )
@@ -108,11 +109,6 @@ def _check(
         for name, samples in ood.items():
             if len(samples) < size:
                 raise ValueError(f"{name} has {len(samples)} samples, not one group of {size}")
-
-
-def _safe(name: str) -> str:
-    """Return a name that is one folder: hub names have a slash."""
-    return name.replace("/", "-").replace("\\", "-")
 
 
 def _evaluate(

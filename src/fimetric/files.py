@@ -51,3 +51,8 @@ def whole_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
             os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def safe_name(name: str) -> str:
+    """Return a name that is one folder: hub names have a slash."""
+    return name.replace("/", "-").replace("\\", "-")

@@ -176,16 +176,26 @@ class Diffusion(nn.Module):
         return -log_p.flatten(1).sum(1).to(x0.dtype)
 
     @torch.no_grad()
-    def sample(self, n: int, generator: Generator | None, steps: int = 50) -> Tensor:
-        """Return n draws (n, C, H, W) in [0, 1] on the grid k/255, by DDIM in ``steps`` steps."""
+    def sample(
+        self, n: int, generator: Generator | None, steps: int = 50, eta: float = 0.0
+    ) -> Tensor:
+        """Return n draws (n, C, H, W) in [0, 1] on the grid k/255, by DDIM in ``steps`` steps.
+
+        ``eta`` is the share of fresh noise (Song et al., eq. 16): 0 is deterministic DDIM, 1 in
+        all timesteps the ancestral sampling of DDPM.
+        """
         x = torch.randn(n, *self.shape, generator=generator).to(self.unet.conv_in.weight)
-        abar = self._abar(x)
+        abar = torch.cat([self._abar(x), x.new_ones(1)])  # its last entry is that of t = -1
         path = torch.linspace(self.config.timesteps - 1, 0, steps).round().long().tolist()
         for t, later in zip(path, [*path[1:], -1], strict=True):
             eps = self.predict(x, torch.full((n,), t, device=x.device))
             x0 = ((x - (1 - abar[t]).sqrt() * eps) / abar[t].sqrt()).clamp(-1, 1)
             eps = (x - abar[t].sqrt() * x0) / (1 - abar[t]).sqrt()
-            x = x0 if later < 0 else abar[later].sqrt() * x0 + (1 - abar[later]).sqrt() * eps
+            fresh = (1 - abar[later]) / (1 - abar[t]) * (1 - abar[t] / abar[later])
+            x = abar[later].sqrt() * x0 + (1 - abar[later] - eta**2 * fresh).sqrt() * eps
+            if eta:
+                noise = torch.randn(n, *self.shape, generator=generator).to(x)
+                x = x + eta * fresh.sqrt() * noise
         return ((x + 1) * 127.5).round() / 255
 
 

@@ -8,7 +8,7 @@ stand side by side.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,9 @@ class Objective(nn.Module):
         >>> objective(torch.ones(5, 3)).shape
         torch.Size([5])
     """
+
+    kind: ClassVar[str] = "loss"
+    """What the loss is, in words: only of a ``likelihood`` is the gradient known to be a score."""
 
     def __init__(self, function: Losses, module: nn.Module, seed: int = 0) -> None:
         super().__init__()

@@ -33,6 +33,8 @@ class Denoising(Objective):
         Denoising Diffusion Probabilistic Models (Ho, Jain and Abbeel, 2020, arXiv 2006.11239)
     """
 
+    kind = "denoising loss"
+
     def __init__(
         self,
         unet: nn.Module,

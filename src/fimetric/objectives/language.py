@@ -15,6 +15,8 @@ class CausalLM(Objective):
             ``input_ids`` and perhaps ``attention_mask``, 0 at padding.
     """
 
+    kind = "likelihood"
+
     def __init__(self, language_model: nn.Module) -> None:
         super().__init__(self._negative_log_likelihood, language_model)
 

@@ -29,6 +29,8 @@ class NegativeLogLikelihood(Objective):
         arXiv 1511.01844) has the bound by uniform dequantisation.
     """
 
+    kind = "likelihood"
+
     def __init__(
         self,
         module: nn.Module,
@@ -64,6 +66,10 @@ class NegativeLogLikelihood(Objective):
             return log_prob(x, *given)
         return self.module(*given).log_prob(x)
 
+    def continuous(self) -> "NegativeLogLikelihood":
+        """Return the objective of continuous data, such as the model's own samples."""
+        return NegativeLogLikelihood(self.module, self.context, None, self.seed)
+
     def settings(self) -> dict[str, Any]:
         """Return the dequantisation, and the context by name or hash."""
         context = self.context
@@ -86,6 +92,8 @@ class NegativeELBO(Objective):
     Reference:
         Auto-Encoding Variational Bayes (Kingma and Welling, 2014, arXiv 1312.6114)
     """
+
+    kind = "likelihood bound"
 
     def __init__(
         self,

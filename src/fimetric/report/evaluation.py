@@ -7,7 +7,7 @@ from rich.console import Console
 
 from fimetric.evaluation import ALPHA, Evaluation
 from fimetric.files import whole_file
-from fimetric.objectives import Denoising, NegativeELBO, Objective
+from fimetric.objectives import Objective
 from fimetric.report.pictures import likelihood_histograms, roc_curves, score_histograms
 from fimetric.report.tables import markdown, show, write_csv
 from fimetric.report.verdicts import verdicts
@@ -34,7 +34,8 @@ def write_evaluation(
     with whole_file(folder / "table.md") as path:
         path.write_text("\n".join([text[0], "", *text[1:]]))
     write_csv(found.rows, folder / "table.csv")
-    kind, unit = _kind(objective)
+    kind = objective.kind
+    unit = 1.0 if kind.startswith("likelihood") else math.log(2)  # the rest are no code lengths
     losses = {name: loss * unit for name, loss in found.losses.items()}
     mine = losses.pop(own)
     model = type(objective.module).__name__
@@ -43,13 +44,6 @@ def write_evaluation(
         score_histograms(folder / f"scores-groups-of-{size}.png", scores, own, size)
         roc_curves(folder / f"roc-groups-of-{size}.png", scores, own, size)
     console.print(f"Tables and pictures: {folder}", soft_wrap=True)
-
-
-def _kind(objective: Objective) -> tuple[str, float]:
-    """Return what the loss is, and what makes of bits per dimension its unit."""
-    if isinstance(objective, Denoising):
-        return "denoising loss", math.log(2)  # squared or absolute error: no code length
-    return "likelihood bound" if isinstance(objective, NegativeELBO) else "likelihood", 1.0
 
 
 def _alarms(found: Evaluation) -> str:
