@@ -68,6 +68,7 @@ def test_gram_and_contributions(name):
         want = torch.zeros(N, *parameter.shape, dtype=parameter.dtype)
         want = want if expected[j] is None else expected[j]
         torch.testing.assert_close(found[name_].dense().reshape(want.shape).to(want), want)
+        assert not found[name_].dense().requires_grad
         flat = want.reshape(N, -1)
         torch.testing.assert_close(gram[j], (flat @ flat.mH).real.to(gram))
 

@@ -12,7 +12,7 @@ class Factors(Contribution):
     """Gradients of a matrix in factors: sum_t u_t v_t^T, ``u`` (N, T, O) and ``v`` (N, T, I)."""
 
     def __init__(self, u: Tensor, v: Tensor) -> None:
-        self._u, self._v = u, v
+        self._u, self._v = u.detach(), v.detach()  # what is read off a graph carries it along
         self.shape = torch.Size((u.shape[2], v.shape[2]))
 
     @property
@@ -84,7 +84,7 @@ class Rows(Factors):
     """Gradients of an embedding: ``v`` (N, T, I) is added to the rows ``index`` (N, T)."""
 
     def __init__(self, index: Tensor, v: Tensor, rows: int) -> None:
-        self.index, self._v, self.rows = index, v, rows
+        self.index, self._v, self.rows = index, v.detach(), rows
         self.shape = torch.Size((rows, v.shape[2]))
 
     @property

@@ -33,7 +33,7 @@ class Patches(Factors):
     """
 
     def __init__(self, x: Tensor, g: Tensor, shape: torch.Size, geometry: Geometry) -> None:
-        self.x, self.g, self.shape, self.geometry = x, g, shape, geometry
+        self.x, self.g, self.shape, self.geometry = x.detach(), g.detach(), shape, geometry
 
     @property
     def device(self) -> torch.device:

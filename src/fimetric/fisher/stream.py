@@ -1,0 +1,61 @@
+"""Losses of a data set, batch by batch, each with its graph: what every statistic here reads."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fimetric.data import batches, length
+from fimetric.objectives.base import Objective
+from fimetric.progress import progress as show_progress
+
+
+def losses(
+    objective: Objective,
+    data: Any,
+    batch_size: int,
+    view: str | None = None,
+    what: str = "gradients",
+    progress: bool = True,
+) -> Iterator[Tensor]:
+    """Yield the losses (n,) of one batch after another, on the objective's device.
+
+    Arguments:
+        objective: what is differentiated.
+        data: whatever ``fimetric.data.batches`` takes.
+        batch_size: samples to a batch.
+        view: name of one of the objective's views, which may be left out where there is one.
+        what: name of the work, for the progress bar.
+        progress: whether to show it.
+
+    Raises:
+        ValueError: where the view is unknown, or none is named of several; for a loss that is not
+            finite, naming the sample; for no data.
+    """
+    name = chosen_view(objective, view)
+    device = next(objective.module.parameters()).device
+    with show_progress(what, length(data), progress) as advance:
+        for batch in batches(data, batch_size):
+            with torch.enable_grad():
+                x = batch.x
+                x = {k: v.to(device) for k, v in x.items()} if isinstance(x, dict) else x.to(device)
+                found = objective.losses(name, x)
+            if not found.isfinite().all():
+                row = int((~found.isfinite()).nonzero()[0])
+                raise ValueError(
+                    f"the loss of sample {batch.ids[row]!r} is {found[row].item()}; leave it out: "
+                    "one such sample would be all of a mean"
+                )
+            yield found
+            advance(len(batch.ids))
+
+
+def chosen_view(objective: Objective, view: str | None) -> str:
+    """Return the name of a view, which may be None where there is one only."""
+    views = list(objective.views())
+    if view is None and len(views) == 1:
+        return views[0]
+    if view not in views:
+        raise ValueError(f"name one of the objective's views, {', '.join(views)}; got {view!r}")
+    return view
