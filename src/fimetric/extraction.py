@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fimetric.data import Batch, batches, length
+from fimetric.data import Batch, batches, length, to_device
 from fimetric.features import Features
 from fimetric.fingerprint import model_fingerprint
 from fimetric.gradients.norms import GradientNorms, Measured
@@ -108,7 +108,7 @@ class Extractor:
     def __call__(self, batch: Batch) -> Features:
         """Return the features of one batch of whole groups."""
         device = next(self.objective.module.parameters()).device
-        x = _to(batch.x, device)
+        x = to_device(batch.x, device)
         tables = {view: self._view(view, x) for view in self.objective.views()}
         values = _side_by_side({view: _log(table.norms) for view, table in tables.items()})
         bounds = _side_by_side({view: _log(self._bounds[view]) for view in tables})
@@ -226,10 +226,6 @@ def _whole(data: Any, batch_size: int, group_size: int) -> Iterator[Batch]:
                 f"{done % group_size}"
             )
         yield batch
-
-
-def _to(x: Input, device: torch.device) -> Input:
-    return {k: v.to(device) for k, v in x.items()} if isinstance(x, dict) else x.to(device)
 
 
 def _nudged(x: Input, seed: int) -> Input:

@@ -1,7 +1,7 @@
 """Named data sets and anything of one's own, all through one door."""
 
-from fimetric.data.batches import Batch, batches, length
+from fimetric.data.batches import Batch, batches, length, to_device
 from fimetric.data.samples import Samples
 from fimetric.data.sources import load
 
-__all__ = ["Batch", "Samples", "batches", "length", "load"]
+__all__ = ["Batch", "Samples", "batches", "length", "load", "to_device"]

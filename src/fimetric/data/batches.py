@@ -36,6 +36,11 @@ class Batch:
         return len(self.ids)
 
 
+def to_device(x: Input, device: torch.device) -> Input:
+    """Return a batch on a device."""
+    return {k: v.to(device) for k, v in x.items()} if isinstance(x, dict) else x.to(device)
+
+
 def batches(data: Any, batch_size: int, group_size: int = 1) -> Iterator[Batch]:
     """Yield the samples of ``data`` in order, in batches of whole groups.
 

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from fimetric.data import batches, length
+from fimetric.data import batches, length, to_device
 from fimetric.objectives.base import Objective
 from fimetric.progress import progress as show_progress
 
@@ -38,9 +40,7 @@ def losses(
     with show_progress(what, length(data), progress) as advance:
         for batch in batches(data, batch_size):
             with torch.enable_grad():
-                x = batch.x
-                x = {k: v.to(device) for k, v in x.items()} if isinstance(x, dict) else x.to(device)
-                found = objective.losses(name, x)
+                found = objective.losses(name, to_device(batch.x, device))
             if not found.isfinite().all():
                 row = int((~found.isfinite()).nonzero()[0])
                 raise ValueError(
@@ -49,6 +49,20 @@ def losses(
                 )
             yield found
             advance(len(batch.ids))
+
+
+@torch.no_grad()
+def loss_values(
+    objective: Objective, data: Any, batch_size: int = 64, progress: bool = True
+) -> NDArray[np.float64]:
+    """Return the loss of every sample, mean over the objective's views, without gradients, (N,)."""
+    device = next(objective.module.parameters()).device
+    found = []
+    with show_progress("losses", length(data), progress) as advance:
+        for batch in batches(data, batch_size):
+            found.append(objective(to_device(batch.x, device)).double().cpu().numpy())
+            advance(len(batch.ids))
+    return np.concatenate(found)
 
 
 def chosen_view(objective: Objective, view: str | None) -> str:

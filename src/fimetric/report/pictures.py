@@ -146,7 +146,7 @@ def _likelihoods(
     groups = {f"{name} (in-distribution)": own} | {
         f"{other} ({kind} AUROC {auroc(own, values):.2f})": values for other, values in ood.items()
     }
-    _histograms(axes, groups)
+    histograms(axes, groups)
     bits = kind.startswith("likelihood")
     unit = "bits per dimension (left = more likely)" if bits else f"{kind} per dimension"
     axes.set(title=f"{kind.capitalize()} under {model}", xlabel=f"{unit}, far tails clipped")
@@ -154,11 +154,11 @@ def _likelihoods(
 
 def _scores(axes: Axes, detector: str, sets: Mapping[str, Scores], in_distribution: str) -> None:
     first = {f"{in_distribution} (in)": sets[in_distribution]}
-    _histograms(axes, first | {n: v for n, v in sets.items() if n != in_distribution})
+    histograms(axes, first | {n: v for n, v in sets.items() if n != in_distribution})
     axes.set(title=detector, xlabel="score, clipped (right = more anomalous)")
 
 
-def _histograms(axes: Axes, groups: Mapping[str, Scores]) -> None:
+def histograms(axes: Axes, groups: Mapping[str, Scores]) -> None:
     """Draw histograms of several sets over one range; what lies beyond counts at its ends."""
     finite = [values[np.isfinite(values)] for values in groups.values()]
     low = min((np.quantile(values, 0.005) for values in finite if len(values)), default=0.0)
