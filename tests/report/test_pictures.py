@@ -38,7 +38,7 @@ def test_roc_curve_has_the_area_of_its_legend():
 def test_histograms_count_every_sample():
     for sets in SCORES.values():
         axes = Figure().subplots()
-        pictures._histograms(axes, sets)
+        pictures.histograms(axes, sets)
         assert [text.get_text() for text in axes.get_legend().get_texts()] == list(sets)
         for outline in axes.patches:
             assert outline.get_data().values.sum() == pytest.approx(1)
