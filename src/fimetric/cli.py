@@ -244,6 +244,39 @@ def evaluate(
     write_evaluation(found, objective, out, console)
 
 
+@app.command()
+def analyse(
+    model: ModelFolder,
+    data: Annotated[str, typer.Option("--data", help=f"In-distribution data. {DATA_HELP}")],
+    out: Out,
+    ood: Annotated[list[str] | None, typer.Option(help="Foreign data; may be repeated.")] = None,
+    claim: Annotated[list[str] | None, typer.Option(help="May be repeated; all if none.")] = None,
+    split: Split = "test",
+    samples: Annotated[int, typer.Option(help="Samples of each set, and of the model.")] = 1000,
+    timesteps: Times = None,
+    batch_size: Batch = 64,
+    size: Size = None,
+    channels: Channels = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+) -> None:
+    """Ask of a model whether the method's assumptions hold; called again, it goes on."""
+    from fimetric.claims import CLAIMS, open_study
+    from fimetric.claims import analyse as run
+    from fimetric.inputs import Named, new_folder
+    from fimetric.report.claims.page import write_page
+
+    new_folder(out)
+    part = Named(split, None, size, channels)
+    times = _times(timesteps)
+    study = open_study(model, data, ood or [], out, part, device, times, samples, seed, batch_size)
+    findings = run(study, out, claim or list(CLAIMS))
+    write_page(findings, study, out / "claims.md")
+    for finding in findings:
+        typer.echo(f"{finding.verdict:14} {finding.title}. {finding.because}")
+    typer.echo(f"{out / 'claims.md'}: tables and pictures")
+
+
 def main() -> None:
     """Run the command line."""
     logger = logging.getLogger("fimetric")

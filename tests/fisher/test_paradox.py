@@ -30,6 +30,7 @@ def test_flat_images_are_the_likeliest(wants_detail, noise):
     assert names[:2] == ["noise", "half"]
     means = [found.bits[name].mean() for name in names if name != "half"]
     assert means == sorted(means, reverse=True)
+    assert means[-2:] == [0, 0]  # one colour each, black
     assert all(e.value < 0.01 for name, e in found.auroc.items())
     assert found.rank_correlation > 0.9
     own = wants_detail(noise.tensor()).detach().numpy() / (192 * np.log(2))

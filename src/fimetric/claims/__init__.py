@@ -6,16 +6,22 @@ The mathematics is in ``fimetric.fisher``; here it is run, drawn and judged. Eac
 its top, by which criterion its claim holds, holds in part, or does not.
 """
 
-from collections.abc import Callable
-from pathlib import Path
-
+from fimetric.claims.analyse import analyse
+from fimetric.claims.draws import draw
 from fimetric.claims.finding import Finding, Picture, Table
+from fimetric.claims.opening import open_study
+from fimetric.claims.registry import CLAIMS, Claim
 from fimetric.claims.study import Drawn, Study
 
-Claim = Callable[[Study, Path], Finding | None]
-
-CLAIMS: dict[str, Claim] = {}
-"""Name -> (study, folder for pictures) -> finding, or None where the claim is not about such a
-model; in the order of the page."""
-
-__all__ = ["CLAIMS", "Claim", "Drawn", "Finding", "Picture", "Study", "Table"]
+__all__ = [
+    "CLAIMS",
+    "Claim",
+    "Drawn",
+    "Finding",
+    "Picture",
+    "Study",
+    "Table",
+    "analyse",
+    "draw",
+    "open_study",
+]

@@ -4,7 +4,9 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from fimetric.claims import CLAIMS, Claim, Finding, Study
+from fimetric.claims.finding import Finding
+from fimetric.claims.registry import CLAIMS, Claim
+from fimetric.claims.study import Study
 from fimetric.progress import progress
 
 log = logging.getLogger(__name__)
@@ -35,7 +37,6 @@ def analyse(study: Study, folder: Path, claims: Sequence[str] = tuple(CLAIMS)) -
                 log.info("%s: does not concern %s", name, study.objective.describe())
             else:
                 found.append(finding)
-                log.info("%s: %s. %s", finding.title, finding.verdict, finding.because)
             advance(1)
     return found
 

@@ -25,11 +25,13 @@ class Drawn:
         objective: that takes them as they are: for a flow, the one that does not dequantise.
         samples: draws of the model.
         how: how they were drawn, in words.
+        control: a few more, drawn in another way.
     """
 
     objective: Objective
     samples: Samples
     how: str
+    control: Samples | None = None
 
 
 @dataclass(frozen=True)

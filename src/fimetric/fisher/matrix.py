@@ -9,7 +9,7 @@ about 1 / sqrt(n): so every number here has its sampling error beside it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -153,11 +153,9 @@ def off_diagonal(entries: Entries, centred: bool = False, seed: int = 0) -> dict
     n, K = entries.values.shape
     if n < 4:
         raise ValueError(f"{n} samples are too few to tell entries from their sampling error")
-    random = np.random.default_rng(seed)
-    order = random.permutation(n)
-    values = entries.values - entries.values.mean(0) if centred else entries.values
-    shuffled = np.stack([random.permutation(column) for column in _signed(values, random).T], 1)
-    measured, noise = _window(values), _window(shuffled)
+    order = np.random.default_rng(seed).permutation(n)
+    values = _values(entries, centred)
+    measured, noise = _window(values), _window(shuffled(entries, centred, seed).values)
     product = _window(values[order[: n // 2]]) * _window(values[order[n // 2 :]])
     same = entries.layer[:, None] == entries.layer[None, :]
     different = ~np.eye(K, dtype=bool)
@@ -171,9 +169,19 @@ def off_diagonal(entries: Entries, centred: bool = False, seed: int = 0) -> dict
     }
 
 
-def _signed(values: Array, random: np.random.Generator) -> Array:
-    """Give every entry a random sign: a mean that is not zero would survive the shuffle."""
-    return values * random.choice([-1.0, 1.0], size=values.shape)
+def shuffled(entries: Entries, centred: bool = False, seed: int = 0) -> Entries:
+    """Return gradients that are unrelated: every weight's shuffled among the samples by itself.
+
+    Each gets a random sign as well, for a mean that is not zero would survive the shuffle.
+    """
+    random = np.random.default_rng(seed)
+    values = _values(entries, centred)
+    signed = values * random.choice([-1.0, 1.0], size=values.shape)
+    return replace(entries, values=random.permuted(signed, axis=0))
+
+
+def _values(entries: Entries, centred: bool) -> Array:
+    return entries.values - entries.values.mean(0) if centred else entries.values
 
 
 def _window(values: Array) -> Array:

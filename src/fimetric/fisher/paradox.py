@@ -35,7 +35,7 @@ class Paradox:
             sets, then its images made simpler.
         variation: set -> (N,) total variation, see :func:`total_variation`.
         auroc: set -> AUROC of the loss against the in-distribution set, with its interval; below
-            1/2 the set is the more likely one.
+            1/2 the set is the more likely one. Of one image it is a rank among own images.
         rank_correlation: Spearman's, of loss and total variation over own images as they are and
             made simpler.
     """
@@ -70,6 +70,7 @@ def likelihood_paradox(
     """
     simpler = {f"{own.name}, blurred by {s:g} px": smoothed(own, s) for s in SMOOTHED}
     simpler[f"{own.name}, one colour each"] = constant(own)
+    simpler["one black image"] = _like(own.select([0]), np.zeros((1, *own.shape)))
     sets = {own.name: own, **foreign, **simpler}
     bits, variation = {}, {}
     for name, samples in sets.items():
@@ -78,7 +79,7 @@ def likelihood_paradox(
         variation[name] = total_variation(samples)
     mine = bits[own.name]
     rest = [name for name in sets if name != own.name]
-    related = [own.name, *simpler]
+    related = [own.name, *simpler]  # the same images with more and less detail
     rank = spearmanr(
         np.concatenate([bits[name] for name in related]),
         np.concatenate([variation[name] for name in related]),

@@ -1,0 +1,88 @@
+"""Samples of a reference model, drawn part by part and kept, since a diffusion model takes long."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Generator, Tensor
+
+from fimetric.claims.study import Drawn
+from fimetric.data import Samples
+from fimetric.files import whole_file
+from fimetric.fingerprint import model_fingerprint
+from fimetric.models import VAE, Diffusion, Glow, Model
+from fimetric.objectives import NegativeLogLikelihood, Objective
+from fimetric.progress import progress as show_progress
+from fimetric.training.seeds import number
+
+PART = 50
+CONTROL = 100  # of ancestral sampling, which takes every timestep
+Draw = Callable[[int, Generator], Tensor]
+
+
+def draw(
+    model: Model, objective: Objective, n: int, folder: Path, seed: int = 0, progress: bool = True
+) -> Drawn:
+    """Return n samples of a reference model, kept in a folder; a stopped call goes on from there.
+
+    A flow's are continuous draws of its density, which its objective takes without dequantisation;
+    the others' are 8-bit images. A diffusion model is sampled by DDIM in 50 steps, and a tenth as
+    many, at most 100, by ancestral sampling as a control.
+
+    Arguments:
+        model: of ``fimetric.models``, in evaluation mode.
+        objective: that the model is scored with.
+        n: number of samples.
+        folder: where they are kept.
+        seed: of the samples.
+        progress: whether to show progress.
+
+    Raises:
+        ValueError: where the folder holds another model's samples.
+    """
+    if isinstance(model, Glow):
+        assert isinstance(objective, NegativeLogLikelihood)
+        samples = _kept(model, model.draw, n, folder / "draws", seed, progress)
+        return Drawn(objective.continuous(), samples, "continuous draws, not dequantised")
+    if isinstance(model, VAE):
+        samples = _kept(model, model.sample, n, folder / "draws", seed, progress)
+        return Drawn(objective, samples, "8-bit draws, pixel noise included")
+    samples = _kept(model, model.sample, n, folder / "draws", seed, progress)
+    few = min(n // 10, CONTROL)
+    control = _kept(model, _ancestral(model), few, folder / "ancestral", seed, progress)
+    how = f"DDIM, 50 steps; control: {few} by ancestral sampling"
+    return Drawn(objective, samples, how, control)
+
+
+def _ancestral(model: Diffusion) -> Draw:
+    return lambda n, generator: model.sample(n, generator, model.config.timesteps, eta=1.0)
+
+
+@torch.no_grad()
+def _kept(model: Model, draw: Draw, n: int, folder: Path, seed: int, progress: bool) -> Samples:
+    mark = {"model": model_fingerprint(model), "seed": str(seed)}
+    parts = []
+    with show_progress("sampling", n, progress) as advance:
+        for p, start in enumerate(range(0, n, PART)):
+            path = folder / f"part-{p:03}.safetensors"
+            if not path.exists():
+                x = draw(PART, Generator().manual_seed(number(seed, p, 0)))
+                with whole_file(path) as place:
+                    save_file({"x": _as_stored(model, x)}, place, mark)
+            parts.append(_read(path, mark))
+            advance(min(PART, n - start))
+    return Samples(torch.cat(parts)[:n], name=folder.name)
+
+
+def _as_stored(model: Model, x: Tensor) -> Tensor:
+    x = x.cpu().contiguous()
+    return x if isinstance(model, Glow) else (x * 255).round().to(torch.uint8)
+
+
+def _read(path: Path, mark: dict[str, str]) -> Tensor:
+    with safe_open(path, framework="pt") as file:
+        if file.metadata() != mark:
+            raise ValueError(f"{path} was drawn from another model or seed; name another folder")
+        return file.get_tensor("x")

@@ -1,0 +1,37 @@
+"""A study of what the command line names."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fimetric.claims.draws import draw
+from fimetric.claims.study import Study
+from fimetric.inputs import Named, known_device, open_objective
+from fimetric.models import load
+
+FEWEST = 200  # samples that claims are measured on: below, no number of theirs means anything
+
+
+def open_study(
+    folder: Path,
+    data: str,
+    foreign: Sequence[str],
+    out: Path,
+    part: Named,
+    device: str = "cpu",
+    timesteps: Sequence[int] | None = None,
+    samples: int = 1000,
+    seed: int = 0,
+    batch_size: int = 64,
+) -> Study:
+    """Return a saved model with its data, foreign data and samples of its own, drawn into ``out``.
+
+    Raises:
+        ValueError: for too few samples, and whatever opening model and data raises.
+    """
+    if samples < FEWEST:
+        raise ValueError(f"claims need at least {FEWEST} samples of each set, not {samples}")
+    objective, shape = open_objective(folder, device, timesteps, 1, seed)
+    own, others = part.open(data, shape), part.open_all(foreign, shape)
+    model = load(folder).to(known_device(device))
+    drawn = draw(model, objective, samples, out / "drawn", seed)
+    return Study(objective, own, others, drawn, out, samples, seed, batch_size)

@@ -1,0 +1,119 @@
+"""Claims on tiny models: what is kept, what is refused, and what a page shows."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+import fimetric as fm
+from fimetric.claims import CLAIMS, Study, analyse, draw
+from fimetric.claims.finding import Finding
+from fimetric.data import Samples
+from fimetric.objectives import standard_objective
+from fimetric.report.claims.page import write_page
+
+N = 130  # two batches of 60 and a rest
+
+
+def study_of(kind, folder, drawn=True):
+    shape = (1, 8, 8)
+    model = fm.models.build(kind, "tiny", shape).eval()
+    with torch.no_grad():  # not the start, where most gradients are zero
+        for p in model.parameters():
+            p.add_(0.05 * torch.randn(p.shape, generator=torch.Generator().manual_seed(1)))
+    objective = standard_objective(model)
+    digits = fm.data.load("digits", split="test")
+    letters = fm.data.load("letters")
+    made = draw(model, objective, N, folder / "drawn", progress=False) if drawn else None
+    return Study(objective, digits, {"letters": letters}, made, folder, limit=N, progress=False)
+
+
+@pytest.mark.parametrize("kind", ["glow", "vae", "diffusion"])
+@pytest.mark.parametrize("claim", ["score", "matrix", "paradox"])
+def test_every_claim_is_measured_drawn_and_kept(kind, claim, tmp_path, monkeypatch):
+    if kind == "diffusion":
+        monkeypatch.setattr(fm.models.Diffusion, "sample", quick_sample)
+    study = study_of(kind, tmp_path)
+    (found,) = analyse(study, tmp_path, [claim])
+    assert found.verdict in ("holds", "holds in part", "does not hold")
+    for picture in found.pictures:
+        assert (tmp_path / claim / picture.file).stat().st_size > 10_000
+    kept, key = Finding.read(tmp_path / claim / "finding.json")
+    assert kept == replace(found, tables=kept.tables, pictures=kept.pictures, notes=kept.notes)
+    assert key == study.key
+    write_page([found], study, tmp_path / "claims.md")
+    text = (tmp_path / "claims.md").read_text()
+    assert found.because in text
+    for picture in found.pictures:
+        assert f"]({claim}/{picture.file})" in text
+
+
+def quick_sample(self, n, generator, steps=50, eta=0.0):
+    return (torch.rand(n, *self.shape, generator=generator) * 255).round() / 255
+
+
+def test_a_finding_is_not_measured_twice(tmp_path, monkeypatch):
+    study = study_of("vae", tmp_path)
+    first = analyse(study, tmp_path, ["paradox"])
+    monkeypatch.setitem(CLAIMS, "paradox", lambda study, folder: pytest.fail("measured again"))
+    again = analyse(study, tmp_path, ["paradox"])
+    assert again[0].numbers == first[0].numbers
+
+
+def test_another_study_does_not_take_over_a_folder(tmp_path):
+    study = study_of("vae", tmp_path)
+    analyse(study, tmp_path, ["paradox"])
+    with pytest.raises(ValueError, match="another model"):
+        analyse(replace(study, seed=1), tmp_path, ["paradox"])
+
+
+def test_an_unknown_claim_is_refused_before_any_work(tmp_path):
+    with pytest.raises(ValueError, match="no claim 'proof'"):
+        analyse(study_of("vae", tmp_path, drawn=False), tmp_path, ["paradox", "proof"])
+    assert not (tmp_path / "paradox").exists()
+
+
+def test_a_damaged_finding_is_named(tmp_path):
+    (tmp_path / "finding.json").write_text(json.dumps({"finding": 3}))
+    with pytest.raises(ValueError, match="no finding"):
+        Finding.read(tmp_path / "finding.json")
+
+
+def test_claims_that_are_not_about_a_model_are_left_out(tmp_path):
+    study = study_of("vae", tmp_path, drawn=False)
+    assert analyse(study, tmp_path, ["timesteps"]) == []
+    values = Samples(torch.rand(N, 1, 8, 8), name="float")
+    assert analyse(replace(study, own=values), tmp_path, ["paradox"]) == []
+
+
+def test_without_a_sampler_held_out_data_stand_in(tmp_path):
+    (found,) = analyse(study_of("glow", tmp_path, drawn=False), tmp_path, ["score"])
+    assert found.verdict != "holds"
+    assert any("no sampler" in note for note in found.notes)
+
+
+def test_samples_are_kept_and_only_of_this_model(tmp_path):
+    study = study_of("glow", tmp_path)
+    model, objective = study.objective.module, study.objective
+    again = draw(model, objective, N, tmp_path / "drawn", progress=False)
+    assert again.samples.values.equal(study.drawn.samples.values)
+    assert not again.samples.quantised
+    assert again.objective.levels is None
+    fewer = draw(model, objective, 20, tmp_path / "drawn", progress=False)
+    assert fewer.samples.values.equal(again.samples.values[:20])
+    with pytest.raises(ValueError, match="another model or seed"):
+        draw(model, objective, 20, tmp_path / "drawn", seed=1, progress=False)
+
+
+def test_timesteps(tmp_path, monkeypatch):
+    from fimetric.claims import timesteps as module
+
+    monkeypatch.setattr(module, "TIMES", (0, 31))
+    monkeypatch.setattr(module, "SEVERAL", (31,))
+    monkeypatch.setattr(module, "DRAWS", 2)
+    study = replace(study_of("diffusion", tmp_path, drawn=False), limit=30)
+    (found,) = analyse(study, tmp_path, ["timesteps"])
+    assert [p.file for p in found.pictures] == ["timesteps.png", "draws.png", "layers.png"]
+    assert len(found.tables) == 2
+    assert found.tables[0].rows[-1][0] == "all, side by side"
