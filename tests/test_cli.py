@@ -178,6 +178,24 @@ def test_groups_have_the_ids_of_their_samples(work):
     assert listing(work) == before
 
 
+def test_an_analysis_writes_a_page_and_goes_on_where_it_was(work):
+    call = ("analyse", "model", "--data", "digits", "--ood", "letters", "--samples", 200)
+    first = fimetric(*call, "--claim", "paradox", "--out", "an")
+    assert "Foreign data are more likely than the model's own" in first
+    before = (work / "an" / "paradox" / "finding.json").stat().st_mtime_ns
+    fimetric(*call, "--claim", "score", "--out", "an")
+    again = fimetric(*call, "--claim", "paradox", "--out", "an")
+    assert (work / "an" / "paradox" / "finding.json").stat().st_mtime_ns == before
+    assert again == first
+    page = (work / "an" / "claims.md").read_text()
+    for target in ("paradox/paradox.png", "score/score.png"):
+        assert target in page
+        assert (work / "an" / target).exists()
+    assert "another model or seed" in fimetric(
+        *call, "--seed", 1, "--claim", "score", "--out", "an", status=1
+    )
+
+
 def test_evaluation_prints_and_writes_one_table(work):
     said = fimetric(
         *("evaluate", "model", "--id", "digits", "--ood", "patches", "--ood", "letters"),
@@ -380,6 +398,10 @@ def test_damaged_folders_are_refused(work, kind):
         ("evaluate M --id digits --ood letters --density no --out new", "no density 'no'"),
         ("evaluate M --id digits --ood letters --group-size 0 --out new", "at least 1, not 0"),
         ("evaluate M --id digits --ood letters --limit 30 --out new", "6 in-distribution groups"),
+        ("analyse M --data digits --out new --claim proof", "no claim 'proof'; there are score"),
+        ("analyse M --data digits --ood digits --out new", "cannot be foreign too"),
+        ("analyse M --data digits --samples 20 --out new", "at least 200 samples"),
+        ("analyse M --data digits --out file", "file is a file; name a folder"),
         ("train vae --data digits --out file/new", "file is a file; name a folder"),
         ("train no --data digits --out new", "known are vae, glow, diffusion"),
         ("train vae --data digits --out new --config no", "known are tiny, small, paper"),

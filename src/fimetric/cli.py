@@ -261,17 +261,18 @@ def analyse(
     device: Device = "cpu",
 ) -> None:
     """Ask of a model whether the method's assumptions hold; called again, it goes on."""
-    from fimetric.claims import CLAIMS, open_study
     from fimetric.claims import analyse as run
+    from fimetric.claims import kept, open_study, select
     from fimetric.inputs import Named, new_folder
     from fimetric.report.claims.page import write_page
 
     new_folder(out)
+    select(claim)  # refuses an unknown one before the work
     part = Named(split, None, size, channels)
     times = _times(timesteps)
     study = open_study(model, data, ood or [], out, part, device, times, samples, seed, batch_size)
-    findings = run(study, out, claim or list(CLAIMS))
-    write_page(findings, study, out / "claims.md")
+    findings = run(study, out, claim)
+    write_page(kept(study, out), study, out / "claims.md")
     for finding in findings:
         typer.echo(f"{finding.verdict:14} {finding.title}. {finding.because}")
     typer.echo(f"{out / 'claims.md'}: tables and pictures")

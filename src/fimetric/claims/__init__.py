@@ -6,11 +6,11 @@ The mathematics is in ``fimetric.fisher``; here it is run, drawn and judged. Eac
 its top, by which criterion its claim holds, holds in part, or does not.
 """
 
-from fimetric.claims.analyse import analyse
+from fimetric.claims.analyse import analyse, kept
 from fimetric.claims.draws import draw
 from fimetric.claims.finding import Finding, Picture, Table
 from fimetric.claims.opening import open_study
-from fimetric.claims.registry import CLAIMS, Claim
+from fimetric.claims.registry import CLAIMS, Claim, select
 from fimetric.claims.study import Drawn, Study
 
 __all__ = [
@@ -23,5 +23,7 @@ __all__ = [
     "Table",
     "analyse",
     "draw",
+    "kept",
     "open_study",
+    "select",
 ]

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fimetric.claims.finding import Finding
-from fimetric.claims.registry import CLAIMS, Claim
+from fimetric.claims.registry import CLAIMS, Claim, select
 from fimetric.claims.study import Study
 from fimetric.progress import progress
 
 log = logging.getLogger(__name__)
 
 
-def analyse(study: Study, folder: Path, claims: Sequence[str] = tuple(CLAIMS)) -> list[Finding]:
+def analyse(study: Study, folder: Path, claims: Sequence[str] | None = None) -> list[Finding]:
     """Measure claims; called again on the same study, go on where it was stopped.
 
     Each finding goes to ``<folder>/<claim>/finding.json``, its pictures beside it.
@@ -28,7 +28,7 @@ def analyse(study: Study, folder: Path, claims: Sequence[str] = tuple(CLAIMS)) -
     Raises:
         ValueError: for an unknown claim, or a folder with findings of another study.
     """
-    chosen = {name: _known(name) for name in claims}
+    chosen = select(claims)
     found = []
     with progress("claims", len(chosen), study.progress) as advance:
         for name, claim in chosen.items():
@@ -41,23 +41,27 @@ def analyse(study: Study, folder: Path, claims: Sequence[str] = tuple(CLAIMS)) -
     return found
 
 
-def _known(name: str) -> Claim:
-    if name not in CLAIMS:
-        raise ValueError(f"no claim {name!r}; there are {', '.join(CLAIMS)}")
-    return CLAIMS[name]
+def kept(study: Study, folder: Path) -> list[Finding]:
+    """Return all findings in a folder, in the order of ``CLAIMS``, whenever they were measured."""
+    done = [name for name in CLAIMS if (folder / name / "finding.json").exists()]
+    return [_read(study, folder / name / "finding.json") for name in done]
 
 
 def _one(study: Study, folder: Path, claim: Claim) -> Finding | None:
     path = folder / "finding.json"
     if path.exists():
-        known, key = Finding.read(path)
-        if key != study.key:
-            raise ValueError(
-                f"{path} was found on another model, other data or other settings; "
-                "name another folder, or remove this one"
-            )
-        return known
+        return _read(study, path)
     finding = claim(study, folder)
     if finding is not None:
         finding.write(path, study.key)
+    return finding
+
+
+def _read(study: Study, path: Path) -> Finding:
+    finding, key = Finding.read(path)
+    if key != study.key:
+        raise ValueError(
+            f"{path} was found on another model, other data or other settings; "
+            "name another folder, or remove this one"
+        )
     return finding

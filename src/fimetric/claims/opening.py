@@ -1,6 +1,7 @@
 """A study of what the command line names."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fimetric.claims.draws import draw
@@ -32,6 +33,6 @@ def open_study(
         raise ValueError(f"claims need at least {FEWEST} samples of each set, not {samples}")
     objective, shape = open_objective(folder, device, timesteps, 1, seed)
     own, others = part.open(data, shape), part.open_all(foreign, shape)
+    study = Study(objective, own, others, None, out, samples, seed, batch_size)
     model = load(folder).to(known_device(device))
-    drawn = draw(model, objective, samples, out / "drawn", seed)
-    return Study(objective, own, others, drawn, out, samples, seed, batch_size)
+    return replace(study, drawn=draw(model, objective, samples, out / "drawn", seed))

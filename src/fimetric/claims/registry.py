@@ -1,6 +1,6 @@
 """The claims by name, in the order of the page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fimetric.claims.finding import Finding
@@ -20,3 +20,15 @@ CLAIMS: dict[str, Claim] = {
 }
 """Name -> (study, folder for pictures) -> finding, or None where the claim is not about such a
 model."""
+
+
+def select(names: Sequence[str] | None = None) -> dict[str, Claim]:
+    """Return some claims by name, or all.
+
+    Raises:
+        ValueError: for an unknown name, listing those there are.
+    """
+    for name in names or ():
+        if name not in CLAIMS:
+            raise ValueError(f"no claim {name!r}; there are {', '.join(CLAIMS)}")
+    return {name: CLAIMS[name] for name in names or CLAIMS}

@@ -1,0 +1,110 @@
+"""Measure every claim on every committed model and write docs/results/claims.md.
+
+Needs FIMETRIC_DATA; about two hours on 2 cores. What is done is kept in runs/claims, so a stopped
+run goes on when it is called again.
+"""
+
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+from fimetric.claims import CLAIMS, Finding, analyse, open_study
+from fimetric.files import whole_file
+from fimetric.inputs import Named
+from fimetric.models import load
+from fimetric.report.claims.page import write_page
+from fimetric.report.model import write_model
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+RUNS = ROOT / "runs" / "claims"
+PAGES = HERE / "claims"
+GREY, COLOUR = ("mnist", "omniglot", "lfw_faces_grey"), ("gtsrb", "tiny_imagenet32")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A committed model and the data that it is measured on."""
+
+    data: str
+    kind: str
+    foreign: tuple[str, ...]
+    samples: int = 1000
+
+    @property
+    def name(self) -> str:
+        return f"{self.data}-{self.kind}"
+
+
+CASES = (
+    Case("fashion_mnist", "vae", GREY),
+    Case("fashion_mnist", "glow", GREY),
+    Case("fashion_mnist", "diffusion", GREY),
+    Case("cifar10", "glow", COLOUR),
+    Case("cifar10", "diffusion", COLOUR),
+)
+
+
+def main() -> None:
+    handlers = [RichHandler(show_path=False, show_time=False)]
+    logging.basicConfig(level=logging.INFO, handlers=handlers, format="%(message)s")
+    found = {case: measured(case) for case in CASES}
+    with whole_file(HERE / "claims.md") as place:
+        place.write_text("\n".join(page(found)), encoding="utf-8")
+
+
+def measured(case: Case) -> list[Finding]:
+    """Measure one model, and put its page and pictures beside this file."""
+    folder = ROOT / "checkpoints" / case.name
+    runs, pages = RUNS / case.name, PAGES / case.name
+    study = open_study(folder, case.data, case.foreign, runs, Named(), samples=case.samples)
+    findings = analyse(study, runs)
+    shutil.rmtree(pages, ignore_errors=True)
+    for finding in findings:
+        (pages / finding.claim).mkdir(parents=True)
+        for picture in finding.pictures:
+            shutil.copy(runs / finding.claim / picture.file, pages / finding.claim)
+    write_page(findings, study, pages / "claims.md")
+    write_model(load(folder), study.own, pages, Console(), seed=0)
+    return findings
+
+
+def page(found: dict[Case, list[Finding]]) -> list[str]:
+    """Return the lines of the page: verdicts first, then claim after claim."""
+    by_claim = {
+        name: {case: f for case, fs in found.items() for f in fs if f.claim == name}
+        for name in CLAIMS
+    }
+    lines = [(HERE / "claims.head.md").read_text(encoding="utf-8")]
+    lines += ["| claim | " + " | ".join(case.name for case in found) + " |"]
+    lines += ["|---" * (1 + len(found)) + "|"]
+    for name, findings in by_claim.items():
+        cells = [findings[case].verdict if case in findings else "-" for case in found]
+        title = next(iter(findings.values())).title
+        lines.append(f"| [{title}](#{name}) | " + " | ".join(cells) + " |")
+    lines += ["", "How well each model is trained, and all its tables:", ""]
+    for case in found:
+        trained = (PAGES / case.name / "model.md").read_text(encoding="utf-8").strip()
+        lines.append(f"- [{case.name}](claims/{case.name}/claims.md): {trained}")
+    for name, findings in by_claim.items():
+        lines += claim_lines(name, findings)
+    return lines
+
+
+def claim_lines(name: str, findings: dict[Case, Finding]) -> list[str]:
+    """Return what was found about one claim, and the pictures of the first model."""
+    first, shown = next(iter(findings.items()))
+    lines = ["", f"## {name}", "", f"{shown.title}.", ""]
+    lines += [f"- {case.name}: **{f.verdict}**. {f.because}" for case, f in findings.items()]
+    for picture in shown.pictures:
+        where = f"claims/{first.name}/{name}/{picture.file}"
+        lines += ["", f"![{picture.caption}]({where})", "", f"{first.name}. {picture.caption}"]
+    return lines
+
+
+if __name__ == "__main__":
+    main()
