@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.peers
 RUN := $(VENV)/bin
 
-.PHONY: demo test lint bench coverage-zoo clean
+.PHONY: demo test lint bench coverage-zoo claims clean
 
 demo: $(STAMP)  ## The main job: train, fit, calibrate and score on bundled data, within two minutes
 	$(RUN)/fimetric demo
@@ -23,6 +23,9 @@ bench: $(PEERS)  ## Time and memory of the gradient engine against a training st
 
 coverage-zoo: $(PEERS)  ## Exactness, paths and time of the gradient engine over some hundreds of models, in ten minutes
 	OMP_NUM_THREADS=1 $(RUN)/python benchmarks/coverage
+
+claims: $(STAMP)  ## Every claim of the method on the committed models: needs FIMETRIC_DATA, about two hours
+	$(RUN)/python docs/results/claims.py
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)

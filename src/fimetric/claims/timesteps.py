@@ -26,6 +26,7 @@ from fimetric.report.claims.timesteps import draw_layers_by_time, draw_over_draw
 TIMES = (0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 998)
 SEVERAL = (0, 31, 255)  # where several draws are taken
 DRAWS = 8
+FEWER = 300  # samples of each set for which more than one draw is taken
 DETECTORS = ("likelihood", "typicality", "layerwise-gaussian")
 OURS = DETECTORS[-1]
 NEAR, FAR = 0.02, 0.1
@@ -42,15 +43,23 @@ def timesteps(study: Study, folder: Path) -> Finding | None:
     steps = len(objective.scheduler.alphas_cumprod)
     times = tuple(t for t in TIMES if t < steps)
     several = tuple(t for t in SEVERAL if t < steps)
-    wanted = [Draw(t, 0) for t in times]
-    wanted += [Draw(t, k) for t in several for k in range(1, DRAWS)]
-    place = study.folder / "features"
-    settings = (place, study.batch_size, study.progress)
-    tables = norms_over_time(objective, study.sets, wanted, *settings)
-    over_time = {t: tables[Draw(t, 0)] for t in times}
-    draws = {t: [tables[Draw(t, k)] for k in range(DRAWS)] for t in several}
+    settings = (study.folder / "features", study.batch_size, study.progress)
+    first = norms_over_time(objective, study.sets, [Draw(t, 0) for t in times], *settings)
+    over_time = {t: first[Draw(t, 0)] for t in times}
+    fewer = {name: s.select(range(min(FEWER, len(s)))) for name, s in study.sets.items()}
+    more = [Draw(t, k) for t in several for k in range(1, DRAWS)]
+    later = norms_over_time(objective, fewer, more, *settings)
+    draws = {
+        t: [_shortened(over_time[t]), *(later[Draw(t, k)] for k in range(1, DRAWS))]
+        for t in several
+    }
     joined = {name: side_by_side([over_time[t][name] for t in times]) for name in study.sets}
     return _finding(study, folder, over_time, draws, joined)
+
+
+def _shortened(tables: Tables) -> Tables:
+    """Return the first samples of every set, those of which more draws are taken."""
+    return {name: features.select(slice(FEWER)) for name, features in tables.items()}
 
 
 def _finding(
@@ -171,4 +180,8 @@ def _draw_tables(by_draws: Mapping[int, dict[str, list[Estimate]]]) -> list[Tabl
         for name, values in sets.items()
     ]
     heads = ["t", "set", *(f"{k + 1}" for k in range(DRAWS))]
-    return [Table(f"AUROC of {OURS} with 1 to {DRAWS} draws", heads, rows)] if rows else []
+    return (
+        [Table(f"AUROC of {OURS} with 1 to {DRAWS} draws, {FEWER} samples a set", heads, rows)]
+        if rows
+        else []
+    )
