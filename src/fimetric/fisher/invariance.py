@@ -13,13 +13,14 @@ Reference:
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from fimetric.data import batches
 from fimetric.fisher.double import in_double
@@ -84,7 +85,7 @@ class InvarianceReport:
         judged = (
             (
                 difference <= NORMS,
-                f"the gradient norm of {layer!r} changes by {difference:.3g} times its size"
+                f"the gradient norms of {layer!r} have a relative difference of {difference:.3g}"
                 f"{self._of_the_map(layer)}",
             ),
             (
@@ -154,30 +155,67 @@ def invariance_report(
             channels), or a loss that is not finite, naming the sample.
         TypeError: for data that are no floating-point numbers, such as tokens.
     """
+    return invariance_reports(objective, data, [transform], samples, seed)[0]
+
+
+def invariance_reports(
+    objective: Objective,
+    data: Any,
+    transforms: Sequence[Representation],
+    samples: int = 32,
+    seed: int = 0,
+) -> list[InvarianceReport]:
+    """Return a report for each of several T; what is computed of x is computed once.
+
+    See ``invariance_report`` for arguments and errors.
+    """
     batch = next(iter(batches(data, samples)))
     objective, x, noisy = continuous(objective, batch.x, seed)
-    changed = Reexpressed(objective, transform)
-    return in_double(changed, lambda: _report(changed, x, batch.ids, noisy))
+    changed = nn.ModuleList(Reexpressed(objective, transform) for transform in transforms)
+
+    def job() -> list[InvarianceReport]:
+        here = _Here(objective, x, batch.ids, noisy)
+        return [_report(each, here) for each in changed]  # type: ignore[arg-type]
+
+    return in_double(changed, job)
+
+
+class _Here:
+    """Losses and norms of x, by view."""
+
+    @torch.enable_grad()
+    def __init__(self, objective: Objective, x: Batch, ids: list[str], noisy: bool) -> None:
+        self.x, self.ids, self.noisy = x, ids, noisy
+        self.norms = GradientNorms(objective.module)
+        self.losses, self.measured = {}, {}
+        for view in objective.views():
+            losses = _finite(objective.losses(view, x), ids)
+            self.measured[view] = self.norms.measure(losses)
+            self.losses[view] = losses.detach()
+
+    def padded(self, view: str, columns: int) -> Measured:
+        """Return the norms with columns of zeros for parameters of T, which x knows nothing of."""
+        table, bound = self.measured[view]
+        more = (0, columns - table.shape[1])
+        return Measured(nn.functional.pad(table, more), nn.functional.pad(bound, more))
 
 
 @torch.enable_grad()
-def _report(objective: Reexpressed, x: Batch, ids: list[str], noisy: bool) -> InvarianceReport:
+def _report(objective: Reexpressed, here: _Here) -> InvarianceReport:
+    values = data_of(here.x)
     with torch.no_grad():
-        y, changed = objective.show(x)
+        y, changed = objective.show(here.x)
         back = objective.transform.inverse(changed.y, changed.untouched)
-    values = data_of(x)
-    expected = changed.log_det if objective.changes else torch.zeros_like(changed.log_det)
+        expected = changed.log_det if objective.changes else torch.zeros_like(changed.log_det)
+        jacobians = [log_det_by_jacrev(objective.transform, point) for point in values[:POINTS]]
     norms = GradientNorms(_parameters(objective))
     errors, differences = [], []
-    for view in objective.views():
-        losses_x = _finite(objective.objective.losses(view, x), ids)
-        losses_y = _finite(objective.losses(view, y), ids)
-        change = (losses_y - losses_x).detach()
-        errors.append((change - expected).abs().max())
-        differences.append(_differences(norms.measure(losses_x), norms.measure(losses_y)))
-    jacobians = [log_det_by_jacrev(objective.transform, point) for point in values[:POINTS]]
-    untouched = changed.untouched
-    D = values[0].numel()
+    for view, losses in here.losses.items():
+        found = _finite(objective.losses(view, y), here.ids)
+        errors.append((found.detach() - losses - expected).abs().max())
+        there = norms.measure(found)
+        differences.append(_differences(here.padded(view, len(norms.names)), there))
+    untouched, D = changed.untouched, values[0].numel()
     return InvarianceReport(
         transform=objective.transform.name,
         kind=objective.kind,
@@ -190,7 +228,7 @@ def _report(objective: Reexpressed, x: Batch, ids: list[str], noisy: bool) -> In
         dimension=D,
         singular=0 if untouched is None else int(untouched.sum()),
         pixels=values[:, 0].numel(),
-        dequantised=noisy,
+        dequantised=here.noisy,
     )
 
 
