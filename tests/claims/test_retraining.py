@@ -1,5 +1,6 @@
 """Data are shown as they should be, models are trained on them, ranks are judged by the rule."""
 
+import functools
 import math
 
 import numpy as np
@@ -12,6 +13,7 @@ from fimetric.claims.retraining import NORMS, Retrained, compare, retrain
 from fimetric.claims.ways import IN_X, LIKELIHOOD, SCORES, TYPICALITY, Way, ways
 from fimetric.data import Samples
 from fimetric.extraction import extract
+from fimetric.fisher.rankings import mean_correlation
 from fimetric.fisher.representations import HSV, ChannelAffine, Logit, YCbCr, dequantised
 from fimetric.metrics import auroc
 from fimetric.models import build
@@ -19,6 +21,16 @@ from fimetric.objectives import standard_objective
 from fimetric.training import loop
 
 SHAPE = (3, 4, 4)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_bootstrap():
+    with pytest.MonkeyPatch.context() as patch:
+        short = functools.partial(mean_correlation, repeats=5)
+        patch.setattr(retraining, "mean_correlation", short)
+        yield
+
+
 CONFIG = {"steps": 1, "levels": 1, "hidden": 4}
 
 

@@ -140,6 +140,30 @@ def test_closed_form_of_a_density_in_another_representation():
     torch.testing.assert_close(changed.y, a * POINTS + b)
 
 
+def test_closed_form_of_the_gradient_with_respect_to_the_map():
+    model, transform = Gaussian().double(), TrainableAffine(2, 0.3)
+    there = Reexpressed(NegativeLogLikelihood(model), transform)
+    y = POINTS * 1.7
+    scale = transform.log_scale.exp()
+    expected = -Normal(scale * model.mean, scale * model.log_std.exp()).log_prob(y).sum(1)
+    losses = there(y)
+    for i in range(len(y)):
+        found = torch.autograd.grad(losses[i], transform.log_scale, retain_graph=True)
+        right = torch.autograd.grad(expected[i], transform.log_scale, retain_graph=True)
+        torch.testing.assert_close(found, right, rtol=1e-12, atol=1e-12)
+
+
+def test_the_mask_that_comes_with_y_rules_the_log_determinant_too():
+    x = dequantised(images(2), 256, torch.Generator().manual_seed(0))
+    mask = torch.zeros(2, 8, 8, dtype=torch.bool)
+    mask[:, :3] = True
+    expected = HSV(0.0)(x, mask)
+    objective = NegativeELBO(build("vae", "tiny", (3, 8, 8)).double().eval())
+    there = Reexpressed(objective, HSV(0.9))  # which by itself would leave most pixels alone
+    change = there({"x": expected.y, "untouched": mask}) - objective(x)
+    torch.testing.assert_close(change, expected.log_det, rtol=1e-9, atol=1e-9)
+
+
 def test_the_density_of_y_integrates_to_one():
     there = Reexpressed(NegativeLogLikelihood(Gaussian().double()), Logit(0.01))
     line = torch.linspace(-14, 14, 700, dtype=torch.float64)
