@@ -30,7 +30,7 @@ from fimetric.fisher.representations import (
     dequantised,
 )
 from fimetric.objectives import CausalLM
-from fimetric.report.invariance import change_histogram
+from fimetric.report.claims.invariance import change_histogram
 
 TITLE = "A change of representation moves the likelihood and leaves the gradient norms as they are"
 SAMPLES = 32

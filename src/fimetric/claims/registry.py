@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fimetric.claims.finding import Finding
+from fimetric.claims.invariance import invariance
 from fimetric.claims.matrix import matrix
 from fimetric.claims.paradox import paradox
 from fimetric.claims.score import score
@@ -15,6 +16,7 @@ Claim = Callable[[Study, Path], Finding | None]
 CLAIMS: dict[str, Claim] = {
     "score": score,
     "matrix": matrix,
+    "invariance": invariance,
     "paradox": paradox,
     "timesteps": timesteps,
 }

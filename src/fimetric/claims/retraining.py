@@ -32,7 +32,7 @@ from fimetric.data import Samples
 from fimetric.files import safe_name
 from fimetric.fisher.rankings import mean_correlation, rank_correlations
 from fimetric.metrics import Estimate, auroc
-from fimetric.report.invariance import correlation_maps
+from fimetric.report.claims.invariance import correlation_maps
 
 SHARE = 0.8  # of the agreement of two seeds, which different representations have to reach
 TITLE = "Models retrained on other representations of the data rank samples alike by their norms"
