@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -78,6 +78,23 @@ def run(
     return parts.finish(digest.hexdigest())
 
 
+class Norms(Protocol):
+    """What is measured of a gradient: ``GradientNorms``, or norms in another metric."""
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the K columns."""
+        ...
+
+    def __call__(self, losses: Tensor) -> Tensor:
+        """Return (N, K) squared norms of the gradients of losses (N,)."""
+        ...
+
+    def measure(self, losses: Tensor) -> Measured:
+        """Return the same with bounds on their rounding noise; the graph is kept."""
+        ...
+
+
 class Extractor:
     """Turns one batch after another into features.
 
@@ -104,6 +121,15 @@ class Extractor:
             "group_size": self.group_size,
         }
 
+    def norms_of(self, prefix: str) -> Norms:
+        """Return what is measured in a view, named without its draw."""
+        return self.norms
+
+    def numels_of(self, prefix: str) -> list[int]:
+        """Return the number of elements behind each column of ``norms_of(prefix)``."""
+        named = dict(self.objective.module.named_parameters())
+        return [named[name].numel() for name in self.norms.names]
+
     @torch.enable_grad()
     def __call__(self, batch: Batch) -> Features:
         """Return the features of one batch of whole groups."""
@@ -112,27 +138,27 @@ class Extractor:
         tables = {view: self._view(view, x) for view in self.objective.views()}
         values = _side_by_side({view: _log(table.norms) for view, table in tables.items()})
         bounds = _side_by_side({view: _log(self._bounds[view]) for view in tables})
-        prefixes = list(values)
-        named = dict(self.objective.module.named_parameters())
+        columns = [(p, name) for p in values for name in self.norms_of(p).names]
         return Features(
             values=np.concatenate(list(values.values()), axis=1),
-            names=tuple(_column(p, name) for p in prefixes for name in self.norms.names),
+            names=tuple(column_name(p, name) for p, name in columns),
             losses=np.stack([table.losses for table in tables.values()], axis=1),
             views=tuple(view or "loss" for view in tables),
             ids=tuple(batch.ids),
             bounds=np.exp(np.concatenate(list(bounds.values()))),
-            numels=np.array([named[name].numel() for _ in prefixes for name in self.norms.names]),
+            numels=np.array([numel for p in values for numel in self.numels_of(p)]),
             data_dimension=self.objective.data_dimension(x),
             **self.provenance,  # type: ignore[arg-type]
         )
 
     def _view(self, view: str, x: Input) -> "_Table":
         losses, joint = self._losses(view, x)
+        norms = self.norms_of(without_draw(view))
         if view in self._bounds:
-            table = self.norms(joint)
+            table = norms(joint)
             self._mend(view, x, table)
         else:
-            table, bound = measured = self.norms.measure(joint)
+            table, bound = measured = norms.measure(joint)
             self._mend(view, x, table, bound)
             self._check_alone(view, x, losses, measured)
             self._bounds[view] = bound.nanmedian(0).values.nan_to_num(0.0, posinf=0.0)
@@ -140,8 +166,9 @@ class Extractor:
 
     def _mend(self, view: str, x: Input, table: Tensor, bound: Tensor | None = None) -> None:
         """Compute groups that are not finite again, alone: NaN can spread in a shared graph."""
+        norms = self.norms_of(without_draw(view))
         for g in (~table.isfinite().all(1)).nonzero().flatten().tolist():
-            alone = self.norms.measure(self._losses(view, self._group(x, g))[1])
+            alone = norms.measure(self._losses(view, self._group(x, g))[1])
             table[g] = alone.table[0]
             if bound is not None:
                 bound[g] = alone.bound[0]
@@ -162,11 +189,12 @@ class Extractor:
             RuntimeError: naming the view where they differ.
         """
         table, bound = measured
+        measure = self.norms_of(without_draw(view))
         rtol = 1e-2 if table.dtype == torch.float32 else 1e-6
         for g in sorted({0, len(table) // 2, len(table) - 1}):
             own, joint = self._losses(view, self._group(x, g))
             together = losses[g * self.group_size : (g + 1) * self.group_size]
-            norms = self.norms(joint)[0]
+            norms = measure(joint)[0]
             wrong_loss = _differ(own, together, rtol, 1e-6)
             wrong_norm = _differ(norms, table[g], rtol, 4 * bound[g])
             if not (wrong_loss.any() or wrong_norm.any()):
@@ -175,7 +203,7 @@ class Extractor:
             wrong_loss = _differ(own, together, slack, 1e-6)
             wrong_norm = _differ(norms, table[g], slack, 4 * bound[g])
             if wrong_loss.any() or wrong_norm.any():
-                what = "the loss" if wrong_loss.any() else self._name_of(wrong_norm)
+                what = "the loss" if wrong_loss.any() else _first_of(measure.names, wrong_norm)
                 raise RuntimeError(
                     f"{what} of a sample changes with the rest of its batch"
                     f"{f' (view {view})' if view else ''}: the model uses statistics of the batch, "
@@ -190,19 +218,17 @@ class Extractor:
         percent of its norms. That is no dependence on the batch. Where the same input gives
         another result each time the answer is 0: random numbers are no rounding errors.
         """
+        measure = self.norms_of(without_draw(view))
         again, joint = self._losses(view, x)
         if _differ(again, losses, 1e-6, 1e-6).any():
             return 0.0
         changes = [0.0]
         for draw in range(4):
             moved, joint = self._losses(view, _nudged(x, draw))
-            for new, old in ((moved, losses), (self.norms(joint)[0], norms)):
+            for new, old in ((moved, losses), (measure(joint)[0], norms)):
                 change = ((new - old).detach() / old.detach()).abs()
                 changes.append(float(change.nan_to_num(0.0, posinf=0.0).quantile(0.9)))
         return max(changes)
-
-    def _name_of(self, wrong: Tensor) -> str:
-        return f"the gradient norm of {self.norms.names[int(wrong.nonzero()[0])]!r}"
 
 
 @dataclass(frozen=True)
@@ -238,6 +264,10 @@ def _nudged(x: Input, seed: int) -> Input:
     return x + signs.to(x) * torch.finfo(x.dtype).eps * x.abs().amax().clamp_min(1e-30)
 
 
+def _first_of(names: list[str], wrong: Tensor) -> str:
+    return f"the gradient norm of {names[int(wrong.nonzero()[0])]!r}"
+
+
 def _differ(a: Tensor, b: Tensor, rtol: float, atol: Tensor | float) -> Tensor:
     """Mark where two finite numbers differ; what is not finite cannot be compared."""
     return ((a - b).abs() > rtol * b.abs() + atol) & a.isfinite() & b.isfinite()
@@ -252,10 +282,15 @@ def _side_by_side(tables: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[n
     """Average the draws of one view, ``t=3/draw=0``, ``t=3/draw=1``, ..., after the logarithm."""
     draws: dict[str, list[NDArray[np.float64]]] = {}
     for view, table in tables.items():
-        kept = [part for part in view.split("/") if not part.startswith("draw=")]
-        draws.setdefault("/".join(kept), []).append(table)
+        draws.setdefault(without_draw(view), []).append(table)
     return {name: np.mean(each, axis=0) for name, each in draws.items()}
 
 
-def _column(prefix: str, name: str) -> str:
+def without_draw(view: str) -> str:
+    """Return the prefix of a view's columns, ``t=3`` of ``t=3/draw=1``."""
+    return "/".join(part for part in view.split("/") if not part.startswith("draw="))
+
+
+def column_name(prefix: str, name: str) -> str:
+    """Return the name of a column of features."""
     return f"{prefix}/{name}" if prefix else name

@@ -29,13 +29,15 @@ def estimate(objective, data):
 @pytest.mark.parametrize("family", [linear_gaussian, softmax])
 def test_the_estimate_converges_to_the_known_matrix_at_rate_one_half(family):
     objective, draw, F = family()
-    sizes, errors = np.array([64, 256, 1024, 4096]), []
+    sizes, errors = np.array([32, 128, 512]), []
     for n in sizes:
-        repeats = [estimate(objective, draw(int(n), seed)).second_moment() - F for seed in range(8)]
+        repeats = [
+            estimate(objective, draw(int(n), seed)).second_moment() - F for seed in range(16)
+        ]
         errors.append(np.sqrt(np.mean(np.square(repeats))))
     rate = np.polyfit(np.log(sizes), np.log(errors), 1)[0]
     assert -0.62 < rate < -0.38
-    assert errors[-1] < 0.05 * np.abs(F).max()
+    assert errors[-1] < 0.1 * np.abs(F).max()
 
 
 def test_entries_are_those_of_autograd_for_convolutions_too():

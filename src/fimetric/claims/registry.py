@@ -6,6 +6,7 @@ from pathlib import Path
 from fimetric.claims.finding import Finding
 from fimetric.claims.invariance import invariance
 from fimetric.claims.matrix import matrix
+from fimetric.claims.metric import metric
 from fimetric.claims.paradox import paradox
 from fimetric.claims.score import score
 from fimetric.claims.study import Study
@@ -16,6 +17,7 @@ Claim = Callable[[Study, Path], Finding | None]
 CLAIMS: dict[str, Claim] = {
     "score": score,
     "matrix": matrix,
+    "metric": metric,
     "invariance": invariance,
     "paradox": paradox,
     "timesteps": timesteps,

@@ -1,4 +1,46 @@
 """The Fisher information matrix and metric, and what the method assumes of them.
 
-s(x) = d log p(x) / d theta,      F = E[s s^T],      metric: s^T F^-1 s
+    s(x) = d log p(x) / d theta,      F = E[s s^T],      metric: s^T F^-1 s
+
+score            is the gradient a score: is its mean zero?
+matrix           windows of F; regression: the F of a denoising model (Gauss-Newton)
+metrics/         the metric at four levels of F, each a table for a density
+invariance       a change of representation; representations/: the changes
+paradox          the likelihood of foreign images, and of own ones made simpler
+timesteps        a diffusion model's norms over time and noise draws
 """
+
+from fimetric.fisher.invariance import InvarianceReport, invariance_report
+from fimetric.fisher.matrix import (
+    Entries,
+    choose_weights,
+    gradient_entries,
+    normalised,
+    off_diagonal,
+)
+from fimetric.fisher.metrics import Diagonal, FisherMetric, Kronecker, LowRank, ScaledIdentity
+from fimetric.fisher.paradox import Paradox, likelihood_paradox
+from fimetric.fisher.regression import DenoisingRegression, Noised, residual_deviation
+from fimetric.fisher.score import ScoreTest, score_test
+
+__all__ = [
+    "DenoisingRegression",
+    "Diagonal",
+    "Entries",
+    "FisherMetric",
+    "InvarianceReport",
+    "Kronecker",
+    "LowRank",
+    "Noised",
+    "Paradox",
+    "ScaledIdentity",
+    "ScoreTest",
+    "choose_weights",
+    "gradient_entries",
+    "invariance_report",
+    "likelihood_paradox",
+    "normalised",
+    "off_diagonal",
+    "residual_deviation",
+    "score_test",
+]
