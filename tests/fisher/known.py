@@ -40,7 +40,8 @@ def softmax():
     model.theta = nn.Parameter(theta.clone())
 
     def losses(x):
-        return -torch.log_softmax(model.theta, 0)[x[:, 0].long()]
+        chosen = torch.nn.functional.one_hot(x[:, 0].long(), 5)
+        return -(chosen * torch.log_softmax(model.theta, 0)).sum(1)
 
     p = torch.softmax(theta, 0)
 

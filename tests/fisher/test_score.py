@@ -61,11 +61,11 @@ def test_it_is_the_mean_over_pairs_of_samples_by_a_loop():
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     hits = 0
-    for seed in range(100):
+    for seed in range(50):
         objective, x = shifted(0.4, n=240, seed=seed)
         whole = quiet(objective, x, batch_size=20, groups=()).whole
         hits += whole.low <= 0.16 / 1.16 <= whole.high
-    assert 86 <= hits <= 100
+    assert 42 <= hits <= 50
 
 
 def test_a_tensor_without_gradient_is_nan_and_leaves_the_others_alone():
