@@ -135,9 +135,9 @@ def test_models_are_trained_each_in_its_folder_and_compared(run):
     assert (folder / "rank-correlations.png").exists()
     for name in ("RGB", "RGB-other-seed", "YCbCr", "HSV", "logit", "inverted"):
         assert (folder / name / "model" / "model.safetensors").exists()
-    summary, likelihoods, norms, aurocs = finding.tables
+    summary, plain, likelihoods, norms, aurocs = finding.tables
     assert [row[0] for row in summary.rows] == list(SCORES)
-    assert [row[0] for row in aurocs.rows] == list(by_name())
+    assert [row[0] for row in aurocs.rows] == [row[0] for row in plain.rows] == list(by_name())
     for table in (likelihoods, norms):
         assert [row[i] for i, row in enumerate(table.rows, 1)] == ["1.000"] * 6
 
@@ -209,7 +209,10 @@ def test_numbers_are_means_over_pairs_of_different_representations(tmp_path):
     assert numbers["layerwise-gaussian: two seeds"] == pytest.approx(each[0, 1])
     mine = spearmanr([found[0].scores[NORMS]["own"], found[1].scores[NORMS]["own"]], axis=1)
     assert numbers["layerwise-gaussian: two seeds, own alone"] == pytest.approx(mine.statistic)
-    row = finding.tables[3].rows[2]
+    plain = finding.tables[1].rows
+    assert plain[0][2] == plain[1][2] == f"{each[0, 1]:.3f}"
+    assert plain[3][2] == f"{(each[0, 3] + each[1, 3]) / 2:.3f}"
+    row = finding.tables[4].rows[2]
     scores = found[2].scores[LIKELIHOOD]
     assert row[:4] == ["YCbCr", "3.000", "dark", f"{auroc(scores['own'], scores['dark']):.3f}"]
 

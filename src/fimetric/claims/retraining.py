@@ -130,6 +130,7 @@ def compare(found: Sequence[Retrained], own: str, folder: Path, seed: int = 0) -
         numbers=_numbers(between, chance, between_mine, chance_mine),
         tables=[
             _summary(between, chance, between_mine, chance_mine),
+            _against_plain(found, maps),
             *(_matrix(score, names, maps[score]) for score in maps),
             _aurocs(found, own),
         ],
@@ -198,6 +199,17 @@ def _summary(*estimates: Mapping[str, Estimate]) -> Table:
         ],
         [[score, *(str(each[score]) for each in estimates)] for score in SCORES],
     )
+
+
+def _against_plain(found: Sequence[Retrained], maps: Mapping[str, Array]) -> Table:
+    """Return each representation's mean correlation with the plain models: which one stands out?"""
+    plain = [k for k, each in enumerate(found) if each.way.plain]
+    rows = []
+    for k, each in enumerate(found):
+        others = [j for j in plain if j != k]
+        rows.append([each.way.name, *(f"{maps[score][k, others].mean():.3f}" for score in maps)])
+    headings = ["representation", *maps]
+    return Table("Mean rank correlation with the plain models, itself left out", headings, rows)
 
 
 def _matrix(score: str, names: Sequence[str], values: Array) -> Table:
