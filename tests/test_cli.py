@@ -196,6 +196,14 @@ def test_an_analysis_writes_a_page_and_goes_on_where_it_was(work):
     )
 
 
+def test_retrained_models_are_compared(work):
+    call = ("retrain", "vae", "--data", "digits", "--ood", "letters", "--steps", 3, "--out", "re")
+    said = fimetric(*call)
+    assert "rank samples alike" in said
+    assert "rank-correlations.png" in (work / "re" / "retraining.md").read_text()
+    assert fimetric(*call) == said
+
+
 def test_evaluation_prints_and_writes_one_table(work):
     said = fimetric(
         *("evaluate", "model", "--id", "digits", "--ood", "patches", "--ood", "letters"),
@@ -402,6 +410,8 @@ def test_damaged_folders_are_refused(work, kind):
         ("analyse M --data digits --ood digits --out new", "cannot be foreign too"),
         ("analyse M --data digits --samples 20 --out new", "at least 200 samples"),
         ("analyse M --data digits --out file", "file is a file; name a folder"),
+        ("retrain vae --data digits --ood digits --out new", "cannot be foreign too"),
+        ("retrain no --data digits --ood letters --out new", "known are vae, glow, diffusion"),
         ("train vae --data digits --out file/new", "file is a file; name a folder"),
         ("train no --data digits --out new", "known are vae, glow, diffusion"),
         ("train vae --data digits --out new --config no", "known are tiny, small, paper"),

@@ -278,6 +278,34 @@ def analyse(
     typer.echo(f"{out / 'claims.md'}: tables and pictures")
 
 
+@app.command()
+def retrain(
+    kind: Annotated[str, typer.Argument(help="vae, glow or diffusion.")],
+    data: Data,
+    ood: Annotated[list[str], typer.Option(help="Foreign data; may be repeated.")],
+    out: Out,
+    config: Annotated[str, typer.Option(help="tiny, small or paper.")] = "tiny",
+    steps: Annotated[int, typer.Option(help="Optimiser steps of each training.")] = 2500,
+    size: Size = None,
+    channels: Channels = None,
+    seed: Seed = 0,
+) -> None:
+    """Train a model on each representation of the data, and compare how they rank samples."""
+    from fimetric.claims.retraining import retrain as run
+    from fimetric.inputs import Named, new_folder
+    from fimetric.report.claims.page import write_finding
+
+    new_folder(out)
+    own = {split: Named(split, None, size, channels).open(data) for split in ("train", "test")}
+    foreign = Named("test", None, size, channels).open_all(ood, own["train"].shape)
+    finding = run(
+        own["train"], own["test"], foreign, out, kind=kind, config=config, steps=steps, seed=seed
+    )
+    write_finding(finding, out / "retraining.md")
+    typer.echo(f"{finding.verdict:14} {finding.title}. {finding.because}")
+    typer.echo(f"{out / 'retraining.md'}: tables and pictures")
+
+
 def main() -> None:
     """Run the command line."""
     logger = logging.getLogger("fimetric")

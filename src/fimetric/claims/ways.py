@@ -132,7 +132,7 @@ def ways(shape: tuple[int, ...], kind: str) -> list[Way]:
     ]
     if colour:
         chosen += [("YCbCr", YCbCr()), ("HSV", HSV(least=0.0))]
-    if KINDS[kind] is Glow:
+    if KINDS.get(kind) is Glow:
         chosen.append(("logit", Logit(LOGIT)))
     chosen.append(("inverted", ChannelAffine(-1.0, 1.0)))
     return [

@@ -30,6 +30,12 @@ def write_page(findings: Sequence["Finding"], study: "Study", path: Path) -> Non
         place.write_text("\n".join(lines), encoding="utf-8")
 
 
+def write_finding(finding: "Finding", path: Path) -> None:
+    """Write one finding as Markdown, beside its pictures."""
+    with whole_file(path) as place:
+        place.write_text("\n".join(section(finding, ".")), encoding="utf-8")
+
+
 def section(finding: "Finding", folder: str) -> list[str]:
     """Return the lines of one finding, whose pictures lie in ``folder``."""
     return [
