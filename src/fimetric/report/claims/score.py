@@ -64,7 +64,7 @@ def _limits(axes: Axes, largest: int) -> None:
     axes.plot([1, largest], [1, 1], color="#999999", linewidth=0.8)
     axes.plot([1, largest], [1, largest], color="#999999", linewidth=0.8)
     axes.annotate("all gradients alike: B", (largest / 2, largest / 2), ha="right", fontsize=8)
-    axes.annotate("a score: 1", (largest / 2, 1.03), fontsize=8)
+    axes.annotate("a score: 1", (largest / 2, 1.08), fontsize=8)
     axes.set(
         title="Growth of the joint gradient of a group",
         xlabel="group size B (samples)",
