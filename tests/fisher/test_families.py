@@ -7,12 +7,11 @@ from scipy.special import digamma
 
 from fimetric.fisher import families
 from fimetric.fisher.families import (
-    FAMILIES,
     SHAPE_STEP,
     fit_families,
-    gamma_shape,
     ks_distances,
 )
+from fimetric.fisher.laws import FAMILIES, gamma_shape
 
 
 @pytest.fixture

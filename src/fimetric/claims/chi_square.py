@@ -21,7 +21,8 @@ from fimetric.claims.rows import informative_part
 from fimetric.claims.study import Study
 from fimetric.data import Samples
 from fimetric.features import Features
-from fimetric.fisher.families import FAMILIES, FamilyFits, fit_families, null_distances
+from fimetric.fisher.families import FamilyFits, fit_families, null_distances
+from fimetric.fisher.laws import FAMILIES
 from fimetric.fisher.rank import effective_rank
 from fimetric.objectives import Objective
 from fimetric.report.claims.chi_square import draw_densities, draw_fits
