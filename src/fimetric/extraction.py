@@ -136,8 +136,8 @@ class Extractor:
         device = next(self.objective.module.parameters()).device
         x = to_device(batch.x, device)
         tables = {view: self._view(view, x) for view in self.objective.views()}
-        values = _side_by_side({view: _log(table.norms) for view, table in tables.items()})
-        bounds = _side_by_side({view: _log(self._bounds[view]) for view in tables})
+        values = side_by_side({view: _log(table.norms) for view, table in tables.items()})
+        bounds = side_by_side({view: _log(self._bounds[view]) for view in tables})
         columns = [(p, name) for p in values for name in self.norms_of(p).names]
         return Features(
             values=np.concatenate(list(values.values()), axis=1),
@@ -278,7 +278,7 @@ def _log(squared: Tensor) -> NDArray[np.float64]:
     return squared.double().log().cpu().numpy()
 
 
-def _side_by_side(tables: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+def side_by_side(tables: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
     """Average the draws of one view, ``t=3/draw=0``, ``t=3/draw=1``, ..., after the logarithm."""
     draws: dict[str, list[NDArray[np.float64]]] = {}
     for view, table in tables.items():

@@ -57,7 +57,7 @@ def chi_square(study: Study, folder: Path) -> Finding:
     draw_densities(folder / "densities.png", own.fits, own.features.values, chosen)
     draw_fits(folder / "fits.png", {name: found.fits for name, found in sets.items()})
     return Finding(
-        claim="chi_square",
+        claim="chi-square",
         title="Layer-wise squared norms are about scaled chi-square distributed",
         verdict=judge(own.fits),
         because=_because(own.fits, name),

@@ -3,10 +3,13 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fimetric.claims.chi_square import chi_square
+from fimetric.claims.correlation import correlation
 from fimetric.claims.finding import Finding
 from fimetric.claims.invariance import invariance
 from fimetric.claims.matrix import matrix
 from fimetric.claims.metric import metric
+from fimetric.claims.norms import norms
 from fimetric.claims.paradox import paradox
 from fimetric.claims.score import score
 from fimetric.claims.study import Study
@@ -18,6 +21,9 @@ CLAIMS: dict[str, Claim] = {
     "score": score,
     "matrix": matrix,
     "metric": metric,
+    "norms": norms,
+    "chi-square": chi_square,
+    "correlation": correlation,
     "invariance": invariance,
     "paradox": paradox,
     "timesteps": timesteps,

@@ -5,11 +5,15 @@
 score            is the gradient a score: is its mean zero?
 matrix           windows of F; regression: the F of a denoising model (Gauss-Newton)
 metrics/         the metric at four levels of F, each a table for a density
+families         which family the norms of each layer follow; laws: the families
+correlation      of the layers' log norms; rank: effective degrees of freedom of each
 invariance       a change of representation; representations/: the changes
 paradox          the likelihood of foreign images, and of own ones made simpler
 timesteps        a diffusion model's norms over time and noise draws
 """
 
+from fimetric.fisher.correlation import Correlation, correlate
+from fimetric.fisher.families import FamilyFits, fit_families
 from fimetric.fisher.invariance import InvarianceReport, invariance_report
 from fimetric.fisher.matrix import (
     Entries,
@@ -20,13 +24,16 @@ from fimetric.fisher.matrix import (
 )
 from fimetric.fisher.metrics import Diagonal, FisherMetric, Kronecker, LowRank, ScaledIdentity
 from fimetric.fisher.paradox import Paradox, likelihood_paradox
+from fimetric.fisher.rank import effective_rank
 from fimetric.fisher.regression import DenoisingRegression, Noised, residual_deviation
 from fimetric.fisher.score import ScoreTest, score_test
 
 __all__ = [
+    "Correlation",
     "DenoisingRegression",
     "Diagonal",
     "Entries",
+    "FamilyFits",
     "FisherMetric",
     "InvarianceReport",
     "Kronecker",
@@ -36,6 +43,9 @@ __all__ = [
     "ScaledIdentity",
     "ScoreTest",
     "choose_weights",
+    "correlate",
+    "effective_rank",
+    "fit_families",
     "gradient_entries",
     "invariance_report",
     "likelihood_paradox",

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fimetric.extraction import _side_by_side
+from fimetric.extraction import side_by_side
 from fimetric.fisher.stream import losses
 from fimetric.gradients import GradientNorms
 from fimetric.objectives.base import Objective
@@ -55,7 +55,7 @@ def effective_rank(
     for view in objective.views():
         read = losses(objective, data, batch_size, view, "pairs of gradients", progress)
         ranks[view] = _rank(norms, read)
-    return np.concatenate(list(_side_by_side(ranks).values()))
+    return np.concatenate(list(side_by_side(ranks).values()))
 
 
 def _rank(norms: GradientNorms, batches: Iterable[Tensor]) -> Array:
