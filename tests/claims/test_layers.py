@@ -6,7 +6,7 @@ import torch
 from given import RANK, independent, whole
 
 import fimetric as fm
-from fimetric.claims import Study, draw
+from fimetric.claims import CLAIMS, Study, draw
 from fimetric.claims.chi_square import chi_square
 from fimetric.claims.correlation import correlation
 from fimetric.claims.norms import norms
@@ -31,7 +31,7 @@ def tiny(tmp_path_factory):
 def test_on_a_model(tiny, claim, tmp_path):
     found = claim(tiny, tmp_path)
     whole(found, tmp_path)
-    assert found.claim == claim.__name__
+    assert CLAIMS[found.claim] is claim
     assert found.verdict in ("holds", "holds in part", "does not hold")
     if claim is chi_square:
         assert {row[0] for row in found.tables[0].rows} == {"digits", "model samples"}
