@@ -184,6 +184,19 @@ def test_features_resume_and_those_of_another_metric_are_refused(metric, tmp_pat
         metric.features(x, folder=tmp_path / "a", progress=False)
 
 
+def test_features_go_on_where_they_were_stopped(tmp_path):
+    metric, _, x = fitted(LowRank(3), build("perceptron"))
+
+    def stopping():
+        yield from x.split(4)[:2]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        metric.features(stopping(), 4, tmp_path / "a", progress=False)
+    whole = metric.features(x, 4, tmp_path / "a", progress=False)
+    np.testing.assert_array_equal(whole.values, metric.features(x, 4, progress=False).values)
+
+
 def test_another_objective_of_the_same_model_can_be_measured(metric):
     metric, objective, x = fitted(metric, build("perceptron"))
     other = Objective(lambda x: 2 * objective.function(x), objective.module)
