@@ -7,7 +7,8 @@ from PIL import Image
 
 import fimetric as fm
 from fimetric.claims import Drawn, Study
-from fimetric.claims.metric import LEVELS, OTHERS, choose_parts, judge, log_metric, metric, spearman
+from fimetric.claims.metric import LEVELS, OTHERS, judge, log_metric, metric, spearman
+from fimetric.claims.metric_parts import choose_parts
 from fimetric.data import Samples, load
 from fimetric.objectives import standard_objective
 from fimetric.report.claims.metric import metric_scatter
@@ -64,6 +65,8 @@ def test_the_finding_has_all_its_parts(model, tmp_path):
     assert all(0 <= v <= 1 for name, v in found.numbers.items() if name.startswith("AUROC"))
     notes = " ".join(found.notes)
     assert "12 samples of the model (by inversion); it is the Fisher information matrix." in notes
+    whole = sum(p.numel() for p in model.parameters())
+    assert f"Of the {whole} dimensions of the low-rank level" in notes
     assert "12 of digits, 10 of letters" in notes and "12 others of digits" in notes
     for table in found.tables:
         assert table.markdown()

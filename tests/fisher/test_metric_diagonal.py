@@ -52,7 +52,9 @@ def test_the_chosen_damping_is_that_of_a_loop(name):
             squares = g.abs().square().flatten(1)
             share = brute_force(squares[first].mean(0), squares[~first].mean(0))
             assert block.damping == share
-            torch.testing.assert_close(block.F.flatten(), drawn(squares.mean(0), share), **EXACT)
+            F = drawn(squares.mean(0), share)
+            assert block.noise == pytest.approx((1 / F).mean().item(), rel=1e-9)
+            torch.testing.assert_close(block.F.flatten(), F, **EXACT)
             chosen.append(share)
     assert chosen
 

@@ -7,9 +7,10 @@ from metric_cases import F, build, draws, gradients, halves, measured
 from torch import nn
 
 from fimetric.fisher.metrics import Diagonal, Kronecker
+from fimetric.fisher.metrics.blocks import factors_are_cheaper
 from fimetric.fisher.metrics.damping import SHARES
 from fimetric.fisher.metrics.moments import Moments
-from fimetric.gradients import Factors
+from fimetric.gradients import Dense, Factors
 from fimetric.objectives import Objective
 
 EXACT = {"rtol": 1e-9, "atol": 1e-11}  # float64 sums in another order
@@ -263,11 +264,18 @@ def test_gradients_that_come_written_out_are_whitened_alike():
     objective, data = bilinear(), positions()
     metric = Kronecker("expand").fit(objective, data, progress=False)
     G = gradients(objective, data)["weight"]
-    from fimetric.gradients import Dense
-
     block = metric.of().blocks["weight"]
     expected = measured(metric, objective, data)[:, 0]
     torch.testing.assert_close(block.squared_norms(Dense(G)), expected, **EXACT)
+
+
+def test_factors_are_turned_where_they_are_few_and_matrices_where_they_are_small():
+    def cheaper(T, O, I):
+        factors = Factors(torch.zeros(1, T, O), torch.zeros(1, T, I))
+        return factors_are_cheaper(factors, torch.zeros(O, O), torch.zeros(I, I))
+
+    assert cheaper(1, 512, 512) and cheaper(8, 512, 2048)
+    assert not cheaper(1024, 64, 576) and not cheaper(256, 4, 864)
 
 
 def test_singular_factors_and_unknown_kinds_are_refused():

@@ -10,6 +10,8 @@ from torch import nn
 
 from fimetric.detectors import LayerwiseGaussian
 from fimetric.fisher.metrics import Diagonal, LowRank, ScaledIdentity
+from fimetric.fisher.metrics.blocks import Scaled, Weighted
+from fimetric.gradients import GradientNorms
 from fimetric.objectives import Objective
 
 EXACT = {"rtol": 1e-9, "atol": 1e-11}  # float64 sums in another order
@@ -184,6 +186,19 @@ def test_features_resume_and_those_of_another_metric_are_refused(metric, tmp_pat
         metric.features(x, folder=tmp_path / "a", progress=False)
 
 
+def test_features_go_on_where_they_were_stopped(tmp_path):
+    metric, _, x = fitted(LowRank(3), build("perceptron"))
+
+    def stopping():
+        yield from x.split(4)[:2]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        metric.features(stopping(), 4, tmp_path / "a", progress=False)
+    whole = metric.features(x, 4, tmp_path / "a", progress=False)
+    np.testing.assert_array_equal(whole.values, metric.features(x, 4, progress=False).values)
+
+
 def test_another_objective_of_the_same_model_can_be_measured(metric):
     metric, objective, x = fitted(metric, build("perceptron"))
     other = Objective(lambda x: 2 * objective.function(x), objective.module)
@@ -262,6 +277,18 @@ def test_scaled_identity_is_the_norm_in_units_of_its_mean(case):
     live = [block.noise > 0 for block in metric.of().blocks.values()]
     expected = (norms * sizes / norms[:7].mean(0))[:, live]
     torch.testing.assert_close(measured(metric, objective, x)[:, live], expected, **EXACT)
+
+
+def test_rounding_bounds_are_those_of_the_norms_in_the_metric(case):
+    objective, x = case
+    norms = GradientNorms(objective.module).measure(objective(x)).bound
+    for metric in (ScaledIdentity(), Diagonal()):
+        fitted = metric.fit(objective, x, progress=False).of()
+        noise = torch.tensor([block.noise for block in fitted.blocks.values()])
+        assert noise.max() > 0
+        torch.testing.assert_close(fitted.measure(objective(x)).bound, norms * noise, **EXACT)
+    spread = Weighted(torch.tensor([1.0, 2.0, 4.0]).double(), 0.1).noise
+    assert spread == pytest.approx(7 / 12) and Scaled(5.0).noise == pytest.approx(1 / 5)
 
 
 def test_low_precision_models_are_measured_in_float32(metric):

@@ -9,7 +9,6 @@ holds in part where all three are positive and one is at least 0.7. Else it does
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +17,13 @@ from scipy.special import logsumexp
 from scipy.stats import norm, spearmanr
 
 from fimetric.claims.finding import Finding, Picture, Table, Verdict
+from fimetric.claims.metric_parts import SCORED, Parts, choose_parts
 from fimetric.claims.study import Study
-from fimetric.data import Samples
 from fimetric.detectors import LayerwiseGaussian
 from fimetric.features import Features
 from fimetric.files import safe_name
 from fimetric.fisher.metrics import Diagonal, FisherMetric, Kronecker, LowRank, ScaledIdentity
 from fimetric.metrics import Estimate, auroc, estimate
-from fimetric.objectives import Objective
 from fimetric.report.claims.metric import metric_scatter
 
 Array = NDArray[np.float64]
@@ -38,28 +36,8 @@ LEVELS: dict[str, Callable[[int], FisherMetric]] = {
     "low rank": lambda seed: LowRank(seed=seed),
 }
 OTHERS = tuple(level for level in LEVELS if level != FIRST)
-REFERENCES, SCORED = 500, 300  # samples at most: references, and of each set that is scored
 ENOUGH = 0.7
 TITLE = "The size of the gradient approximates the Fisher information metric s^T F^-1 s"
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Which samples are references, fit the density, and are scored.
-
-    Arguments:
-        objective: of the references.
-        references: samples of the model, or of a part of its own data.
-        fit: in-distribution samples that the density is fitted on.
-        scored: set -> samples, the in-distribution set first.
-        words: what the references are.
-    """
-
-    objective: Objective
-    references: Samples
-    fit: Samples
-    scored: dict[str, Samples]
-    words: str
 
 
 def metric(study: Study, folder: Path) -> Finding:
@@ -96,35 +74,8 @@ def metric(study: Study, folder: Path) -> Finding:
         numbers=_numbers(ranks, aurocs),
         tables=_tables(ranks, aurocs),
         pictures=[Picture("levels.png", _caption(own))],
-        notes=_notes(study, parts),
+        notes=_notes(study, parts, fit["low rank"]),
     )
-
-
-def choose_parts(study: Study) -> Parts:
-    """Return which samples are references, fit the density, and are scored."""
-    own = study.sets[study.own.name]
-    if study.drawn is not None:
-        objective = study.drawn.objective
-        count = min(REFERENCES, len(study.drawn.samples))
-        references, rest = study.drawn.samples.select(range(count)), own
-        words = f"{count} samples of the model ({study.drawn.how})"
-    else:
-        objective, count = study.objective, min(REFERENCES, len(own) // 2)
-        references = own.select(range(count))
-        rest = own.select(range(count, len(own)))
-        words = f"{count} held-out samples of {own.name}"
-    half = min(SCORED, len(rest) // 2)
-    if half < 2 or count < 2:
-        raise ValueError(
-            f"{len(own)} samples of {own.name} are too few to set apart references, a part for the "
-            "density and a part to score; 8 are the least, some hundreds are better"
-        )
-    scored = {own.name: rest.select(range(half))}
-    for name in study.foreign:
-        foreign = study.sets[name]
-        scored[name] = foreign.select(range(min(SCORED, len(foreign))))
-    fit = rest.select(range(half, min(2 * half, len(rest))))
-    return Parts(objective, references, fit, scored, words)
 
 
 def _measure(
@@ -257,7 +208,7 @@ def _caption(own: str) -> str:
     )
 
 
-def _notes(study: Study, parts: Parts) -> list[str]:
+def _notes(study: Study, parts: Parts, low_rank: Features) -> list[str]:
     proper = study.drawn is not None and parts.objective.kind == "likelihood"
     what = (
         "the Fisher information matrix"
@@ -266,10 +217,15 @@ def _notes(study: Study, parts: Parts) -> list[str]:
         "Fisher information matrix proper"
     )
     sizes = ", ".join(f"{len(samples)} of {name}" for name, samples in parts.scored.items())
+    numels = low_rank.numels.tolist()
+    found = sum(name.rsplit("/", 1)[-1].startswith("direction=") for name in low_rank.names)
     return [
         f"F is fitted on {parts.words}; it is {what}.",
         f"At most {SCORED} samples of each set are scored: {sizes}. The density is fitted on "
         f"{len(parts.fit)} others of {study.own.name}.",
         "Damping and rank are those under which one half of the references makes the other most "
         "likely; no foreign sample takes part.",
+        f"Of the {sum(numels)} dimensions of the low-rank level {found} have a scale of their own, "
+        "and the others that of their tensor as in the scaled identity: these two levels agree "
+        "nearly by construction.",
     ]

@@ -2,8 +2,8 @@
 
     F = C^1/2 (U D U^T + lambda I) C^1/2,      C = blockdiag(c_j I)
 
-C brings layers of very different scale to one, so that lambda damps them alike: the vectors
-z = C^-1/2 g have mean squares of one entry in every layer.
+C brings layers of very different scale to one, so that lambda damps them alike: the entries of
+z = C^-1/2 g have a mean square of one in every layer.
 """
 
 import math
@@ -97,9 +97,9 @@ class LowRank(FisherMetric):
         rank, damping = self.rank, self.damping
         if damping is None:
             rank, damping = choose_rank(K, first, P, rank, gram.eps)
-        _, weights = principal(K, rank, gram.eps)
-        directions, along = orthonormal(gram.combinations(weights), weights @ K)
-        return Subspace(norms, layers, directions, along.square().mean(1), damping, P, prefix)
+        variances, weights = principal(K, rank, gram.eps)
+        directions = orthonormal(gram.combinations(weights))
+        return Subspace(norms, layers, directions, variances, damping, P, prefix)
 
 
 def principal(K: Tensor, rank: int, eps: float) -> tuple[Tensor, Tensor]:
@@ -152,22 +152,14 @@ def choose_rank(K: Tensor, first: Tensor, P: int, rank: int, eps: float) -> tupl
     return best
 
 
-def orthonormal(directions: dict[str, Tensor], along: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """Return directions made orthonormal: the Gram matrix has cost them half their digits.
-
-    Arguments:
-        directions: tensor -> (r, numel).
-        along: (r, n) inner products of the references with them.
-
-    Returns:
-        The same, of the new directions.
-    """
-    if not len(along):
-        return directions, along
-    products = sum((v.double() @ v.T.double()).cpu() for v in directions.values())
+def orthonormal(directions: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return directions, tensor -> (r, numel), made orthonormal: the Gram matrix costs digits."""
+    products = torch.stack([v.double() @ v.T.double() for v in directions.values()]).sum(0).cpu()
+    if not len(products):
+        return directions
     root = torch.linalg.cholesky(products)
     inverse = torch.linalg.solve_triangular(root, torch.eye(len(root)).to(root), upper=False)
-    return {name: inverse.to(v) @ v for name, v in directions.items()}, inverse @ along
+    return {name: inverse.to(v) @ v for name, v in directions.items()}
 
 
 class Subspace:

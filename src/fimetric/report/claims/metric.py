@@ -44,15 +44,17 @@ def _scatter(
     foreign = [name for name in x if name != in_distribution]
     for k, name in enumerate([*foreign, in_distribution]):
         own = name == in_distribution
+        colour = ID_COLOUR if own else COLOURS[k % len(COLOURS)]
         fine = np.isfinite(x[name]) & np.isfinite(y[name])
         axes.scatter(
             x[name][fine],
             y[name][fine],
             s=12,
             marker=MARKERS[0 if own else 1 + k % (len(MARKERS) - 1)],
-            color=ID_COLOUR if own else COLOURS[k % len(COLOURS)],
+            facecolors=colour if own else "none",  # open: sets lie over each other
+            edgecolors="none" if own else colour,
             alpha=0.6,
-            linewidths=0,
+            linewidths=0.8,
             label=f"{name} (in-distribution)" if own else name,
         )
     axes.grid(alpha=0.3)
