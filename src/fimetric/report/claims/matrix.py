@@ -42,7 +42,7 @@ def _borders(axes: Axes, entries: Entries) -> None:
     bounds = [-0.5, *edges, len(entries.layer) - 0.5]
     middles = [(a + b) / 2 for a, b in itertools.pairwise(bounds)]
     shown = [entries.names[j] for j in np.unique(entries.layer)]
-    axes.set_yticks(middles, shown, rotation=90, va="center", fontsize=7)
+    axes.set_yticks(middles, shown, rotation=90, va="center", fontsize=5.5)
     axes.set_xticks([])
 
 
