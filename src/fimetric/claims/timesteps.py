@@ -96,7 +96,7 @@ def _finding(
         | {"mean AUROC side by side": all_of_them},
         tables=[_time_table(by_time, together, means), *_draw_tables(by_draws)],
         pictures=[
-            Picture("timesteps.png", "AUROC at each timestep, one draw."),
+            Picture("timesteps.png", "AUROC at each timestep, one draw; `likelihood` is the loss."),
             *([Picture("draws.png", "AUROC with more and more noise draws.")] if draws else []),
             Picture("layers.png", "AUROC of every single layer's log norm at every timestep."),
         ],

@@ -32,7 +32,7 @@ def draw_over_time(
         _lines(axes, [t + 1 for t in timesteps], detectors)
         axes.set(title=name, xlabel="timestep index + 1", xscale="log", ylim=(0, 1.02))
     panels[0].set_ylabel("AUROC, single samples, 95% intervals")
-    panels[0].legend(fontsize=8)
+    panels[-1].legend(fontsize=8)
     save(figure, path)
 
 
@@ -53,7 +53,7 @@ def draw_over_draws(
         _lines(axes, list(draws), sets)
         axes.set(title=f"{detector}, {name}", xlabel="noise draws averaged")
     panels[0].set_ylabel("AUROC, single samples, 95% intervals")
-    panels[0].legend(fontsize=8)
+    panels[-1].legend(fontsize=8)
     save(figure, path)
 
 
