@@ -106,6 +106,26 @@ def test_samples_are_kept_and_only_of_this_model(tmp_path):
         draw(model, objective, 20, tmp_path / "drawn", seed=1, progress=False)
 
 
+def test_draws_that_the_flow_cannot_bring_back_are_left_out(tmp_path):
+    model = fm.models.build("glow", "tiny", (1, 8, 8)).eval()
+    inverse = model.inverse
+
+    def exploding(latents):
+        x = inverse(latents)
+        x[::10] *= 1e8
+        return x
+
+    model.inverse = exploding
+    made = draw(model, standard_objective(model), 120, tmp_path, progress=False)
+    assert len(made.samples) == 120
+    assert made.samples.values.abs().max() < 1e4
+    assert "/0" not in {i[-2:] for i in made.samples.ids if len(i.split("/")[1]) == 1}
+    assert "14 of 134 left out" in made.how
+    model.inverse = lambda latents: inverse(latents) * torch.inf
+    with pytest.raises(ValueError, match="only 0 of 120 samples"):
+        draw(model, standard_objective(model), 120, tmp_path / "other", progress=False)
+
+
 def test_timesteps(tmp_path, monkeypatch):
     from fimetric.claims import timesteps as module
 

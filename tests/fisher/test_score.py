@@ -107,3 +107,10 @@ def test_a_loss_that_is_not_finite_is_refused_by_name():
     x[17, 0] = 0
     with pytest.raises(ValueError, match="'17'"):
         quiet(objective, x)
+
+
+def test_a_gradient_that_is_not_finite_is_refused_by_its_layer():
+    objective, x = shifted(1.0, n=130)
+    x[70] = 1e200
+    with pytest.raises(ValueError, match="not finite in layer 'theta'"):
+        quiet(objective, x)

@@ -18,6 +18,8 @@ from fimetric.progress import progress as show_progress
 from fimetric.training.seeds import number
 
 PART = 50
+MOST = 3  # times as many draws as samples wanted, at most
+ROUND_TRIP = 1e-2  # of latents, which are standard normal
 CONTROL = 100  # of ancestral sampling, which takes every timestep
 Draw = Callable[[int, Generator], Tensor]
 
@@ -44,8 +46,8 @@ def draw(
     """
     if isinstance(model, Glow):
         assert isinstance(objective, NegativeLogLikelihood)
-        samples = _kept(model, model.draw, n, folder / "draws", seed, progress)
-        return Drawn(objective.continuous(), samples, "continuous draws, not dequantised")
+        samples = _kept(model, _invertible(model), n, folder / "draws", seed, progress)
+        return Drawn(objective.continuous(), samples, _words(samples))
     if isinstance(model, VAE):
         samples = _kept(model, model.sample, n, folder / "draws", seed, progress)
         return Drawn(objective, samples, "8-bit draws, pixel noise included")
@@ -56,6 +58,33 @@ def draw(
     return Drawn(objective, samples, how, control)
 
 
+def _invertible(model: Glow) -> Draw:
+    """Draw continuous samples; those that the flow does not bring back to their latents are nan.
+
+    A coupling's inverse has no bound on its scale, so a few latents in a thousand end at 1e5 or
+    more, where float32 knows neither the sample nor its density.
+    """
+
+    def draw(n: int, generator: Generator) -> Tensor:
+        latents = model.draw_latents(n, generator)
+        x = model.inverse(latents)
+        errors = [
+            (a - b).abs().flatten(1).amax(1)
+            for a, b in zip(model.transform(x)[0], latents, strict=True)
+        ]
+        lost = ~(torch.stack(errors).amax(0) < ROUND_TRIP)
+        x[lost] = torch.nan
+        return x
+
+    return draw
+
+
+def _words(samples: Samples) -> str:
+    drawn = 1 + int(samples.ids[-1].rsplit("/", 1)[1])
+    lost = drawn - len(samples)
+    return f"continuous draws, not dequantised; {lost} of {drawn} left out, not invertible"
+
+
 def _ancestral(model: Diffusion) -> Draw:
     return lambda n, generator: model.sample(n, generator, model.config.timesteps, eta=1.0)
 
@@ -63,17 +92,26 @@ def _ancestral(model: Diffusion) -> Draw:
 @torch.no_grad()
 def _kept(model: Model, draw: Draw, n: int, folder: Path, seed: int, progress: bool) -> Samples:
     mark = {"model": model_fingerprint(model), "seed": str(seed)}
-    parts = []
+    parts: list[Tensor] = []
+    ids: list[str] = []
     with show_progress("sampling", n, progress) as advance:
-        for p, start in enumerate(range(0, n, PART)):
+        for p in range(MOST * (n // PART + 1)):
             path = folder / f"part-{p:03}.safetensors"
             if not path.exists():
                 x = draw(PART, Generator().manual_seed(number(seed, p, 0)))
                 with whole_file(path) as place:
                     save_file({"x": _as_stored(model, x)}, place, mark)
-            parts.append(_read(path, mark))
-            advance(min(PART, n - start))
-    return Samples(torch.cat(parts)[:n], name=folder.name)
+            x = _read(path, mark)
+            whole = torch.isfinite(x.float()).flatten(1).all(1).nonzero().flatten().tolist()
+            parts.append(x[whole])
+            ids += [f"{folder.name}/{p * PART + i}" for i in whole]
+            advance(len(whole))
+            if len(ids) >= n:
+                return Samples(torch.cat(parts)[:n], ids[:n], folder.name)
+    raise ValueError(
+        f"only {len(ids)} of {n} samples of {type(model).__name__} are finite and invertible; "
+        "train it further, or in float64"
+    )
 
 
 def _as_stored(model: Model, x: Tensor) -> Tensor:

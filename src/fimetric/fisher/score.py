@@ -73,14 +73,15 @@ def score_test(
         progress: whether to show progress.
 
     Raises:
-        ValueError: for fewer than two batches of two samples, or a group larger than a batch.
+        ValueError: for fewer than two batches of two samples, a group larger than a batch, or a
+            loss or gradient that is not finite.
     """
     wrong = [B for B in groups if not 1 <= B <= batch_size]
     if wrong:
         raise ValueError(f"groups must have 1 to batch_size={batch_size} samples, not {wrong}")
     norms = GradientNorms(objective.module)
     sums = [
-        _sums(norms.gram(x).double().cpu().numpy(), groups)
+        _sums(_finite(norms.gram(x).double().cpu().numpy(), norms.names), groups)
         for x in losses(objective, data, batch_size, view, "is it a score?", progress)
         if len(x) > 1
     ]
@@ -99,6 +100,17 @@ def score_test(
         growth=_growth(of_groups, per_batch[:, 1, -1], weights, groups),
         samples=int(weights.sum()),
     )
+
+
+def _finite(gram: Array, names: Sequence[str]) -> Array:
+    """Return inner products that are finite: one gradient that is not would be all of the mean."""
+    wrong = ~np.isfinite(gram).all((1, 2))
+    if wrong.any():
+        raise ValueError(
+            f"the gradient of a sample is not finite in layer {names[int(wrong.argmax())]!r}; "
+            "leave such samples out, or use model.double()"
+        )
+    return gram
 
 
 def _sums(gram: Array, groups: Sequence[int]) -> tuple[Array, Array, int]:

@@ -301,14 +301,14 @@ class Glow(nn.Module):
         shapes = [(C * 2 ** (i + 1), H >> (i + 1), W >> (i + 1)) for i in range(len(self.splits))]
         return [*shapes, self.top_shape]
 
-    def draw(self, n: int, generator: Generator | None, temperature: float = 1.0) -> Tensor:
-        """Return n continuous draws (n, C, H, W) of the density, latents times ``temperature``."""
+    def draw_latents(self, n: int, generator: Generator | None) -> list[Tensor]:
+        """Return n standard normal draws of the latents, one tensor per level."""
         latents = [torch.randn(n, *s, generator=generator) for s in self.latent_shapes()]
-        return self.inverse([temperature * z.to(self.top_mean) for z in latents])
+        return [z.to(self.top_mean) for z in latents]
 
     def sample(self, n: int, generator: Generator | None, temperature: float = 1.0) -> Tensor:
-        """Return n draws (n, C, H, W) on the grid k/255."""
-        x = self.draw(n, generator, temperature)
+        """Return n draws (n, C, H, W) on the grid k/255, latents times ``temperature``."""
+        x = self.inverse([temperature * z for z in self.draw_latents(n, generator)])
         return (x * 256).floor().clamp(0, 255) / 255
 
 
