@@ -23,8 +23,21 @@ def fixed_noise(seed: int, name: str, shape: Sequence[int], like: Tensor, kind: 
     Returns:
         (N, *shape), the same for all samples.
     """
-    digest = hashlib.sha256(f"{seed}/{name}/{kind}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
-    draw = torch.randn if kind == "normal" else torch.rand
-    noise = draw(tuple(shape), generator=generator).to(like)
+    noise = _draw(f"{seed}/{name}/{kind}".encode(), shape, kind).to(like)
     return noise.expand(len(like), *shape)
+
+
+def own_noise(seed: int, name: str, shape: Sequence[int], like: Tensor, kind: str) -> Tensor:
+    """Return a draw for each sample, told by the sample's content: the same one each time.
+
+    Arguments and result are those of :func:`fixed_noise`.
+    """
+    key = f"{seed}/{name}/{kind}/".encode()
+    draws = [_draw(key + x.numpy().tobytes(), shape, kind) for x in like.detach().float().cpu()]
+    return torch.stack(draws).to(like)
+
+
+def _draw(key: bytes, shape: Sequence[int], kind: str) -> Tensor:
+    digest = hashlib.sha256(key).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+    return (torch.randn if kind == "normal" else torch.rand)(tuple(shape), generator=generator)

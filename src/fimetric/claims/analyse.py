@@ -26,18 +26,28 @@ def analyse(study: Study, folder: Path, claims: Sequence[str] | None = None) -> 
         The findings, without those of claims that are not about such a model.
 
     Raises:
-        ValueError: for an unknown claim, or a folder with findings of another study.
+        ValueError: for an unknown claim, a folder with findings of another study, or where no claim
+            could be measured, the reason of the first. A claim that cannot be measured while others
+            can is left out, with a warning that says why.
     """
     chosen = select(claims)
-    found = []
+    kept(study, folder)  # refuses another study before any work
+    found, failures = [], []
     with progress("claims", len(chosen), study.progress) as advance:
         for name, claim in chosen.items():
-            finding = _one(study, folder / name, claim)
-            if finding is None:
-                log.info("%s: does not concern %s", name, study.objective.describe())
+            try:
+                finding = _one(study, folder / name, claim)
+            except ValueError as error:  # too few samples for one claim may do for the next
+                failures.append(error)
+                log.warning("%s: not measured: %s", name, error)
             else:
-                found.append(finding)
+                if finding is None:
+                    log.info("%s: does not concern %s", name, study.objective.describe())
+                else:
+                    found.append(finding)
             advance(1)
+    if failures and not found:
+        raise failures[0]
     return found
 
 

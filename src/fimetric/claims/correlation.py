@@ -69,11 +69,13 @@ def judge(found: Correlation) -> Verdict:
 
 
 def _because(found: Correlation, name: str) -> str:
+    far = found.mean_absolute_beyond(APART)
+    apart = f"of {far:.3f} where" if np.isfinite(far) else "there are none"
     return (
         f"On {name}, {len(found.names)} layers have a mean absolute correlation of "
-        f"{found.mean_absolute:.3f} (holds up to {WEAK}), and of "
-        f"{found.mean_absolute_beyond(APART):.3f} where more than {APART} apart (in part up to "
-        f"{WEAK}). All together they are worth {found.effective_number:.1f} independent layers."
+        f"{found.mean_absolute:.3f} (holds up to {WEAK}), and {apart} more than {APART} apart (in "
+        f"part up to {WEAK}). All together they are worth {found.effective_number:.1f} independent "
+        "layers."
     )
 
 

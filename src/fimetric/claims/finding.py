@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from fimetric.files import whole_file
 
-Verdict = Literal["holds", "holds in part", "does not hold"]
+Verdict = Literal["holds", "holds in part", "does not hold", "undecided"]
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from fimetric.fisher.matrix import (
     gradient_entries,
     normalised,
     off_diagonal,
-    shuffled,
+    random_signs,
 )
 from fimetric.fisher.regression import DenoisingRegression, Noised, residual_deviation
 from fimetric.objectives import Denoising
@@ -43,7 +43,7 @@ def matrix(study: Study, folder: Path) -> Finding:
     windows = {what: (w, w.covariance() if c else w.second_moment()) for what, _, w, c in matrices}
     draw_windows(folder / "windows.png", windows)
     first, entries, _, centred = matrices[0]
-    noise = normalised(shuffled(entries, centred, study.seed).second_moment())
+    noise = normalised(random_signs(entries, centred, study.seed).second_moment())
     off = ~np.eye(len(noise), dtype=bool)
     draw_entries(folder / "entries.png", moments, noise[off])
     decisive = sizes[first]
@@ -62,7 +62,7 @@ def matrix(study: Study, folder: Path) -> Finding:
             Picture(
                 "entries.png",
                 f"Distribution of the entries for {PER_LAYER} random weights of every tensor, and "
-                "what the same gradients give when shuffled among the samples.",
+                "what the same gradients give with random signs: the sampling error.",
             ),
         ],
         notes=_notes(study, entries),
@@ -104,9 +104,10 @@ def _regression(study: Study, objective: Denoising, place: Drawn) -> tuple[Entri
 def _entries(study: Study, objective: object, data: object) -> tuple[Entries, Entries]:
     """Return the gradients for a few weights of all tensors, and for more weights of a few."""
     module = study.objective.module
-    large = sum(p.numel() >= WINDOW for p in module.parameters())
+    sizes = sorted((p.numel() for p in module.parameters() if p.requires_grad), reverse=True)
     every = choose_weights(module, PER_LAYER, seed=study.seed)
-    few = choose_weights(module, WINDOW, min(LAYERS, large), study.seed)
+    shown = min(LAYERS, len(sizes))  # of a small model the window is smaller
+    few = choose_weights(module, min(WINDOW, sizes[shown - 1]), shown, study.seed)
     view = next(iter(objective.views()))  # type: ignore[attr-defined]
     found = [
         gradient_entries(objective, data, w, study.batch_size, view, study.progress)  # type: ignore[arg-type]
@@ -124,7 +125,7 @@ def _table(sizes: dict[str, dict[str, OffDiagonal]], moments: dict[str, np.ndarr
         for where, size in found.items():
             cells = (size.mean_absolute, size.noise, size.root_mean_square)
             rows.append([what, f"{where} tensors", *(f"{c:.3f}" for c in cells), raw])
-    heads = ["matrix", "entries", "mean absolute", "the same, shuffled", "root mean square*"]
+    heads = ["matrix", "entries", "mean absolute", "the same, random signs", "root mean square*"]
     return Table(
         "Normalised entries off the diagonal (*without sampling error)",
         [*heads, "mean diagonal / mean absolute off diagonal, as they are"],

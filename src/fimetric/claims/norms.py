@@ -6,8 +6,8 @@ their log norms). Typicality and likelihood are fitted and scored on the same sa
 
 Criterion, on single samples: the claim HOLDS where, on every foreign set, most informative layers
 have a larger median norm than on own data and the density has an AUROC of at least .9 and not
-below that of typicality; IN PART where on at least one set the AUROC is at least .8 or above that
-of typicality; else it does not.
+below that of typicality; IN PART where on at least one set the AUROC is at least .8, or above 1/2
+and above that of typicality; else it does not.
 """
 
 from collections.abc import Mapping
@@ -88,7 +88,7 @@ def judge(shifts: Mapping[str, Shift], scores: Mapping[str, Mapping[str, Estimat
     larger = all(shift.larger > 0.5 for shift in shifts.values())
     if values and larger and all(ours >= max(GOOD, theirs) for ours, theirs in values):
         return "holds"
-    some = any(ours >= FAIR or ours > theirs for ours, theirs in values)
+    some = any(ours >= FAIR or ours > max(theirs, 0.5) for ours, theirs in values)
     return "holds in part" if some else "does not hold"
 
 

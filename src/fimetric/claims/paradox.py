@@ -2,14 +2,15 @@
 
 Criterion: the claim HOLDS where the likelihood, or the loss that stands for it, has an AUROC whose
 interval is below 1/2 on at least one foreign set; IN PART where that is so of none of them but of
-own images made simpler (blurred, or one colour each); else it does not.
+own images made simpler (blurred, or one colour each); else it does not. One black image is shown
+beside and decides nothing.
 """
 
 from pathlib import Path
 
 from fimetric.claims.finding import Finding, Picture, Table, Verdict
 from fimetric.claims.study import Study
-from fimetric.fisher.paradox import Paradox, likelihood_paradox
+from fimetric.fisher.paradox import BLACK, Paradox, likelihood_paradox
 from fimetric.report.claims.paradox import draw_paradox
 
 
@@ -26,7 +27,7 @@ def paradox(study: Study, folder: Path) -> Finding | None:
     likelihood = kind.startswith("likelihood")
     unit = "bits per dimension" if likelihood else "loss per dimension / ln 2"
     draw_paradox(folder / "paradox.png", found, list(named), kind, unit)
-    likelier = [name for name, e in found.auroc.items() if e.high < 0.5]
+    likelier = _likelier(found)
     mine = [name for name in likelier if name in named]
     return Finding(
         claim="paradox",
@@ -49,10 +50,14 @@ def paradox(study: Study, folder: Path) -> Finding | None:
 
 def judge(found: Paradox, foreign: list[str]) -> Verdict:
     """Return the verdict of the criterion above."""
-    likelier = {name for name, e in found.auroc.items() if e.high < 0.5}
-    if likelier & set(foreign):
+    likelier = _likelier(found)
+    if set(likelier) & set(foreign):
         return "holds"
     return "holds in part" if likelier else "does not hold"
+
+
+def _likelier(found: Paradox) -> list[str]:
+    return [name for name, e in found.auroc.items() if e.high < 0.5 and name != BLACK]
 
 
 def _listed(found: Paradox, names: list[str]) -> str:

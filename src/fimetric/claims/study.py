@@ -16,6 +16,8 @@ from fimetric.files import safe_name
 from fimetric.fingerprint import model_fingerprint, update
 from fimetric.objectives import Objective
 
+CRITERIA = 1  # raised when a claim's criterion or numbers change: older findings are then refused
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -61,9 +63,15 @@ class Study:
     progress: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse names that are used twice."""
+        """Refuse names that are used twice, and samples of another shape."""
         if self.own.name in self.foreign:
             raise ValueError(f"{self.own.name} is in-distribution; it cannot be foreign too")
+        for name, samples in self.foreign.items():
+            if samples.shape != self.own.shape:
+                raise ValueError(
+                    f"{name} has samples of shape {samples.shape}, {self.own.name} of "
+                    f"{self.own.shape}; both must suit the model"
+                )
 
     @cached_property
     def sets(self) -> dict[str, Samples]:
@@ -103,9 +111,15 @@ class Study:
             "noise": self.objective.seed,
             "data": {name: _digest(samples) for name, samples in self.sets.items()},
             "drawn": None if self.drawn is None else _digest(self.drawn.samples),
+            "control": None if self.drawn is None else _digest_or_none(self.drawn.control),
             "limit": self.limit,
             "seed": self.seed,
+            "criteria": CRITERIA,
         }
+
+
+def _digest_or_none(samples: Samples | None) -> str | None:
+    return None if samples is None else _digest(samples)
 
 
 def _digest(samples: Samples) -> str:

@@ -1,9 +1,10 @@
 """At which timesteps, and with how many noise draws, do a diffusion model's norms detect?
 
 The paper scores with one draw at t = 0 and reports that later timesteps do nearly as well. The
-criterion is on t = 0, one draw, against every later t: the claim that ONE EARLY TIMESTEP SUFFICES
-HOLDS where, on the mean AUROC of the layer-wise Gaussian over the foreign sets, t = 0 is within .02
-of the best timestep and of all timesteps side by side; IN PART within .1; else it does not.
+criterion is on t = 0, one draw, against every later t: the claim that the FIRST TIMESTEP DOES AS
+WELL AS ANY HOLDS where, on the mean AUROC of the layer-wise Gaussian over the foreign sets, t = 0
+reaches .8 and is within .02 of the best timestep and of all timesteps side by side; IN PART within
+.1; else it does not. More noise draws are shown beside and decide nothing.
 
 Nothing is chosen by these numbers: they are measured on foreign data.
 """
@@ -29,7 +30,7 @@ DRAWS = 8
 FEWER = 300  # samples of each set for which more than one draw is taken
 DETECTORS = ("likelihood", "typicality", "layerwise-gaussian")
 OURS = DETECTORS[-1]
-NEAR, FAR = 0.02, 0.1
+NEAR, FAR, USEFUL = 0.02, 0.1, 0.8
 REPEATS = 200  # bootstrap: some hundred intervals are drawn
 
 Tables = Mapping[str, Features]
@@ -85,7 +86,7 @@ def _finding(
     best, all_of_them = max(means, key=lambda t: means[t]), _mean(together[OURS])
     return Finding(
         claim="timesteps",
-        title="For a diffusion model one early timestep and one noise draw suffice",
+        title="For a diffusion model the first timestep alone does as well as any",
         verdict=judge(means[times[0]], max(means[best], all_of_them)),
         because=(
             f"Mean AUROC of {OURS} over the foreign sets: {means[times[0]]:.3f} at t = {times[0]}, "
@@ -109,6 +110,8 @@ def _finding(
 
 def judge(first: float, best: float) -> Verdict:
     """Return the verdict of the criterion above."""
+    if first < USEFUL:
+        return "does not hold"
     if best - first <= NEAR:
         return "holds"
     return "holds in part" if best - first <= FAR else "does not hold"

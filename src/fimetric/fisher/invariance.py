@@ -107,7 +107,7 @@ class InvarianceReport:
     def _of_the_map(layer: str) -> str:
         if not layer.startswith("representation."):
             return ""
-        return ", a trainable parameter of the map, on which the log-determinant depends"
+        return ", a trainable parameter of the map: the loss of y depends on it, that of x does not"
 
     @property
     def holds(self) -> bool:

@@ -23,6 +23,7 @@ from fimetric.objectives.base import Objective
 
 Array = NDArray[np.float64]
 SMOOTHED = (1.0, 2.0, 4.0)  # deviations of the blur, in pixels
+BLACK = "one black image"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def likelihood_paradox(
     """
     simpler = {f"{own.name}, blurred by {s:g} px": smoothed(own, s) for s in SMOOTHED}
     simpler[f"{own.name}, one colour each"] = constant(own)
-    simpler["one black image"] = _like(own.select([0]), np.zeros((1, *own.shape)))
+    simpler[BLACK] = _like(own.select([0]), np.zeros((1, *own.shape)))
     sets = {own.name: own, **foreign, **simpler}
     bits, variation = {}, {}
     for name, samples in sets.items():

@@ -64,6 +64,15 @@ class DenoisingRegression(Denoising):
 
         return losses
 
+    def _residual(self, t: int, batch: dict[str, Tensor]) -> Tensor:
+        x = 2 * batch["x"] - 1 if self.centred else batch["x"]
+        a = self.scheduler.alphas_cumprod[t].to(x)
+        return self._target(x, batch["noise"], a) - self._predicted(t, batch)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings of the denoising, and s."""
+        return {**super().settings(), "deviation": self.deviation}
+
     def _predicted(self, t: int, batch: Batch) -> Tensor:
         if not isinstance(batch, dict) or not {"x", "noise", "target"} <= batch.keys():
             raise ValueError("a batch must have x, noise and target: wrap the data in Noised")
@@ -101,7 +110,9 @@ def _alone(batch: NamedBatch) -> Tensor:
 
 @torch.no_grad()
 def residual_deviation(objective: Denoising, data: Any, batch_size: int = 64) -> float:
-    """Return s, the root mean square of eps - eps_theta(x_t) per dimension, at one timestep.
+    """Return s, the root mean square per dimension of what is left of the target, at one timestep.
+
+    The target is eps, or x or v where the model predicts that.
 
     It is the s under which the regression's likelihood of ``data`` is highest.
 
@@ -113,6 +124,6 @@ def residual_deviation(objective: Denoising, data: Any, batch_size: int = 64) ->
     regression = DenoisingRegression.of(objective, 1.0)
     total, count = 0.0, 0
     for batch in Noised(data, batch_size):
-        error = batch["noise"] - regression._predicted(objective.timesteps[0], batch)
+        error = regression._residual(objective.timesteps[0], batch)
         total, count = total + float(error.double().square().sum()), count + error.numel()
     return (total / count) ** 0.5

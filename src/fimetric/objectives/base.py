@@ -7,11 +7,14 @@ view, the same for all samples. It may have several views (timesteps, noise draw
 stand side by side.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+
+from fimetric.noise import fixed_noise, own_noise
 
 Batch = Tensor | dict[str, Tensor]
 Losses = Callable[[Batch], Tensor]
@@ -34,6 +37,8 @@ class Objective(nn.Module):
 
     kind: ClassVar[str] = "loss"
     """What the loss is, in words: only of a ``likelihood`` is the gradient known to be a score."""
+    own_noise: bool = False
+    """Whether each sample has noise of its own; see ``with_own_noise``."""
 
     def __init__(self, function: Losses, module: nn.Module, seed: int = 0) -> None:
         super().__init__()
@@ -71,6 +76,20 @@ class Objective(nn.Module):
             )
         return losses
 
+    def with_own_noise(self) -> Self:
+        """Return the objective with a draw of the noise for each sample, told by its content.
+
+        Scores use one draw for all samples, so that they differ by the samples alone; a mean over
+        samples then is a mean at that one draw. Here it is one over the noise, too.
+        """
+        other = copy.copy(self)
+        other.own_noise = True
+        return other
+
+    def _noise(self, name: str, shape: Sequence[int], like: Tensor, kind: str) -> Tensor:
+        """Return the noise of a batch in one view, see ``fimetric.noise``."""
+        return (own_noise if self.own_noise else fixed_noise)(self.seed, name, shape, like, kind)
+
     def data_dimension(self, batch: Batch) -> int:
         """Return the number of dimensions of one sample, for bits per dimension."""
         return max(1, values_of(batch)[0][0].numel())
@@ -78,7 +97,8 @@ class Objective(nn.Module):
     def describe(self) -> str:
         """Return what is differentiated, in words that change when it does."""
         settings = "".join(f", {name}={value}" for name, value in self.settings().items())
-        return f"{type(self).__name__}({type(self.module).__name__}{settings})"
+        noise = ", noise=own" if self.own_noise else ""
+        return f"{type(self).__name__}({type(self.module).__name__}{settings}{noise})"
 
     def settings(self) -> dict[str, Any]:
         """Return what the objective was made with, as values for JSON, without model and seed."""

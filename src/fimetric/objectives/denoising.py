@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fimetric.noise import fixed_noise
 from fimetric.objectives.base import Batch, Losses, Objective, data_of, refuse_no_draws
 
 
@@ -77,7 +76,7 @@ class Denoising(Objective):
         def losses(batch: Batch) -> Tensor:
             x = data_of(batch)
             x = 2 * x - 1 if self.centred else x
-            eps = fixed_noise(self.seed, name, x.shape[1:], x, "normal")
+            eps = self._noise(name, x.shape[1:], x, "normal")
             a = self.scheduler.alphas_cumprod[t].to(x)
             noisy = a.sqrt() * x + (1 - a).sqrt() * eps
             error = self._target(x, eps, a) - self._predict(noisy, t, batch)

@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from fimetric.fingerprint import update
-from fimetric.noise import fixed_noise
 from fimetric.objectives.base import Batch, Losses, Objective, data_of, refuse_no_draws
 
 
@@ -38,18 +37,22 @@ class NegativeLogLikelihood(Objective):
         levels: int | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(self._negative_log_likelihood, module, seed)
+        super().__init__(self.forward, module, seed)
         if levels is not None and levels < 2:
             raise ValueError(
                 f"levels must be at least 2, or None for continuous data, not {levels}"
             )
         self.context, self.levels = context, levels
 
+    def views(self) -> dict[str, Losses]:
+        """Return the one view."""
+        return {"": self._negative_log_likelihood}
+
     def _negative_log_likelihood(self, batch: Batch) -> Tensor:
         x = data_of(batch)
         if self.levels is None:
             return -self._log_prob(x, batch)
-        noise = fixed_noise(self.seed, "dequantisation", x.shape[1:], x, "uniform")
+        noise = self._noise("dequantisation", x.shape[1:], x, "uniform")
         log_prob = self._log_prob((x * (self.levels - 1) + noise) / self.levels, batch)
         return x[0].numel() * math.log(self.levels) - log_prob
 
@@ -119,7 +122,7 @@ class NegativeELBO(Objective):
     def _view(self, name: str) -> Losses:
         def losses(batch: Batch) -> Tensor:
             x = data_of(batch)
-            noise = fixed_noise(self.seed, name, self.latent_shape, x, "normal")
+            noise = self._noise(name, self.latent_shape, x, "normal")
             return -self.module.elbo(x, noise)  # type: ignore[operator]
 
         return losses

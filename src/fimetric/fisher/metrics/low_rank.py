@@ -30,8 +30,10 @@ class LowRank(FisherMetric):
     .. math:: m = \sum_i \frac{\langle u_i, z \rangle^2}{d_i + \lambda}
                   + \frac{|z|^2 - \sum_i \langle u_i, z \rangle^2}{\lambda}
 
-    with one column per direction and the second term as ``rest``. The directions are combinations
-    of n reference gradients, found through their Gram matrix, so nothing of size P x P is made.
+    with one column per direction and the second term as ``rest``; d_i is what a direction's mean
+    square has above lambda, 0 at least, so that F is lambda everywhere else. The directions are
+    combinations of n reference gradients, found through their Gram matrix, so nothing of size P x P
+    is made.
     Rank and lambda are those under which gradients of the other half of the references are most
     likely, as in probabilistic principal component analysis: at a given rank the best lambda is the
     mean square of what the directions leave of those gradients.

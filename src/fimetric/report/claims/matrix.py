@@ -46,13 +46,13 @@ def _borders(axes: Axes, entries: Entries) -> None:
     axes.set_xticks([])
 
 
-def draw_entries(path: Path, matrices: Mapping[str, Array], shuffled: Array) -> None:
+def draw_entries(path: Path, matrices: Mapping[str, Array], noise: Array) -> None:
     """Draw the distributions of entries on and off the diagonal, raw and normalised.
 
     Arguments:
         path: of the picture.
         matrices: what the matrix is -> (K, K).
-        shuffled: normalised entries off the diagonal of the first, from shuffled gradients.
+        noise: normalised entries off the diagonal of the first, from gradients with random signs.
     """
     figure = Figure(figsize=(11, 4), layout="constrained")
     raw, unit = figure.subplots(1, 2)
@@ -63,8 +63,10 @@ def draw_entries(path: Path, matrices: Mapping[str, Array], shuffled: Array) -> 
         _log_histogram(raw, np.abs(F[off]), colour, ":", f"{name}: |off diagonal|")
         values = np.abs(normalised(F)[off])
         _share(unit, values, colour, "-", f"{name}: mean {values.mean():.3f}")
-    values = np.abs(shuffled)
-    _share(unit, values, "#000000", "--", f"gradients shuffled (noise): mean {values.mean():.3f}")
+    values = np.abs(noise)
+    _share(
+        unit, values, "#000000", "--", f"random signs (sampling error): mean {values.mean():.3f}"
+    )
     raw.set(
         title="Entries as they are",
         xlabel=r"$\log_{10}$ of the entry (nats$^2$ per squared weight)",

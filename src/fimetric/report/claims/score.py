@@ -24,7 +24,7 @@ def draw_score_tests(path: Path, tests: Mapping[str, ScoreTest]) -> None:
     figure = Figure(figsize=(11, 4), layout="constrained")
     layers, groups = figure.subplots(1, 2)
     for k, (name, test) in enumerate(tests.items()):
-        colour = ID_COLOUR if k == 0 else COLOURS[k - 1]
+        colour = ID_COLOUR if name.startswith("held-out") else COLOURS[k]
         _layers(layers, name, test, colour, k)
         groups.plot(
             [1, *test.growth],
