@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from fimetric.noise import fixed_noise
+import fimetric as fm
+from fimetric.noise import fixed_noise, own_noise
 
 SHAPE = (3, 4)
 
@@ -56,3 +57,23 @@ def test_kinds_are_distributed_as_they_are_called():
 def test_draw_is_the_same_in_every_release():
     # a saved detector is worth nothing if these numbers change
     torch.testing.assert_close(noise(1)[0, 0, 0].item(), -1.0883582830429077, rtol=1e-6, atol=0)
+
+
+def test_noise_of_ones_own_depends_on_the_sample_alone():
+    x = torch.rand(4, 3)
+    first = own_noise(1, "view", (2, 2), x, "normal")
+    assert len(first.flatten().unique()) == first.numel()
+    assert own_noise(1, "view", (2, 2), x.flip(0), "normal").flip(0).equal(first)
+    assert own_noise(1, "view", (2, 2), x[2:3].double(), "normal").float().equal(first[2:3])
+    assert not own_noise(2, "view", (2, 2), x, "normal").equal(first)
+
+
+def test_an_objective_with_noise_of_its_own_averages_over_it():
+    model = fm.models.build("vae", "tiny", (1, 8, 8)).eval()
+    objective = fm.objectives.NegativeELBO(model)
+    own = objective.with_own_noise()
+    x = torch.rand(5, 1, 8, 8)
+    assert not torch.allclose(own(x), objective(x))
+    assert own.describe() != objective.describe()
+    assert torch.allclose(own(x[3:4]), own(x)[3:4], rtol=1e-4)
+    assert not objective.own_noise

@@ -2,14 +2,17 @@
 
 import json
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
 
 import fimetric as fm
 from fimetric.claims import CLAIMS, Study, analyse, draw
-from fimetric.claims.finding import Finding
+from fimetric.claims.finding import Finding, Verdict
+from fimetric.claims.score import judge
 from fimetric.data import Samples
+from fimetric.metrics import Estimate
 from fimetric.objectives import standard_objective
 from fimetric.report.claims.page import write_page
 
@@ -36,7 +39,7 @@ def test_every_claim_is_measured_drawn_and_kept(kind, claim, tmp_path, monkeypat
         monkeypatch.setattr(fm.models.Diffusion, "sample", quick_sample)
     study = study_of(kind, tmp_path)
     (found,) = analyse(study, tmp_path, [claim])
-    assert found.verdict in ("holds", "holds in part", "does not hold")
+    assert found.verdict in get_args(Verdict)
     for picture in found.pictures:
         assert (tmp_path / claim / picture.file).stat().st_size > 10_000
     kept, key = Finding.read(tmp_path / claim / "finding.json")
@@ -68,6 +71,40 @@ def test_another_study_does_not_take_over_a_folder(tmp_path):
         analyse(replace(study, seed=1), tmp_path, ["paradox"])
 
 
+def test_a_claim_that_cannot_be_measured_leaves_the_others(tmp_path, caplog):
+    study = replace(study_of("vae", tmp_path, drawn=False), limit=3)
+    found = analyse(study, tmp_path, ["paradox", "score"])
+    assert [f.claim for f in found] == ["paradox"]
+    assert "score: not measured: a score test needs at least two batches" in caplog.text
+    with pytest.raises(ValueError, match="two batches"):
+        analyse(study, tmp_path, ["score"])
+
+
+@pytest.mark.parametrize(
+    ("low", "value", "high", "verdict"),
+    [
+        (-0.001, 0.0, 0.002, "holds"),
+        (0.01, 0.03, 0.05, "holds in part"),
+        (0.2, 0.3, 0.4, "does not hold"),
+        (-0.3, 0.0, 0.3, "undecided"),  # an interval that is wide proves nothing
+        (0.03, 0.08, 0.2, "does not hold"),
+    ],
+)
+def test_the_verdict_on_the_score(low, value, high, verdict):
+    assert judge(Estimate(value, low, high), on_samples=True) == verdict
+
+
+def test_noise_of_their_own_is_measured_for_a_bound(tmp_path):
+    (found,) = analyse(study_of("vae", tmp_path), tmp_path, ["score"])
+    assert any("noise of their own" in name for name in found.numbers)
+
+
+def test_foreign_samples_of_another_shape_are_named(tmp_path):
+    study = study_of("vae", tmp_path, drawn=False)
+    with pytest.raises(ValueError, match="wide has samples of shape"):
+        replace(study, foreign={"wide": Samples(torch.rand(5, 1, 8, 16), name="wide")})
+
+
 def test_an_unknown_claim_is_refused_before_any_work(tmp_path):
     with pytest.raises(ValueError, match="no claim 'proof'"):
         analyse(study_of("vae", tmp_path, drawn=False), tmp_path, ["paradox", "proof"])
@@ -84,7 +121,7 @@ def test_claims_that_are_not_about_a_model_are_left_out(tmp_path):
     study = study_of("vae", tmp_path, drawn=False)
     assert analyse(study, tmp_path, ["timesteps"]) == []
     values = Samples(torch.rand(N, 1, 8, 8), name="float")
-    assert analyse(replace(study, own=values), tmp_path, ["paradox"]) == []
+    assert analyse(replace(study, own=values, foreign={}), tmp_path, ["paradox"]) == []
 
 
 def test_without_a_sampler_held_out_data_stand_in(tmp_path):

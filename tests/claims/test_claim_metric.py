@@ -91,7 +91,8 @@ def test_the_verdict_follows_the_criterion():
         return judge(dict(zip(OTHERS, ranks, strict=True)))[0]
 
     assert verdict(0.7, 0.9, 1.0) == "holds"
-    assert verdict(0.69, 0.9, 1.0) == "holds in part" == verdict(0.01, 0.02, 0.7)
+    assert verdict(0.69, 0.9, 1.0) == "holds in part" == verdict(0.01, 0.7, 0.02)
+    assert verdict(0.01, 0.02, 0.99) == "does not hold"
     assert verdict(0.69, 0.69, 0.69) == "does not hold" == verdict(0.9, 0.9, -0.1)
     assert verdict(0.9, 0.9, float("nan")) == "does not hold" == verdict(0.0, 0.9, 0.9)
 
