@@ -4,6 +4,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from fimetric.fisher.paradox import Paradox
 from fimetric.report.pictures import COLOURS, ID_COLOUR, histograms, save
@@ -55,4 +56,5 @@ def _detail(axes: Axes, found: Paradox, names: list[str], unit: str) -> None:
         ylabel=unit,
         xscale="log",
     )
+    axes.xaxis.set_minor_formatter(NullFormatter())  # within a decade they would overlap
     axes.legend(fontsize=8, markerscale=2)
