@@ -298,3 +298,11 @@ def test_linear_dependence_in_all_samples_has_no_say_in_the_damping(kind):
     # twice the mean eigenvalue is spread over twice the sides
     assert 0.2 * fewer <= block.damping <= 5 * fewer
     assert measured(Kronecker(kind).fit(wider, doubled, progress=False), wider, doubled).max() < 1e3
+
+
+def test_tensors_without_factors_are_counted_in_the_log(caplog):
+    model = nn.Linear(I, O).double()
+    objective = Objective(lambda x: model(x).square().sum(1), model)
+    with caplog.at_level("INFO", logger="fimetric"):
+        Kronecker("expand").fit(objective, draws(12, I), progress=False)
+    assert "whitened as by Diagonal: 1 of 2 tensors" in caplog.text  # the bias

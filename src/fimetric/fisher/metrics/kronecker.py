@@ -1,5 +1,6 @@
 """Whitening by Kronecker factors, or in their eigenbasis."""
 
+import logging
 from typing import Any, Literal, get_args
 
 import torch
@@ -19,6 +20,7 @@ from fimetric.fisher.metrics.moments import Moments, Side, Squares
 from fimetric.fisher.metrics.reference import Layer, References, contributions
 from fimetric.gradients import Factors, GradientNorms
 
+log = logging.getLogger(__name__)
 Kind = Literal["expand", "reduce", "ekfac"]
 
 
@@ -80,6 +82,9 @@ class Kronecker(FisherMetric):
         check_share(self.damping)
         check_halves(self.damping, len(references))
         moments, squares = self._moments(references, norms, prefix, layers)
+        if squares:
+            plain, total = len(squares), len(moments) + len(squares)
+            log.info("no factors, so whitened as by Diagonal: %d of %d tensors", plain, total)
         matrices = {
             name: Matrix(m, self.kind == "ekfac", self.damping is None)
             for name, m in moments.items()
