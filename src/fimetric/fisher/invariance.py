@@ -27,6 +27,7 @@ from fimetric.fisher.double import in_double
 from fimetric.fisher.jacobians import log_det_by_jacrev
 from fimetric.fisher.reexpressed import Reexpressed, continuous
 from fimetric.fisher.representations import Representation
+from fimetric.fisher.stream import refuse_infinite
 from fimetric.gradients.norms import GradientNorms, Measured
 from fimetric.objectives import Objective
 from fimetric.objectives.base import Batch, data_of
@@ -189,7 +190,8 @@ class _Here:
         self.norms = GradientNorms(objective.module)
         self.losses, self.measured = {}, {}
         for view in objective.views():
-            losses = _finite(objective.losses(view, x), ids)
+            losses = objective.losses(view, x)
+            refuse_infinite(losses, ids, "the loss of sample")
             self.measured[view] = self.norms.measure(losses)
             self.losses[view] = losses.detach()
 
@@ -211,7 +213,8 @@ def _report(objective: Reexpressed, here: _Here) -> InvarianceReport:
     norms = GradientNorms(_parameters(objective))
     errors, differences = [], []
     for view, losses in here.losses.items():
-        found = _finite(objective.losses(view, y), here.ids)
+        found = objective.losses(view, y)
+        refuse_infinite(found, here.ids, "the loss of sample")
         errors.append((found.detach() - losses - expected).abs().max())
         there = norms.measure(found)
         differences.append(_differences(here.padded(view, len(norms.names)), there))
@@ -250,12 +253,3 @@ def _differences(a: Measured, b: Measured) -> Tensor:
 def _parameters(objective: Reexpressed) -> list[tuple[str, Tensor]]:
     own = [(f"representation.{n}", p) for n, p in objective.transform.named_parameters()]
     return [*objective.module.named_parameters(), *own]
-
-
-def _finite(losses: Tensor, ids: list[str]) -> Tensor:
-    strange = (~losses.isfinite()).nonzero().flatten().tolist()
-    if strange:
-        raise ValueError(
-            f"the loss of sample {ids[strange[0]]!r} is {losses[strange[0]].item():g}; leave it out"
-        )
-    return losses

@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fimetric.extraction import side_by_side
-from fimetric.fisher.stream import losses
+from fimetric.fisher.stream import grams, losses
 from fimetric.gradients import GradientNorms
 from fimetric.objectives.base import Objective
 
 Array = NDArray[np.float64]
-LARGEST = 1e150  # of squared norms: float64 holds sums of their squares
 
 
 def effective_rank(
@@ -63,11 +62,9 @@ def _rank(norms: GradientNorms, batches: Iterable[Tensor]) -> Array:
     # sums of |g_n|^2 and |g_n|^4 over samples, and of <g_n, g_m>^2 over ordered pairs n != m
     total, squares, products = np.zeros((3, len(norms.names)))
     samples = pairs = 0
-    for losses_of_batch in batches:
-        gram = norms.gram(losses_of_batch).double().cpu().numpy()  # (J, n, n)
-        n = len(losses_of_batch)
+    for gram in grams(norms, batches):
+        n = gram.shape[1]
         own = gram[:, range(n), range(n)]  # a copy
-        _refuse_infinite(own, norms.names, samples)
         total += own.sum(1)
         squares += (own**2).sum(1)
         gram[:, range(n), range(n)] = 0
@@ -79,14 +76,3 @@ def _rank(norms: GradientNorms, batches: Iterable[Tensor]) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         rank = squared_trace / (products / pairs)
     return np.where(np.isfinite(rank), rank, np.nan)
-
-
-def _refuse_infinite(own: Array, names: list[str], before: int) -> None:
-    """Raise where |g|^2 (J, n) is nan, infinite, or so large that its square would be."""
-    wrong = np.argwhere(~(own < LARGEST))
-    if len(wrong):
-        j, n = wrong[0]
-        raise ValueError(
-            f"the gradient of sample number {before + n} is not finite in layer {names[j]!r}; "
-            "leave the sample out: one such sample would be all of a mean"
-        )

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from fimetric.fisher.stream import losses
+from fimetric.fisher.stream import grams, losses
 from fimetric.gradients import GradientNorms
 from fimetric.metrics import Estimate
 from fimetric.objectives.base import Objective
@@ -80,11 +80,8 @@ def score_test(
     if wrong:
         raise ValueError(f"groups must have 1 to batch_size={batch_size} samples, not {wrong}")
     norms = GradientNorms(objective.module)
-    sums = [
-        _sums(_finite(norms.gram(x).double().cpu().numpy(), norms.names), groups)
-        for x in losses(objective, data, batch_size, view, "is it a score?", progress)
-        if len(x) > 1
-    ]
+    read = losses(objective, data, batch_size, view, "is it a score?", progress)
+    sums = [_sums(gram, groups) for gram in grams(norms, read) if gram.shape[1] > 1]
     if len(sums) < 2:
         raise ValueError("a score test needs at least two batches of two samples; pass more data")
     per_batch = np.stack([s[0] for s in sums])  # (batches, 2, J + 1): mean products, mean squares
@@ -100,17 +97,6 @@ def score_test(
         growth=_growth(of_groups, per_batch[:, 1, -1], weights, groups),
         samples=int(weights.sum()),
     )
-
-
-def _finite(gram: Array, names: Sequence[str]) -> Array:
-    """Return inner products that are finite: one gradient that is not would be all of the mean."""
-    wrong = ~np.isfinite(gram).all((1, 2))
-    if wrong.any():
-        raise ValueError(
-            f"the gradient of a sample is not finite in layer {names[int(wrong.argmax())]!r}; "
-            "leave such samples out, or use model.double()"
-        )
-    return gram
 
 
 def _sums(gram: Array, groups: Sequence[int]) -> tuple[Array, Array, int]:

@@ -1,6 +1,6 @@
 """Losses of a data set, batch by batch, each with its graph: what every statistic here reads."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fimetric.data import batches, length, to_device
+from fimetric.gradients import GradientNorms
 from fimetric.objectives.base import Objective
 from fimetric.progress import progress as show_progress
+
+Array = NDArray[np.float64]
+LARGEST = 1e150  # of squared norms: float64 holds sums of their squares
 
 
 def losses(
@@ -41,20 +45,53 @@ def losses(
         for batch in batches(data, batch_size):
             with torch.enable_grad():
                 found = objective.losses(name, to_device(batch.x, device))
-            if not found.isfinite().all():
-                row = int((~found.isfinite()).nonzero()[0])
-                raise ValueError(
-                    f"the loss of sample {batch.ids[row]!r} is {found[row].item()}; leave it out: "
-                    "one such sample would be all of a mean"
-                )
+            refuse_infinite(found, batch.ids, "the loss of sample")
             yield found
             advance(len(batch.ids))
+
+
+def grams(norms: GradientNorms, batches_of_losses: Iterable[Tensor]) -> Iterator[Array]:
+    """Yield the inner products of the gradients of one batch after another, (J, n, n).
+
+    Raises:
+        ValueError: where a squared norm is nan, infinite, or so large that its square would be.
+    """
+    samples = 0
+    for found in batches_of_losses:
+        gram = norms.gram(found).double().cpu().numpy()
+        wrong = np.argwhere(~(np.diagonal(gram, axis1=1, axis2=2) < LARGEST))
+        if len(wrong):
+            j, n = wrong[0]
+            raise ValueError(
+                f"the gradient of sample number {samples + n} is not finite in layer "
+                f"{norms.names[j]!r}; leave the sample out, or use model.double(): one such sample "
+                "would be all of a mean"
+            )
+        samples += len(found)
+        yield gram
+
+
+def refuse_infinite(values: Tensor, ids: Sequence[str], what: str) -> None:
+    """Raise ValueError where one of the values (n,) is not finite, naming the sample.
+
+    Arguments:
+        values: one number per sample.
+        ids: of the samples.
+        what: the number is of, in front of the id.
+    """
+    strange = (~values.isfinite()).nonzero().flatten().tolist()
+    if strange:
+        row = strange[0]
+        raise ValueError(
+            f"{what} {ids[row]!r} is {values[row].item()}; leave it out: one such sample would be "
+            "all of a mean"
+        )
 
 
 @torch.no_grad()
 def loss_values(
     objective: Objective, data: Any, batch_size: int = 64, progress: bool = True
-) -> NDArray[np.float64]:
+) -> Array:
     """Return the loss of every sample, mean over the objective's views, without gradients, (N,)."""
     device = next(objective.module.parameters()).device
     found = []

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fimetric.data import Batch, batches, to_device
 from fimetric.extraction import without_draw
+from fimetric.fisher.stream import refuse_infinite
 from fimetric.gradients import Contribution, GradientNorms
 from fimetric.objectives.base import Objective
 from fimetric.parts import add_batch
@@ -95,7 +96,7 @@ class References:
                 for view in views:
                     with torch.enable_grad():
                         losses = self.objective.losses(view, x)
-                    _refuse(losses, batch.ids, "the loss")
+                    refuse_infinite(losses, batch.ids, "the loss of reference sample")
                     yield first, losses
                     advance(len(batch))
 
@@ -165,14 +166,5 @@ def _rows(batch: Batch, rows: slice) -> Batch:
 def _refuse_table(table: Tensor, ids: list[str], names: list[str]) -> None:
     if not table.isfinite().all():
         j = int((~table.isfinite()).any(0).nonzero()[0])
-        _refuse(table[:, j], ids, f"the squared gradient norm of {names[j]!r}")
-
-
-def _refuse(values: Tensor, ids: list[str], what: str) -> None:
-    """Raise where a value (n,) of a reference sample is not finite."""
-    if not values.isfinite().all():
-        row = int((~values.isfinite()).nonzero()[0])
-        raise ValueError(
-            f"{what} of reference sample {ids[row]!r} is {values[row].item()}; leave the sample "
-            "out: one such sample would be all of a mean"
-        )
+        what = f"the squared gradient norm of {names[j]!r} of reference sample"
+        refuse_infinite(table[:, j], ids, what)
