@@ -16,18 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
+from fimetric.claims.aurocs import DENSITY, DETECTORS, RIVAL, aurocs, halves
 from fimetric.claims.finding import Finding, Picture, Table, Verdict
 from fimetric.claims.rows import informative_part
 from fimetric.claims.study import Study
-from fimetric.detectors import create
 from fimetric.features import Features
-from fimetric.metrics import Estimate, auroc, estimate
+from fimetric.metrics import Estimate, auroc
 from fimetric.report.claims.norms import draw_medians, draw_two_layers
 from fimetric.screening import strange
 
 GOOD, FAIR = 0.9, 0.8
-DENSITY, RIVAL = "layerwise-gaussian", "typicality"
-DETECTORS = ("likelihood", RIVAL, DENSITY)
 GROUPS = (1, 5)
 FEWEST = 2  # groups to fit on
 
@@ -62,7 +60,10 @@ def norms(study: Study, folder: Path) -> Finding | None:
     own, _ = informative_part(features[name])
     tables = {each: table.columns(own.names) for each, table in features.items()}
     shifts = {other: _shift(own, tables[other]) for other in study.foreign}
-    scores = {size: _scores(features, name, size, study.seed) for size in GROUPS}
+    fit, test = halves(features[name])
+    fit, others = fit.select(~strange(fit)), {n: features[n] for n in study.foreign}
+    sizes = [size for size in GROUPS if len(fit) // size >= FEWEST and len(test) // size >= 1]
+    scores = {size: aurocs(fit, test, others, study.seed, size) for size in sizes}
     scores = {size: found for size, found in scores.items() if found}
     fine = {each: table.select(~strange(table)) for each, table in tables.items()}
     return Finding(
@@ -105,31 +106,6 @@ def _shift(own: Features, foreign: Features) -> Shift:
         separation=float(np.median(np.abs(np.array(single) - 0.5))),
         dropped=int((~fine).sum()),
     )
-
-
-def _scores(
-    features: Mapping[str, Features], name: str, size: int, seed: int
-) -> dict[str, dict[str, Estimate]]:
-    """Return foreign set -> detector -> AUROC; nothing where own groups are too few to fit."""
-    own = features[name]
-    half = len(own) // 2
-    fit, test = own.select(slice(0, half)), own.select(slice(half, len(own)))
-    fit = fit.select(~strange(fit))
-    if len(fit) // size < FEWEST or len(test) // size < 1:
-        return {}
-    others = {n: f for n, f in features.items() if n != name and len(f) >= size}
-    found: dict[str, dict[str, Estimate]] = {other: {} for other in others}
-    for detector in DETECTORS:
-        density = create(detector).fit(_grouped(fit, size))
-        mine = density.score(_grouped(test, size))
-        for other, table in others.items():
-            theirs = density.score(_grouped(table, size))
-            found[other][detector] = estimate(auroc, mine, theirs, seed=seed)
-    return found
-
-
-def _grouped(features: Features, size: int) -> Features:
-    return features if size == 1 else features.grouped(size)
 
 
 def _pictures(folder: Path, tables: Mapping[str, Features], name: str) -> list[Picture]:

@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fimetric.claims.aurocs import DENSITY as OURS
+from fimetric.claims.aurocs import DETECTORS, Aurocs, aurocs, halves
 from fimetric.claims.finding import Finding, Picture, Table, Verdict
 from fimetric.claims.study import Study
-from fimetric.detectors import create
 from fimetric.features import Features
 from fimetric.fisher.timesteps import Draw, mean_of_draws, norms_over_time, side_by_side
-from fimetric.metrics import Estimate, auroc, estimate
+from fimetric.metrics import Estimate, auroc
 from fimetric.objectives import Denoising
 from fimetric.report.claims.timesteps import draw_layers_by_time, draw_over_draws, draw_over_time
 
@@ -28,8 +29,6 @@ TIMES = (0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 998)
 SEVERAL = (0, 31, 255)  # where several draws are taken
 DRAWS = 8
 FEWER = 300  # samples of each set for which more than one draw is taken
-DETECTORS = ("likelihood", "typicality", "layerwise-gaussian")
-OURS = DETECTORS[-1]
 NEAR, FAR, USEFUL = 0.02, 0.1, 0.8
 REPEATS = 200  # bootstrap: some hundred intervals are drawn
 
@@ -75,15 +74,15 @@ def _finding(
     together = _aurocs(joined, own, study.seed)
     by_draws = {t: _over_draws(many, own, study.seed) for t, many in draws.items()}
     lines = {
-        name: {d: [by_time[t][d][name] for t in times] for d in DETECTORS} for name in study.foreign
+        name: {d: [by_time[t][name][d] for t in times] for d in DETECTORS} for name in study.foreign
     }
     draw_over_time(folder / "timesteps.png", times, lines)
     if by_draws:
         draw_over_draws(folder / "draws.png", {f"t = {t}": s for t, s in by_draws.items()}, OURS)
     layers = {name: _layers(over_time, own, name) for name in study.foreign}
     draw_layers_by_time(folder / "layers.png", times, layers)
-    means = {t: _mean(by_time[t][OURS]) for t in times}
-    best, all_of_them = max(means, key=lambda t: means[t]), _mean(together[OURS])
+    means = {t: _mean(by_time[t]) for t in times}
+    best, all_of_them = max(means, key=lambda t: means[t]), _mean(together)
     return Finding(
         claim="timesteps",
         title="For a diffusion model the first timestep alone does as well as any",
@@ -117,20 +116,9 @@ def judge(first: float, best: float) -> Verdict:
     return "holds in part" if best - first <= FAR else "does not hold"
 
 
-def _aurocs(tables: Tables, own: str, seed: int) -> dict[str, dict[str, Estimate]]:
-    """Return detector -> foreign set -> AUROC, fitted on the first half of the own samples."""
-    half = len(tables[own]) // 2
-    fit, test = tables[own].select(slice(half)), tables[own].select(slice(half, None))
-    found: dict[str, dict[str, Estimate]] = {}
-    for name in DETECTORS:
-        density = create(name).fit(fit)
-        mine = density.score(test)
-        found[name] = {
-            other: estimate(auroc, mine, density.score(t), seed=seed, repeats=REPEATS)
-            for other, t in tables.items()
-            if other != own
-        }
-    return found
+def _aurocs(tables: Tables, own: str, seed: int) -> Aurocs:
+    foreign = {name: table for name, table in tables.items() if name != own}
+    return aurocs(*halves(tables[own]), foreign, seed, repeats=REPEATS)
 
 
 def _over_draws(many: Sequence[Tables], own: str, seed: int) -> dict[str, list[Estimate]]:
@@ -138,8 +126,8 @@ def _over_draws(many: Sequence[Tables], own: str, seed: int) -> dict[str, list[E
     found: dict[str, list[Estimate]] = {name: [] for name in many[0] if name != own}
     for k in range(1, len(many) + 1):
         means = {name: mean_of_draws([tables[name] for tables in many[:k]]) for name in many[0]}
-        for name, value in _aurocs(means, own, seed)[OURS].items():
-            found[name].append(value)
+        for name, detectors in _aurocs(means, own, seed).items():
+            found[name].append(detectors[OURS])
     return found
 
 
@@ -156,22 +144,22 @@ def _layers(over_time: Mapping[int, Tables], own: str, name: str) -> NDArray[np.
     ).T
 
 
-def _mean(sets: Mapping[str, Estimate]) -> float:
-    return float(np.mean([e.value for e in sets.values()]))
+def _mean(found: Aurocs) -> float:
+    return float(np.mean([detectors[OURS].value for detectors in found.values()]))
 
 
 def _time_table(
-    by_time: Mapping[int, dict[str, dict[str, Estimate]]],
-    together: dict[str, dict[str, Estimate]],
+    by_time: Mapping[int, Aurocs],
+    together: Aurocs,
     means: Mapping[int, float],
 ) -> Table:
-    names = list(together[OURS])
+    names = list(together)
     rows = [
-        [str(t), *(str(found[d][n]) for n in names for d in DETECTORS), f"{means[t]:.3f}"]
+        [str(t), *(str(found[n][d]) for n in names for d in DETECTORS), f"{means[t]:.3f}"]
         for t, found in by_time.items()
     ]
-    last = [str(together[d][n]) for n in names for d in DETECTORS]
-    rows.append(["all, side by side", *last, f"{_mean(together[OURS]):.3f}"])
+    last = [str(together[n][d]) for n in names for d in DETECTORS]
+    rows.append(["all, side by side", *last, f"{_mean(together):.3f}"])
     heads = [f"{n}: {d}" for n in names for d in DETECTORS]
     return Table("AUROC over time, one draw", ["t", *heads, f"mean, {OURS}"], rows)
 
