@@ -28,6 +28,7 @@ from fimetric.fisher.matrix import (
     random_signs,
 )
 from fimetric.fisher.regression import DenoisingRegression, Noised, residual_deviation
+from fimetric.fisher.timesteps import Draw, at
 from fimetric.objectives import Denoising
 from fimetric.report.claims.matrix import draw_entries, draw_windows
 
@@ -94,8 +95,7 @@ def _matrices(study: Study) -> Iterator[tuple[str, Entries, Entries, bool]]:
 
 
 def _regression(study: Study, objective: Denoising, place: Drawn) -> tuple[Entries, Entries]:
-    t = objective.timesteps[0]
-    one = Denoising(objective.module, objective.scheduler, (t,), centred=objective.centred)
+    one = at(objective, Draw(objective.timesteps[0], 0))
     deviation = residual_deviation(one, place.samples, study.batch_size)
     regression = DenoisingRegression.of(one, deviation)
     return _entries(study, regression, Noised(place.samples, study.batch_size, study.seed))

@@ -105,24 +105,23 @@ class Study:
     @cached_property
     def key(self) -> dict[str, Any]:
         """What the findings depend on, as values for JSON."""
+        drawn = self.drawn
         return {
             "objective": self.objective.describe(),
             "fingerprint": model_fingerprint(self.objective.module),
             "noise": self.objective.seed,
             "data": {name: _digest(samples) for name, samples in self.sets.items()},
-            "drawn": None if self.drawn is None else _digest(self.drawn.samples),
-            "control": None if self.drawn is None else _digest_or_none(self.drawn.control),
+            "drawn": _digest(drawn.samples if drawn else None),
+            "control": _digest(drawn.control if drawn else None),
             "limit": self.limit,
             "seed": self.seed,
             "criteria": CRITERIA,
         }
 
 
-def _digest_or_none(samples: Samples | None) -> str | None:
-    return None if samples is None else _digest(samples)
-
-
-def _digest(samples: Samples) -> str:
+def _digest(samples: Samples | None) -> str | None:
+    if samples is None:
+        return None
     digest = hashlib.sha256()
     update(digest, samples.values)
     return digest.hexdigest()[:16]

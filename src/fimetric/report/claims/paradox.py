@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from fimetric.fisher.paradox import Paradox
-from fimetric.report.pictures import COLOURS, ID_COLOUR, histograms, save
+from fimetric.report.claims.looks import look
+from fimetric.report.pictures import histograms, save
 
 MARKERS = "osD^vPX*<>"
 
@@ -46,7 +47,7 @@ def _detail(axes: Axes, found: Paradox, names: list[str], unit: str) -> None:
             found.bits[name],
             s=5,
             alpha=0.4,
-            color=ID_COLOUR if k == 0 else COLOURS[(k - 1) % len(COLOURS)],
+            color=look(k, name)[0],
             marker=MARKERS[k % len(MARKERS)],
             label=name,
         )
