@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from fimetric import Detector, extract
-from fimetric.detectors import DENSITIES, NotExplainableError, create
+from fimetric.detectors import OF_ANY_TABLE, NotExplainableError, create
 from fimetric.objectives import Objective
 
 D = 6
@@ -47,7 +47,7 @@ def detector(objective) -> Detector:
     return Detector(objective).fit(ID)
 
 
-@pytest.mark.parametrize("name", DENSITIES)
+@pytest.mark.parametrize("name", OF_ANY_TABLE)
 @pytest.mark.parametrize("group_size", [1, 5])
 def test_shapes_and_direction(objective, group_size, name):
     detector = Detector(objective, create(name), group_size)
@@ -64,7 +64,7 @@ def test_shapes_and_direction(objective, group_size, name):
     try:
         shares = detector.explain(MORE)
     except NotExplainableError:
-        assert name in ("likelihood", "typicality", "chi-square", "sum-of-norms")
+        assert name not in ("layerwise-gaussian", "full-gaussian", "fishers-method", "kde")
     else:
         assert shares.shape == (40 // group_size, 4)
         np.testing.assert_allclose(shares.sum(1), same, rtol=1e-10)  # float64 sums
@@ -84,7 +84,7 @@ def test_half_of_the_groups_each_by_the_seed(objective, detector):
     order = np.random.default_rng(0).permutation(400)
     expected = detector.density.score(features.select(order[200:]))
     np.testing.assert_array_equal(detector.calibration.scores, np.sort(expected))
-    np.testing.assert_array_equal(detector.density.mean_, features.values[order[:200]].mean(0))
+    np.testing.assert_array_equal(detector.density.mean_[:4], features.values[order[:200]].mean(0))
     other = Detector(objective, seed=1).fit(ID)
     assert not np.array_equal(other.score(MORE), detector.score(MORE))
 
@@ -92,7 +92,7 @@ def test_half_of_the_groups_each_by_the_seed(objective, detector):
 def test_explicit_calibration_data(objective):
     detector = Detector(objective).fit(ID, calibration=MORE)
     everything = extract(objective, ID)
-    np.testing.assert_array_equal(detector.density.mean_, everything.values.mean(0))
+    np.testing.assert_array_equal(detector.density.mean_[:4], everything.values.mean(0))
     expected = np.sort(detector.score(MORE))
     np.testing.assert_array_equal(detector.calibration.scores, expected)
     same = Detector(objective).fit(everything, calibration=extract(objective, MORE))
@@ -252,7 +252,7 @@ def test_input_that_is_not_finite_raises(detector):
             detector.fit(batch)
 
 
-@pytest.mark.parametrize("name", DENSITIES)
+@pytest.mark.parametrize("name", OF_ANY_TABLE)
 @pytest.mark.parametrize("group_size", [1, 5])
 def test_saved_and_loaded_it_is_the_same_to_the_bit(objective, tmp_path, group_size, name):
     detector = Detector(objective, create(name), np.int64(group_size), np.int64(3)).fit(ID)

@@ -2,9 +2,11 @@
 
 import io
 import math
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -28,7 +30,7 @@ def gaussian_bits_per_dim(train: Samples | Tensor, test: Samples | Tensor) -> fl
     Raises:
         ValueError: for images of different shapes, or values off the grid k/255.
     """
-    fit, new = _levels(train), _levels(test)
+    fit, new = levels_of(train), levels_of(test)
     if fit.shape[1:] != new.shape[1:]:
         raise ValueError(
             f"shapes differ: train {tuple(fit.shape[1:])}, test {tuple(new.shape[1:])}"
@@ -61,20 +63,41 @@ def png_bits_per_dim(test: Samples | Tensor) -> float:
     Raises:
         ValueError: for other than one or three channels, or values off the grid k/255.
     """
-    levels = _levels(test).numpy().astype(np.uint8)
-    if levels.shape[1] not in (1, 3):
-        raise ValueError(f"PNG takes 1 or 3 channels, got {levels.shape[1]}")
-    total = 0
-    for pixels in levels:
-        picture = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
-        out = io.BytesIO()
-        Image.fromarray(picture).save(out, format="PNG", optimize=True)
-        total += out.tell()
-    return 8 * total / levels.size
+    levels = levels_of(test).numpy().astype(np.uint8)
+    return 8 * sum(png_length(picture(pixels)) for pixels in levels) / levels.size
 
 
-def _levels(data: Samples | Tensor) -> Tensor:
-    """Return the levels 0..255 as float64 (N, C, H, W)."""
+def png_length(image: Image.Image) -> int:
+    """Return the bytes of an image as an optimised PNG file."""
+    return file_length(image, "PNG", optimize=True)
+
+
+def file_length(image: Image.Image, kind: str, **options: Any) -> int:
+    """Return the bytes of an image as a file of a kind that Pillow writes."""
+    out = io.BytesIO()
+    image.save(out, format=kind, **options)
+    return out.tell()
+
+
+def picture(pixels: NDArray[np.uint8]) -> Image.Image:
+    """Return levels (C, H, W) as a grey or RGB image.
+
+    Raises:
+        ValueError: for other than one or three channels.
+    """
+    if len(pixels) not in (1, 3):
+        raise ValueError(f"PNG and its like take 1 or 3 channels, got {len(pixels)}")
+    return Image.fromarray(
+        pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    )
+
+
+def levels_of(data: Samples | Tensor) -> Tensor:
+    """Return the levels 0..255 of 8-bit images as float64 (N, C, H, W).
+
+    Raises:
+        ValueError: for another number of dimensions, or values off the grid k/255.
+    """
     x = data.tensor() if isinstance(data, Samples) else data
     if x.ndim != 4:
         raise ValueError(f"images are (N, C, H, W), got shape {tuple(x.shape)}")

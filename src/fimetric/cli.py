@@ -218,7 +218,7 @@ def evaluate(
     device: Device = "cpu",
 ) -> None:
     """Print AUROC, AUPR and FPR of every detector on every OOD set, and draw them."""
-    from fimetric.detectors import DENSITIES
+    from fimetric.detectors import OF_ANY_TABLE
     from fimetric.evaluation import evaluate as run
     from fimetric.inputs import Named, new_folder, open_objective
     from fimetric.models import load
@@ -234,7 +234,7 @@ def evaluate(
         own,
         part.open_all(ood, shape),
         group_size,
-        density or list(DENSITIES),
+        density or OF_ANY_TABLE,
         out / "features",
         seed,
         batch_size,

@@ -13,11 +13,12 @@ from safetensors import SafetensorError
 
 from fimetric.calibration import Calibration
 from fimetric.data import length
-from fimetric.detectors import Density, LayerwiseGaussian, from_state
+from fimetric.detectors import Density, NearestNeighbours, from_state
 from fimetric.extraction import Extractor, run
-from fimetric.features import Features
+from fimetric.features import MEAN, Features
 from fimetric.files import whole_folder
 from fimetric.fingerprint import model_fingerprint
+from fimetric.groups import means, overlapping
 from fimetric.objectives.base import Objective
 from fimetric.screening import refuse_strange
 
@@ -42,8 +43,10 @@ class Detector:
 
     Arguments:
         objective: what is differentiated; it holds the model.
-        density: of the log norms of in-distribution data; the paper's layer-wise Gaussian if None.
-        group_size: consecutive samples that are judged together, by their joint gradient.
+        density: of the log norms of in-distribution data; ``detectors.NearestNeighbours`` if None.
+            The paper's is ``detectors.LayerwiseGaussian``.
+        group_size: consecutive samples that are judged together, by the mean of their log norms,
+            or by their joint gradient where the density says so, as the paper's does.
         seed: of the split between density and calibration.
 
     Example:
@@ -70,7 +73,7 @@ class Detector:
         if group_size < 1:
             raise ValueError(f"group_size must be at least 1, not {group_size}")
         self.objective = objective
-        self.density = LayerwiseGaussian() if density is None else density
+        self.density = NearestNeighbours() if density is None else density
         self.group_size = group_size
         self.seed = seed
         self.calibration_: Calibration | None = None
@@ -90,7 +93,8 @@ class Detector:
                 sample and layer).
         """
         self.fingerprint_ = self.calibration_ = None
-        features = self._features(data)
+        table = self._table(data)
+        features = self._grouped(table)
         if calibration is None:
             if len(features) < 4:
                 raise ValueError(
@@ -99,11 +103,11 @@ class Detector:
                 )
             order = np.random.default_rng(self.seed).permutation(len(features))
             half = len(features) // 2
-            features, held_out = features.select(order[:half]), features.select(order[half:])
+            rows, held_out = order[:half], features.select(order[half:])
         else:
-            held_out = self._features(calibration)
+            rows, held_out = np.arange(len(features)), self._features(calibration)
         refuse_strange(held_out)
-        self.density.fit(features)
+        self.density.fit(self._to_fit(table, rows))
         self.fingerprint_ = features.fingerprint
         self.calibration_ = Calibration(self.density.score(held_out))
         return self
@@ -233,16 +237,52 @@ class Detector:
         return {**description["objective_settings"], "seed": description["objective_seed"]}
 
     def _features(self, data: Any, whole: bool = False) -> Features:
-        """Return ``data`` as features of this objective."""
+        """Return ``data`` as features of this objective, a row a group."""
+        return self._grouped(self._table(data, whole), whole)
+
+    def _table(self, data: Any, whole: bool = False) -> Features:
+        """Return ``data`` as features of this objective, a row a sample or a group."""
         if isinstance(data, Features):
             return self._own(data)
         samples = length(data)
-        if whole and samples is not None and samples % self.group_size:
+        if whole and samples is not None:
+            self._refuse_rest(samples)
+        return run(self._current_extractor(), data, progress=not whole, whole_groups=whole)
+
+    def _grouped(self, table: Features, whole: bool = False) -> Features:
+        """Return the means over groups where a row is a sample still."""
+        if table.group_size == self.group_size:
+            return table
+        if whole:
+            self._refuse_rest(len(table))
+        elif len(table) % self.group_size:
+            logger.warning(
+                "the last %d of %d samples make no whole group of %d: left out",
+                len(table) % self.group_size,
+                len(table),
+                self.group_size,
+            )
+        return table.grouped(self.group_size)
+
+    def _refuse_rest(self, samples: int) -> None:
+        if samples % self.group_size:
             raise ValueError(
                 f"{samples} samples do not make whole groups of {self.group_size}; leave out "
                 f"{samples % self.group_size}"
             )
-        return run(self._current_extractor(), data, progress=not whole, whole_groups=whole)
+
+    def _to_fit(self, table: Features, groups: NDArray[np.int64]) -> Features:
+        """Return what the density is fitted on: some groups, or the samples in them, regrouped.
+
+        Samples regrouped at random give as many rows as there are samples, of which groups alone
+        would be few.
+        """
+        if table.group_size == self.group_size:
+            return table.select(groups)
+        samples = groups[:, None] * self.group_size + np.arange(self.group_size)
+        part = table.select(samples.ravel())
+        refuse_strange(part)
+        return means(part, overlapping(len(part), self.group_size, len(part), self.seed))
 
     def _current_extractor(self) -> Extractor:
         """Return the extractor with all it has learned, a new one where the model has changed."""
@@ -253,11 +293,16 @@ class Detector:
                 "fit the detector again"
             )
         if self._extractor is None or self._extractor.fingerprint != fingerprint:
-            self._extractor = Extractor(self.objective, self.group_size)
+            size = self.group_size if self.density.joint else 1
+            self._extractor = Extractor(self.objective, size)
         return self._extractor
 
     def _own(self, features: Features) -> Features:
-        for name, value in self._current_extractor().provenance.items():
+        expected = self._current_extractor().provenance
+        if not self.density.joint and features.objective.endswith(MEAN):  # grouped already
+            objective = f"{expected['objective']}{MEAN}"
+            expected = {**expected, "objective": objective, "group_size": self.group_size}
+        for name, value in expected.items():
             found = getattr(features, name)
             if found != value:
                 what = "model (fingerprint)" if name == "fingerprint" else name.replace("_", " ")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fimetric.calibration import Calibration
 from fimetric.data import Samples
-from fimetric.detectors import DENSITIES, create
+from fimetric.detectors import DENSITIES, OF_ANY_TABLE, create
 from fimetric.detectors.base import LayerDensity
 from fimetric.extraction import extract
 from fimetric.features import Features
@@ -49,7 +49,7 @@ def evaluate(
     in_distribution: Samples,
     ood: Mapping[str, Samples],
     group_sizes: Sequence[int] = (1, 5),
-    densities: Sequence[str] = tuple(DENSITIES),
+    densities: Sequence[str] = OF_ANY_TABLE,
     folder: Path | None = None,
     seed: int = 0,
     batch_size: int = 64,

@@ -48,8 +48,23 @@ def extract(
     return run(Extractor(objective, group_size), data, batch_size, folder, progress)
 
 
+class Extraction(Protocol):
+    """Turns batches into features: ``Extractor``, or one of other statistics."""
+
+    group_size: int
+
+    @property
+    def provenance(self) -> dict[str, object]:
+        """What the features come from, by the names that ``Features`` gives it."""
+        ...
+
+    def __call__(self, batch: Batch) -> Features:
+        """Return the features of one batch of whole groups."""
+        ...
+
+
 def run(
-    extractor: "Extractor",
+    extractor: Extraction,
     data: Any,
     batch_size: int = 64,
     folder: str | Path | None = None,

@@ -23,6 +23,7 @@ from fimetric.files import whole_folder
 
 VERSION = 1
 ARRAYS = ("values", "losses", "bounds", "numels")
+MEAN = ", mean of the samples' log norms"  # added to the objective of a table of such groups
 PROVENANCE = ("data_dimension", "objective", "fingerprint", "seed", "group_size", "version")
 
 Array = NDArray[np.float64]
@@ -143,7 +144,7 @@ class Features:
             kept,
             values=means,
             group_size=size,
-            objective=f"{self.objective}, mean of the samples' log norms",
+            objective=self.objective + MEAN,
         )
 
     def columns(self, names: Sequence[str]) -> Self:

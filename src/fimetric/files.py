@@ -54,5 +54,5 @@ def whole_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
 
 
 def safe_name(name: str) -> str:
-    """Return a name that is one folder: hub names have a slash."""
-    return name.replace("/", "-").replace("\\", "-")
+    """Return a name that is one folder: hub names have a slash, and may have a colon."""
+    return name.replace("/", "-").replace("\\", "-").replace(":", "-")

@@ -205,8 +205,8 @@ def test_hub_sets_are_read_without_remote_code(monkeypatch):
 
     asked = {}
 
-    def fake(name, **kwargs):
-        asked.update(kwargs, name=name)
+    def fake(name, configuration, **kwargs):
+        asked.update(kwargs, name=name, configuration=configuration)
         pictures = [Image.new("RGB", (8, 8), (i, 0, 0)) for i in range(3)]
         return datasets.Dataset.from_dict({"img": pictures, "label": [0, 1, 2]}).cast_column(
             "img", datasets.Image()
@@ -214,8 +214,10 @@ def test_hub_sets_are_read_without_remote_code(monkeypatch):
 
     monkeypatch.setattr("datasets.load_dataset", fake)
     found = load("some/set", "train", limit=2)
-    assert asked == {"name": "some/set", "split": "train"}
+    assert asked == {"name": "some/set", "configuration": None, "split": "train"}
     assert found.values[:, 0, 0, 0].tolist() == [0, 1] and found.ids[1] == "some/set/1"
+    load("some/set:cropped", "test")
+    assert asked == {"name": "some/set", "configuration": "cropped", "split": "test"}
 
 
 @pytest.mark.parametrize("name", ["digits", "patches", "letters"])

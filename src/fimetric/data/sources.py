@@ -35,7 +35,8 @@ def load(
         source: The first of these that fits: an existing path (a folder with ``<split>.parquet``, a
             parquet file, a folder of pictures, a picture, a ``.npy`` or ``.npz`` file); ``digits``,
             ``patches`` or ``letters``, which need no file; a folder in the one that the environment
-            variable FIMETRIC_DATA names; a data set of the Hugging Face hub.
+            variable FIMETRIC_DATA names; a data set of the Hugging Face hub, as ``name`` or
+            ``name:configuration``.
         split: ``train`` or ``test``. A source without splits is the same for every split.
         limit: Take the first so many samples.
         size: Resize pictures bilinearly to this side, or (height, width). Without it, grey pictures
@@ -226,7 +227,8 @@ def _from_hub(
     import datasets
 
     try:
-        table = datasets.load_dataset(name, split=split)
+        where, _, configuration = name.partition(":")
+        table = datasets.load_dataset(where, configuration or None, split=split)
     except ValueError as error:
         raise ValueError(f"the hub's {name} has no split {split!r}, or else: {error}") from error
     except Exception as error:  # a dozen kinds, of several libraries

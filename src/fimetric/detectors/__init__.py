@@ -1,8 +1,9 @@
 """Densities on features, one file each, and their registry by name.
 
 >>> sorted(DENSITIES)
-['chi-square', 'fishers-method', 'full-gaussian', 'layerwise-gaussian', 'likelihood',
- 'sum-of-norms', 'typicality']
+['chi-square', 'combined-tests', 'fishers-method', 'full-gaussian', 'input-complexity',
+ 'isolation-forest', 'kde', 'layerwise-gaussian', 'likelihood', 'mean-z-score',
+ 'nearest-neighbours', 'one-class-svm', 'smallest-p-value', 'sum-of-norms', 'typicality', 'waic']
 >>> create("typicality")
 <fimetric.detectors.typicality.Typicality object at ...>
 """
@@ -13,24 +14,43 @@ from numpy.typing import NDArray
 
 from fimetric.detectors.base import Density, LayerDensity, LossDensity, NotExplainableError
 from fimetric.detectors.chi_square import ChiSquare
+from fimetric.detectors.combined_tests import CombinedTests
 from fimetric.detectors.fishers_method import FishersMethod
 from fimetric.detectors.full_gaussian import FullGaussian
+from fimetric.detectors.input_complexity import InputComplexity
+from fimetric.detectors.isolation_forest import IsolationForest
+from fimetric.detectors.kde import KDE
 from fimetric.detectors.layerwise_gaussian import LayerwiseGaussian
 from fimetric.detectors.likelihood import Likelihood
+from fimetric.detectors.mean_z_score import MeanZScore
+from fimetric.detectors.nearest_neighbours import NearestNeighbours
+from fimetric.detectors.one_class_svm import OneClassSVM
+from fimetric.detectors.smallest_p_value import SmallestPValue
 from fimetric.detectors.sum_of_norms import SumOfNorms
 from fimetric.detectors.typicality import Typicality
+from fimetric.detectors.waic import WAIC
 
 __all__ = [
     "DENSITIES",
+    "KDE",
+    "OF_ANY_TABLE",
+    "WAIC",
     "ChiSquare",
+    "CombinedTests",
     "Density",
     "FishersMethod",
     "FullGaussian",
+    "InputComplexity",
+    "IsolationForest",
     "LayerDensity",
     "LayerwiseGaussian",
     "Likelihood",
     "LossDensity",
+    "MeanZScore",
+    "NearestNeighbours",
     "NotExplainableError",
+    "OneClassSVM",
+    "SmallestPValue",
     "SumOfNorms",
     "Typicality",
     "create",
@@ -40,6 +60,7 @@ __all__ = [
 DENSITIES: dict[str, type[Density]] = {
     density.name: density
     for density in (
+        NearestNeighbours,
         LayerwiseGaussian,
         FullGaussian,
         ChiSquare,
@@ -47,9 +68,21 @@ DENSITIES: dict[str, type[Density]] = {
         SumOfNorms,
         Typicality,
         Likelihood,
+        KDE,
+        OneClassSVM,
+        IsolationForest,
+        MeanZScore,
+        CombinedTests,
+        SmallestPValue,
+        InputComplexity,
+        WAIC,
     )
 }
 """Name -> class; put a density of your own here before loading a detector that uses it."""
+
+OF_FEW_COLUMNS = (InputComplexity, MeanZScore, SmallestPValue, WAIC)
+OF_ANY_TABLE = tuple(name for name, d in DENSITIES.items() if d not in OF_FEW_COLUMNS)
+"""Names of those that suit any table; the others want the few columns of one statistic."""
 
 
 def create(name: str) -> Density:

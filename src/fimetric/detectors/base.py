@@ -30,6 +30,9 @@ class Density(ABC):
 
     name: ClassVar[str]
     """Name in the registry."""
+    joint: ClassVar[bool] = False
+    """Whether a detector describes a group by its joint gradient, as the paper does; else by the
+    mean of its samples' log norms, which tells more."""
 
     @abstractmethod
     def fit(self, features: Features) -> Self:
@@ -112,6 +115,10 @@ class LayerDensity(Density):
         """Return (N, K): what each kept column adds to the score."""
         raise NotImplementedError
 
+    def _beside(self, features: Features) -> Array:
+        """Return further columns (N, L) that are no layer and stand behind the kept ones in y."""
+        return np.zeros((len(features), 0))
+
     def _score(self, y: Array) -> Array:
         return self._terms(y).sum(1)
 
@@ -120,7 +127,8 @@ class LayerDensity(Density):
         kept = screening.informative(features)
         self.names_, self.kept_ = features.names, kept
         self.floor_ = screening.log_bounds(features)[kept]
-        self._fit(np.ascontiguousarray(features.values[:, kept]), features.numels[kept])
+        y = np.concatenate([features.values[:, kept], self._beside(features)], axis=1)
+        self._fit(np.ascontiguousarray(y), features.numels[kept])
         return self
 
     def score(self, features: Features) -> Array:
@@ -139,7 +147,9 @@ class LayerDensity(Density):
         y, fine, table = self._prepare(features)
         fitted = np.zeros_like(table.values)
         with np.errstate(over="ignore", invalid="ignore"):
-            fitted[np.ix_(fine, self.kept_)] = self._terms(y)
+            terms = self._terms(y)
+        K = len(self.floor_)  # what stands beside the layers is shared out among them
+        fitted[np.ix_(fine, self.kept_)] = terms[:, :K] + terms[:, K:].sum(1, keepdims=True) / K
         fault = ~np.isfinite(table.values) & (self.kept_ | screening.strange_values(table))
         fault[~fault.any(1)] = True  # then it is the loss
         fitted[~fine] = np.where(fault[~fine], np.inf, 0.0)
@@ -153,6 +163,7 @@ class LayerDensity(Density):
         self._require_fit("names_")
         table = features.columns(self.names_)
         y = np.maximum(table.values[:, self.kept_], self.floor_)
+        y = np.concatenate([y, self._beside(features)], axis=1)
         fine = finite_rows(table) & np.isfinite(y).all(1)
         return np.ascontiguousarray(y[fine]), fine, table
 

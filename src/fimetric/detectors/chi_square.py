@@ -22,6 +22,7 @@ class ChiSquare(LayerDensity):
     """
 
     name = "chi-square"
+    joint = True
 
     log_mean_: Array  # (K,) log of the mean squared norm, log(k c)
     freedom_: Array  # (K,) k

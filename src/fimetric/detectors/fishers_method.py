@@ -22,6 +22,7 @@ class FishersMethod(LayerDensity):
     """
 
     name = "fishers-method"
+    joint = True
 
     mean_: Array  # (K,) mu
     deviation_: Array  # (K,) sigma

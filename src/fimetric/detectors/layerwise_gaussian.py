@@ -19,6 +19,7 @@ class LayerwiseGaussian(LayerDensity):
     """
 
     name = "layerwise-gaussian"
+    joint = True
 
     mean_: Array  # (K,) mu
     deviation_: Array  # (K,) sigma

@@ -15,6 +15,7 @@ class SumOfNorms(LayerDensity):
     """
 
     name = "sum-of-norms"
+    joint = True
 
     def _fit(self, y: Array, numels: NDArray[np.int64]) -> None:
         pass

@@ -84,7 +84,7 @@ def _config(cls: type[Model], config: Any) -> Any:
     return make(**values)
 
 
-def write(model: Model, folder: Path) -> None:
+def write(model: Model, folder: Path, half: bool = False) -> None:
     """Write both files of a model into a folder, each whole or not at all."""
     description = {
         "version": VERSION,
@@ -95,18 +95,23 @@ def write(model: Model, folder: Path) -> None:
     with whole_file(folder / "config.json") as path:
         path.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    if half:
+        tensors = {n: t.half() if t.is_floating_point() else t for n, t in tensors.items()}
     with whole_file(folder / "model.safetensors") as path:
         save_file(tensors, path)
 
 
-def save(model: Model, folder: str | Path, overwrite: bool = False) -> None:
+def save(model: Model, folder: str | Path, overwrite: bool = False, half: bool = False) -> None:
     """Save a model as a folder, whole or not at all.
+
+    With ``half`` weights are rounded to half precision, which halves the file; ``load`` returns
+    them as single precision, so the model that comes back is the rounded one.
 
     Raises:
         FileExistsError: where the folder exists and ``overwrite`` is False.
     """
     with whole_folder(folder, overwrite) as temporary:
-        write(model, temporary)
+        write(model, temporary, half)
 
 
 def load(folder: str | Path) -> Model:

@@ -101,17 +101,34 @@ class VAE(nn.Module):
         free = (log_scale + self.log_scale - SCALE_MIDDLE) / SCALE_REACH
         return location + 0.5, SCALE_MIDDLE + SCALE_REACH * torch.tanh(free)
 
-    def _bound(self, x: Tensor, noise: Tensor, discrete: bool) -> Tensor:
-        mean, log_std = self.encode(x)
-        location, log_scale = self.decode(mean + log_std.exp() * noise)
+    def log_likelihood(self, x: Tensor, z: Tensor, discrete: bool = False) -> Tensor:
+        """Return log p(x|z) (N,) in nats of x (N, C, H, W) = k/255 and latents z (N, latent).
+
+        With ``discrete`` the "gaussian" likelihood too is one of the 256 levels.
+        """
+        location, log_scale = self.decode(z)
         if self.config.likelihood == "logistic":
             log_p = discretised_logistic(x, location, log_scale)
         elif discrete:
             log_p = _discretised_gaussian(x, location)
         else:
             log_p = -0.5 * (x - location) ** 2 - 0.5 * math.log(2 * math.pi)
+        return log_p.flatten(1).sum(1)
+
+    def bound(
+        self, x: Tensor, mean: Tensor, log_std: Tensor, noise: Tensor, discrete: bool = False
+    ) -> Tensor:
+        """Return the evidence lower bound (N,) in nats at any Gaussian q(z), not the encoder's.
+
+        Arguments:
+            x: Images (N, C, H, W) in [0, 1], k/255.
+            mean, log_std: Of q(z), each (N, latent).
+            noise: Standard normal draws (N, latent).
+            discrete: See :meth:`log_likelihood`.
+        """
+        log_p = self.log_likelihood(x, mean + log_std.exp() * noise, discrete)
         kl = 0.5 * (mean**2 + (2 * log_std).exp() - 1) - log_std
-        return log_p.flatten(1).sum(1) - kl.sum(1)
+        return log_p - kl.sum(1)
 
     def elbo(self, x: Tensor, noise: Tensor) -> Tensor:
         """Return the evidence lower bound of every sample, in nats.
@@ -124,7 +141,7 @@ class VAE(nn.Module):
             (N,): of log probability over the 256 levels ("logistic") or of log density
             ("gaussian").
         """
-        return self._bound(x, noise, discrete=False)
+        return self.bound(x, *self.encode(x), noise)
 
     def _noise(self, n: int, generator: Generator | None) -> Tensor:
         noise = torch.randn(n, *self.latent_shape, generator=generator)
@@ -136,7 +153,8 @@ class VAE(nn.Module):
 
     def bits_per_dim(self, x: Tensor, generator: Generator | None) -> Tensor:
         """Bound -log2 P(x) / dimensions from above, (N,), for 8-bit x (N, C, H, W) = k/255."""
-        bound = self._bound(x, self._noise(len(x), generator), discrete=True)
+        noise = self._noise(len(x), generator)
+        bound = self.bound(x, *self.encode(x), noise, discrete=True)
         return -bound / (math.prod(self.shape) * math.log(2))
 
     def sample(self, n: int, generator: Generator | None, pixel_noise: bool = True) -> Tensor:

@@ -4,9 +4,10 @@ from fimetric.objectives.base import Objective
 from fimetric.objectives.denoising import Denoising
 from fimetric.objectives.language import CausalLM
 from fimetric.objectives.likelihood import NegativeELBO, NegativeLogLikelihood
-from fimetric.objectives.standard import standard_objective
+from fimetric.objectives.standard import TIMESTEPS, standard_objective
 
 __all__ = [
+    "TIMESTEPS",
     "CausalLM",
     "Denoising",
     "NegativeELBO",

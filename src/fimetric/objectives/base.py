@@ -65,8 +65,7 @@ class Objective(nn.Module):
                 samples.
             ValueError: where the function does not return one loss per sample.
         """
-        refuse_training_mode(self.module)
-        losses = self.views()[view](self._cast(batch))
+        losses = self.views()[view](self.prepared(batch))
         samples = len(values_of(batch)[0])
         if not isinstance(losses, Tensor) or losses.shape != (samples,):
             shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
@@ -75,6 +74,15 @@ class Objective(nn.Module):
                 f"{shape}. Sum over all dimensions but the first, and do not average over the batch"
             )
         return losses
+
+    def prepared(self, batch: Batch) -> Batch:
+        """Return the batch in the model's number format.
+
+        Raises:
+            RuntimeError: where a layer is in training mode, see ``losses``.
+        """
+        refuse_training_mode(self.module)
+        return self._cast(batch)
 
     def with_own_noise(self) -> Self:
         """Return the objective with a draw of the noise for each sample, told by its content.

@@ -50,11 +50,15 @@ class NegativeLogLikelihood(Objective):
 
     def _negative_log_likelihood(self, batch: Batch) -> Tensor:
         x = data_of(batch)
+        log_prob = self._log_prob(self.dequantised(x), batch)
+        return (0 if self.levels is None else x[0].numel() * math.log(self.levels)) - log_prob
+
+    def dequantised(self, x: Tensor) -> Tensor:
+        """Return what the density is taken of: x (N, ...) itself or, with levels, x and noise."""
         if self.levels is None:
-            return -self._log_prob(x, batch)
+            return x
         noise = self._noise("dequantisation", x.shape[1:], x, "uniform")
-        log_prob = self._log_prob((x * (self.levels - 1) + noise) / self.levels, batch)
-        return x[0].numel() * math.log(self.levels) - log_prob
+        return (x * (self.levels - 1) + noise) / self.levels
 
     def _log_prob(self, x: Tensor, batch: Batch) -> Tensor:
         given: tuple[Tensor, ...] = ()
@@ -122,10 +126,13 @@ class NegativeELBO(Objective):
     def _view(self, name: str) -> Losses:
         def losses(batch: Batch) -> Tensor:
             x = data_of(batch)
-            noise = self._noise(name, self.latent_shape, x, "normal")
-            return -self.module.elbo(x, noise)  # type: ignore[operator]
+            return -self.module.elbo(x, self.noise(name, x))  # type: ignore[operator]
 
         return losses
+
+    def noise(self, view: str, x: Tensor) -> Tensor:
+        """Return the latent noise (N, *latent_shape) of x (N, ...) in a view, ``draw=k``."""
+        return self._noise(view, self.latent_shape, x, "normal")
 
     def settings(self) -> dict[str, Any]:
         """Return the number of draws."""

@@ -113,7 +113,7 @@ def norms_by_groups(patches: Patches) -> Tensor:
     _, gradient, _ = torch.ops.aten.convolution_backward(
         g, x, weight, None, stride, padding, dilation, False, [0] * axes, N, [False, True, False]
     )
-    return squared_norms(gradient.view(N, -1))
+    return squared_norms(gradient.reshape(N, -1))
 
 
 def norms_unfolded(patches: Patches) -> Tensor:

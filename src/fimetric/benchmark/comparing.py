@@ -1,0 +1,151 @@
+"""From scores to comparisons: areas with intervals, and tests of one method against another."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fimetric.benchmark.cases import Case
+from fimetric.benchmark.intervals import hanley
+from fimetric.benchmark.results import Comparison, Curves
+from fimetric.benchmark.scoring import Scored
+from fimetric.metrics import Estimate, auroc
+
+CEILING = 0.995  # of an area, from where on Hanley's interval is looked at as well
+LEVEL = 0.95
+Array = NDArray[np.float64]
+Key = tuple[str, str, int, str]  # model, method, group size, arrangement
+
+
+@dataclass(frozen=True)
+class Paired:
+    """The mean difference in AUROC between two methods over pairs of sets, on the same resamples.
+
+    ``family`` is ``all`` for all families, each with the same weight. The interval covers which
+    test samples were drawn; models and pairs of sets are taken as they are.
+    """
+
+    family: str
+    group_size: int
+    distance: str
+    method: str
+    against: str
+    difference: Estimate
+    pairs: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that a benchmark found, and the scores behind it."""
+
+    comparisons: list[Comparison]
+    scored: dict[Key, Scored]
+    models: list[Case]
+
+    def curves(self) -> dict[tuple[str, str, str, int, str], Curves]:
+        """Return the scores behind each comparison, by its key."""
+        return {
+            c.key: Curves(s.scores["test"], s.scores[c.other])
+            for c in self.comparisons
+            for s in [self.scored[c.model, c.method, c.group_size, c.arrangement]]
+        }
+
+    def paired(self, method: str, against: str, size: int, distance: str = "far") -> list[Paired]:
+        """Return the differences between two methods by family and over all families.
+
+        They are over models of the first seed, with groups at random, and over those pairs on which
+        both methods were tried on the same samples.
+        """
+        differences: dict[str, list[tuple[float, Array]]] = {}
+        for c in self.comparisons:
+            if (c.method, c.group_size, c.distance) != (method, size, distance):
+                continue
+            if c.arrangement != "random" or not self._first(c.model):
+                continue
+            mine = self.scored[c.model, method, size, "random"]
+            theirs = self.scored.get((c.model, against, size, "random"))
+            if theirs is None or len(mine.scores[c.other]) != len(theirs.scores[c.other]):
+                continue
+            value = _area(mine, c.other) - _area(theirs, c.other)
+            differences.setdefault(c.family, []).append((value, _minus(mine, theirs, c.other)))
+        found = {
+            family: (
+                np.mean([v for v, _ in each]),
+                np.mean([a for _, a in each], axis=0),
+                len(each),
+            )
+            for family, each in differences.items()
+        }
+        if len(found) > 1:
+            value = np.mean([v for v, _, _ in found.values()])
+            repeats = min(len(a) for _, a, _ in found.values())
+            areas = np.mean([a[:repeats] for _, a, _ in found.values()], axis=0)
+            found["all"] = (value, areas, sum(n for _, _, n in found.values()))
+        return [
+            Paired(family, size, distance, method, against, _estimate(float(v), a), n)
+            for family, (v, a, n) in found.items()
+        ]
+
+    def _first(self, model: str) -> bool:
+        return any(case.name == model and case.first for case in self.models)
+
+
+def compare(models: Sequence[Case], found: Mapping[Key, Scored]) -> Found:
+    """Return the comparisons of all models, methods, group sizes and foreign sets."""
+    by_name = {case.name: case for case in models}
+    comparisons = [
+        _comparison(by_name[model], method, size, arrangement, scored, other)
+        for (model, method, size, arrangement), scored in sorted(found.items())
+        for other in by_name[model].sets
+        if other in scored.areas  # a costly method is not tried on looks
+    ]
+    return Found(comparisons, dict(found), list(models))
+
+
+def _comparison(
+    case: Case, method: str, size: int, arrangement: str, scored: Scored, other: str
+) -> Comparison:
+    own, foreign = scored.scores["test"], scored.scores[other]
+    value, low, high = interval(auroc(own, foreign), scored.areas[other], len(own), len(foreign))
+    return Comparison(
+        model=case.name,
+        family=case.recipe.kind,
+        seed=case.seed,
+        own=case.own.data,
+        other=other,
+        distance=case.sets[other],
+        method=method,
+        group_size=size,
+        arrangement=arrangement,
+        auroc=value,
+        low=low,
+        high=high,
+        own_groups=len(own),
+        other_groups=len(foreign),
+    )
+
+
+def interval(area: float, resampled: Array, n: int, m: int) -> Estimate:
+    """Return an area with its bootstrap interval, widened by Hanley's near the ceiling."""
+    found = _estimate(area, resampled)
+    if area < CEILING:
+        return found
+    other = hanley(area, n, m, LEVEL)
+    return Estimate(area, min(found.low, other.low), max(found.high, other.high))
+
+
+def _estimate(value: float, resampled: Array) -> Estimate:
+    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(value, min(value, float(low)), max(value, float(high)))
+
+
+def _area(scored: Scored, other: str) -> float:
+    return auroc(scored.scores["test"], scored.scores[other])
+
+
+def _minus(mine: Scored, theirs: Scored, other: str) -> Array:
+    """Return differences in resamples; a joint gradient's are of groups, so not the same ones."""
+    a, b = mine.areas[other], theirs.areas[other]
+    repeats = min(len(a), len(b))
+    return a[:repeats] - b[:repeats]

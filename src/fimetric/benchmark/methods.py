@@ -1,0 +1,189 @@
+"""Every method of the benchmark: which table it needs, and which density judges it.
+
+A method is a row in ``METHODS``; a table that methods share is a row in ``TABLES``. All of them see
+the same trained model, the same samples and the same noise.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from fimetric import detectors, statistics
+from fimetric.data import Samples
+from fimetric.detectors import Density
+from fimetric.extraction import Extractor
+from fimetric.models import Model
+from fimetric.objectives import TIMESTEPS, Objective, standard_objective
+from fimetric.statistics.base import Statistic, StatisticExtractor
+
+FAMILIES = ("vae", "glow", "diffusion")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a table is made from.
+
+    Arguments:
+        model: the trained model.
+        objectives: of all members of its kind, its own first.
+        reference: returns the own samples that densities are fitted on.
+        seed: of the noise.
+    """
+
+    model: Model
+    objectives: tuple[Objective, ...]
+    reference: Callable[[], Samples]
+    seed: int
+
+    @property
+    def objective(self) -> Any:
+        """The model's own objective."""
+        return self.objectives[0]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of features: what turns batches into it, and how much work a sample is.
+
+    ``cost`` is in forward passes; a table that is ``costly`` is made of fewer samples.
+    """
+
+    make: Callable[[Source], Extractor | Statistic]
+    cost: float
+    costly: bool = False
+
+    def extractor(self, source: Source) -> Any:
+        """Return what turns a batch into features."""
+        made = self.make(source)
+        return StatisticExtractor(made) if isinstance(made, Statistic) else made
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to score samples.
+
+    Arguments:
+        table: a name in ``TABLES``.
+        density: makes the density that judges it.
+        source: who proposed it.
+        families: of models that it can be used with.
+        diffusion: the table for diffusion models, where it is another one.
+        members: how many models of a kind, trained from other seeds, it needs.
+        first_only: whether models of further seeds are left out, to save time.
+    """
+
+    table: str
+    density: Callable[[], Density]
+    source: str
+    families: tuple[str, ...] = FAMILIES
+    diffusion: str | None = None
+    members: int = 1
+    first_only: bool = True
+
+    @property
+    def joint(self) -> bool:
+        """Whether a group is described by its joint gradient, else by the mean of its columns."""
+        return self.density().joint
+
+    def table_of(self, family: str) -> str:
+        """Return the name of the table for a family of models."""
+        return self.diffusion if family == "diffusion" and self.diffusion else self.table
+
+    def words(self) -> list[Any]:
+        """Return what the scores depend on beside the table, as values for JSON."""
+        density = self.density()
+        return [density.name, sorted((k, repr(v)) for k, v in vars(density).items())]
+
+
+def _at_several_timesteps(source: Source) -> Extractor:
+    times = statistics.of_thousand(source.objective, TIMESTEPS)
+    return Extractor(standard_objective(source.model, times, seed=source.seed))
+
+
+def _whitened(source: Source) -> Statistic:
+    reference = source.reference().select(range(min(REFERENCES, len(source.reference()))))
+    return statistics.WhitenedGradient(source.objective, reference, progress=False)
+
+
+REFERENCES = 200  # for the whitening
+TABLES = {
+    "norms": Table(lambda s: Extractor(s.objective), 3),
+    "norms by timestep": Table(_at_several_timesteps, 9),
+    "code lengths": Table(lambda s: statistics.CodeLengths(s.objective), 1),
+    "members": Table(lambda s: statistics.EnsembleLosses(s.objectives), 3),
+    "parts of the bound": Table(lambda s: statistics.DoseStatistics(s.objective), 4),
+    "whitened gradient": Table(_whitened, 9),
+    "losses by timestep": Table(lambda s: statistics.MultiscaleLosses(s.objective), 11),
+    "scores by noise level": Table(lambda s: statistics.MSMA(s.objective), 11),
+    "path": Table(lambda s: statistics.DiffPath(s.objective), 11),
+    "curvature": Table(lambda s: statistics.SCOPED(s.objective), 7),
+    "reconstruction": Table(lambda s: statistics.Reconstruction(s.objective), 26, costly=True),
+    "regret": Table(lambda s: statistics.LikelihoodRegret(s.objective), 300, costly=True),
+    "latents": Table(lambda s: statistics.LatentFit(s.objective), 2),
+}
+DAUNCEY = "Dauncey et al. 2024"
+MORNINGSTAR = "Morningstar et al. 2021"
+BERGAMIN = "Bergamin et al. 2022"
+SERRA = "Serra et al. 2020"
+
+OURS = "this project"
+
+METHODS = {
+    "fimetric": Method(
+        "norms",
+        detectors.NearestNeighbours,
+        OURS,
+        diffusion="norms by timestep",
+        first_only=False,
+    ),
+    "neighbours-one-timestep": Method("norms", detectors.NearestNeighbours, OURS, ("diffusion",)),
+    "full-gaussian": Method("norms", detectors.FullGaussian, OURS, diffusion="norms by timestep"),
+    "likelihood": Method("norms", detectors.Likelihood, "Nalisnick et al. 2019a", first_only=False),
+    "typicality": Method("norms", detectors.Typicality, "Nalisnick et al. 2019b", first_only=False),
+    "layerwise-gaussian": Method("norms", detectors.LayerwiseGaussian, DAUNCEY, first_only=False),
+    "input-complexity-png": Method("code lengths", detectors.InputComplexity, SERRA),
+    "input-complexity-jpeg2000": Method(
+        "code lengths", partial(detectors.InputComplexity, "jpeg2000"), SERRA
+    ),
+    "input-complexity-zlib": Method(
+        "code lengths", partial(detectors.InputComplexity, "zlib"), SERRA
+    ),
+    "waic": Method("members", detectors.WAIC, "Choi et al. 2018", members=3),
+    "dose-kde": Method("parts of the bound", detectors.KDE, MORNINGSTAR, ("vae", "glow")),
+    "dose-svm": Method("parts of the bound", detectors.OneClassSVM, MORNINGSTAR, ("vae", "glow")),
+    "score-and-typicality": Method(
+        "whitened gradient", partial(detectors.CombinedTests, ("score",)), BERGAMIN
+    ),
+    "mmd-and-typicality": Method(
+        "whitened gradient", partial(detectors.CombinedTests, ("mmd",)), BERGAMIN
+    ),
+    "norms-svm": Method("norms", detectors.OneClassSVM, "Dauncey et al. 2023 (workshop)"),
+    "norms-forest": Method("norms", detectors.IsolationForest, "Dauncey et al. 2023 (workshop)"),
+    "losses-by-timestep": Method(
+        "losses by timestep", detectors.FullGaussian, OURS, ("diffusion",), first_only=False
+    ),
+    "losses-neighbours": Method(
+        "losses by timestep", detectors.NearestNeighbours, OURS, ("diffusion",)
+    ),
+    "msma": Method(
+        "scores by noise level", detectors.FullGaussian, "Mahmood et al. 2021", ("diffusion",)
+    ),
+    "diffpath-6d": Method("path", detectors.FullGaussian, "Heng et al. 2024", ("diffusion",)),
+    "scoped": Method(
+        "curvature",
+        partial(detectors.SmallestPValue, two_sided=True, typicality=False),
+        "Barkley et al. 2026",
+        ("diffusion",),
+    ),
+    "reconstruction": Method(
+        "reconstruction", detectors.MeanZScore, "Graham et al. 2023", ("diffusion",)
+    ),
+    "likelihood-regret": Method("regret", detectors.SumOfNorms, "Xiao et al. 2020", ("vae",)),
+    "latent-fit": Method(
+        "latents",
+        partial(detectors.SmallestPValue, statistics.SITN, typicality=False),
+        "Bomatter et al. 2026",
+        ("glow",),
+    ),
+}

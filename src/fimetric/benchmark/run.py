@@ -1,0 +1,150 @@
+"""The stages of a benchmark, one after the other: train, extract, score, compare.
+
+Every stage is a set of files keyed by what they are made from, so a run that was killed goes on
+where it stopped, and a grid that has changed computes what is new.
+"""
+
+import logging
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fimetric.benchmark.cases import Case, Sets, cases
+from fimetric.benchmark.comparing import Found, compare
+from fimetric.benchmark.config import Grid
+from fimetric.benchmark.methods import METHODS, TABLES
+from fimetric.benchmark.scoring import Scored, scored
+from fimetric.benchmark.tables import Tables, Wanted, count, extract, table_key
+from fimetric.benchmark.training import ready, trained
+from fimetric.progress import progress as show_progress
+
+logger = logging.getLogger(__name__)
+Key = tuple[str, str, int, str]  # model, method, group size, arrangement
+Job = tuple[float, Callable[..., Any], tuple[Any, ...]]  # work, function, arguments
+
+
+def run(grid: Grid, folder: Path, jobs: int | None = None, progress: bool = True) -> Found:
+    """Return what a benchmark finds, computing what its folder does not hold yet.
+
+    Arguments:
+        grid: what to do.
+        folder: of the run; the committed models of the grid are read from where it names them.
+        jobs: processes side by side, by default one a core.
+        progress: whether to show progress.
+
+    Raises:
+        ValueError: for data that are too few or do not fit their models, before the work that would
+            be lost.
+    """
+    models = cases(grid)
+    _do("training", _trainings(models, folder), jobs, progress)
+    _do("extracting", _extractions(models, folder), jobs, progress)
+    found: dict[Key, Scored] = {}
+    for results in _do("scoring", _scorings(models, folder), jobs, progress):
+        found |= results
+    return compare(models, found)
+
+
+def _trainings(models: Sequence[Case], folder: Path) -> list[Job]:
+    waiting = [case for case in models if not ready(case, folder)]
+    return [(case.recipe.steps, trained, (case, folder)) for case in waiting]
+
+
+def _extractions(models: Sequence[Case], folder: Path) -> list[Job]:
+    wanted = [w for case in models for w in wanted_by(case)]
+    work = [count(w) * TABLES[w.table].cost for w in wanted]
+    found = [(cost, _extract, (w, folder)) for cost, w in zip(work, wanted, strict=True)]
+    return sorted(found, key=lambda job: -job[0])  # the longest first, so that none is left alone
+
+
+def _extract(wanted: Wanted, folder: Path) -> None:
+    extract(wanted, folder)  # the tables stay in their files: a process hands nothing large back
+
+
+def wanted_by(case: Case) -> list[Wanted]:
+    """Return all tables that the methods of a grid need of a model."""
+    found: dict[Wanted, None] = {}
+    for method in methods_of(case):
+        for size, arrangement in arrangements(case.grid):
+            found[wanted(case, method, size, arrangement)] = None
+    return list(found)
+
+
+def wanted(case: Case, method: str, size: int, arrangement: str) -> Wanted:
+    """Return the table that a method needs for a group size and arrangement."""
+    table = METHODS[method].table_of(case.recipe.kind)
+    if METHODS[method].joint and size > 1:
+        return Wanted(case, table, size, arrangement)
+    return Wanted(case, table)
+
+
+def methods_of(case: Case) -> list[str]:
+    """Return the methods that a model can be tried with."""
+    return [
+        name
+        for name in case.grid.methods
+        if case.recipe.kind in METHODS[name].families
+        and (case.first or not METHODS[name].first_only)
+        and len(case.members) >= METHODS[name].members
+    ]
+
+
+def arrangements(grid: Grid) -> list[tuple[int, str]]:
+    """Return group sizes and how their groups are arranged."""
+    random = [(size, "random") for size in grid.group_sizes]
+    return [*random, *((size, "consecutive") for size in grid.consecutive)]
+
+
+def _scorings(models: Sequence[Case], folder: Path) -> list[Job]:
+    return [(float(len(methods_of(case))), _score, (case, folder)) for case in models]
+
+
+def _score(case: Case, folder: Path) -> dict[Key, Scored]:
+    """Return the scores of all methods on one model."""
+    sets = Sets(case)
+    tables: dict[Wanted, Tables] = {}
+    found = {}
+    for method in methods_of(case):
+        for size, arrangement in arrangements(case.grid):
+            want = wanted(case, method, size, arrangement)
+            if want not in tables:
+                tables[want] = extract(want, folder, sets)
+            place = folder / "scores" / case.name / f"{method}-{size}-{arrangement}"
+            key = table_key(tables[want])
+            result = scored(method, tables[want], size, arrangement, case.grid.seed, place, key)
+            found[case.name, method, size, arrangement] = result
+    return found
+
+
+def _do(what: str, jobs: Sequence[Job], processes: int | None, progress: bool) -> list[Any]:
+    """Do jobs side by side, each on one thread, and return their results as they come."""
+    results = []
+    processes = min(processes or os.cpu_count() or 1, max(len(jobs), 1))
+    total = sum(work for work, _, _ in jobs)
+    with show_progress(what, round(total), progress and bool(jobs)) as advance:
+        if processes == 1:
+            for work, function, arguments in jobs:
+                results.append(function(*arguments))
+                advance(round(work))
+            return results
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, context, _one_thread) as pool:
+            futures = {pool.submit(f, *arguments): work for work, f, arguments in jobs}
+            try:
+                for done in as_completed(futures):
+                    results.append(done.result())
+                    advance(round(futures[done]))
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+    return results
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+    logging.getLogger("fimetric").setLevel(logging.WARNING)

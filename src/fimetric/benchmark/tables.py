@@ -1,0 +1,112 @@
+"""What is extracted from a model and its sets: one folder of ``Features`` for each table and set.
+
+A table is keyed by what it is made from: the extractor's provenance (objective, model, seed, group
+size) and the data. So nothing is extracted twice, and nothing old is taken for new.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fimetric.benchmark.cases import Case, Sets, model_folder
+from fimetric.benchmark.methods import TABLES, Source
+from fimetric.data import Samples
+from fimetric.extraction import Extractor, run
+from fimetric.features import Features
+from fimetric.files import safe_name
+from fimetric.fingerprint import update
+from fimetric.groups import disjoint
+from fimetric.models import load
+from fimetric.objectives import standard_objective
+
+Tables = dict[str, Features]  # set -> its table
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A table of all sets of a model; groups of joint gradients where ``group_size`` is above 1."""
+
+    case: Case
+    table: str
+    group_size: int = 1
+    arrangement: str = "random"
+
+    @property
+    def name(self) -> str:
+        """Name for folders and messages."""
+        joint = f"-joint-{self.group_size}-{self.arrangement}" if self.group_size > 1 else ""
+        return f"{self.table}{joint}"
+
+
+def extract(wanted: Wanted, folder: Path, sets: Sets | None = None) -> Tables:
+    """Return a table of all sets of a model, extracting what is not there yet.
+
+    Arguments:
+        wanted: which.
+        folder: of the run.
+        sets: those of the case, where they are loaded already.
+    """
+    sets = sets or Sets(wanted.case)
+    extractor = None
+    tables = {}
+    for name, samples in _samples(wanted, sets):
+        extractor = extractor or _extractor(wanted, sets, folder)
+        key = _key(extractor.provenance, samples)
+        place = folder / "tables" / wanted.case.name / wanted.name / f"{safe_name(name)}-{key}"
+        tables[name] = run(extractor, samples, wanted.case.grid.batch_size, place, progress=False)
+    return tables
+
+
+def count(wanted: Wanted) -> int:
+    """Return about how many samples a table has, without loading them."""
+    grid = wanted.case.grid
+    n = grid.costly_samples if TABLES[wanted.table].costly else grid.samples
+    parts = 2 * n if TABLES[wanted.table].costly else grid.held_out // 2
+    return parts + n * (1 + len(wanted.case.sets))
+
+
+def table_key(tables: Tables) -> str:
+    """Return a hash of all that tables hold."""
+    digest = hashlib.sha256()
+    for name, table in sorted(tables.items()):
+        digest.update(f"{name} {table.names} {table.ids} {table.objective}".encode())
+        digest.update(table.values.tobytes() + table.losses.tobytes())
+    return digest.hexdigest()
+
+
+def _samples(wanted: Wanted, sets: Sets) -> Iterator[tuple[str, Samples]]:
+    """Yield each set as it is to be extracted: fewer where that is costly, groups side by side."""
+    grid = wanted.case.grid
+    costly = TABLES[wanted.table].costly
+    for name, samples in sets.all().items():
+        if costly and name in grid.looks:
+            continue
+        n = min(grid.costly_samples, len(samples)) if costly else len(samples)
+        if wanted.group_size == 1:
+            yield name, samples.select(range(n)) if n < len(samples) else samples
+        else:
+            seed = grid.seed if wanted.arrangement == "random" else None
+            yield name, samples.select(disjoint(n, wanted.group_size, seed).ravel().tolist())
+
+
+def _extractor(wanted: Wanted, sets: Sets, folder: Path) -> Extractor:
+    source = _source(wanted.case, sets, folder)
+    if wanted.group_size > 1:
+        return Extractor(source.objective, wanted.group_size)
+    return TABLES[wanted.table].extractor(source)
+
+
+def _source(case: Case, sets: Sets, folder: Path) -> Source:
+    seed = case.grid.seed
+    models = [load(model_folder(member, folder)) for member in case.members]
+    objectives = tuple(standard_objective(model, seed=seed) for model in models)
+    return Source(models[0], objectives, lambda: sets.parts["fit"], seed)
+
+
+def _key(provenance: dict[str, object], samples: Samples) -> str:
+    digest = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode())
+    update(digest, samples.values)
+    digest.update("\n".join(samples.ids).encode())
+    return digest.hexdigest()[:12]

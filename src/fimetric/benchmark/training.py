@@ -1,0 +1,38 @@
+"""The models of a grid: those that are committed, and those that have yet to be trained."""
+
+from pathlib import Path
+
+from fimetric.benchmark.cases import Case, Sets, model_folder
+from fimetric.models import build, load, save
+from fimetric.training import train
+
+
+def ready(case: Case, folder: Path) -> bool:
+    """Return whether a model is there, so that nothing has to be trained."""
+    return (model_folder(case, folder) / "config.json").exists()
+
+
+def trained(case: Case, folder: Path, progress: bool = False) -> Path:
+    """Return the folder of a model, after training it where it is not there yet.
+
+    A training that was stopped goes on from its last checkpoint. Weights are kept in half
+    precision: what is scored is what is kept, so it is scored as rounded.
+    """
+    place = model_folder(case, folder)
+    if ready(case, folder):
+        return place
+    recipe, run = case.recipe, folder / "trainings" / case.name
+    samples = Sets(case).train
+    model = build(recipe.kind, recipe.config, samples.shape, case.seed)
+    train(
+        model,
+        samples,
+        run,
+        steps=recipe.steps,
+        batch_size=recipe.batch_size,
+        validate_every=recipe.validate_every,
+        seed=case.seed,
+        progress=progress,
+    )
+    save(load(run), place, half=True)
+    return place

@@ -1,0 +1,172 @@
+"""The benchmark's tables as Markdown."""
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fimetric.benchmark.results import Comparison
+from fimetric.files import whole_file
+from fimetric.metrics import Estimate
+from fimetric.report.benchmark.averages import ALL, Average
+from fimetric.report.benchmark.words import groups, short
+
+COLUMNS = 10  # of numbers in a table, beyond which pairs of sets become its columns
+PAIRS = 6  # in one table, where they are its columns
+NONE = "–"
+GROUPS = "groups, own / foreign"
+Table = list[list[str]]  # the heading and the rows
+
+HEAD = """# Benchmark
+
+AUROC: the probability that a sample, or a group of samples, of the foreign set scores higher than
+one of the set a model was trained on, ties counted half; 0.5 is chance, and below it the foreign
+set looks more ordinary than the model's own. In brackets its 95% interval, which covers the
+choice of test samples and not the training. Bold: the best of a pair of sets, with all that tie
+with it to three digits. Far: another data set; near: one close to the model's own, or made from it.
+"""
+SUMMARY = """## Averages
+
+Mean over pairs of sets of their AUROCs, in brackets the quartiles, then the worst pair. Seeds of
+one pair are averaged first; over all families, each family has the same weight.
+"""
+
+
+def write_markdown(
+    comparisons: Sequence[Comparison],
+    averages: Sequence[Average],
+    notes: Sequence[str],
+    path: Path,
+) -> None:
+    """Write notes, averages, and a table for each family and group size, as one Markdown file.
+
+    With many methods there is one table for each model instead, with the methods as its rows.
+
+    Arguments:
+        comparisons: what was found.
+        averages: of it, as ``averages`` returns them.
+        notes: plain text, an item of a list each.
+        path: of the file.
+    """
+    lines = [HEAD, *(f"- {text(note)}" for note in notes), *([""] if notes else [])]
+    lines += [SUMMARY, *_summary(averages)]
+    for (size, arrangement), some in _split(comparisons, "group_size", "arrangement"):
+        lines += [f"## {groups(size, arrangement).capitalize()}", ""]
+        for (family,), theirs in _split(some, "family"):
+            lines += [f"### {text(family)}, {groups(size, arrangement)}", ""]
+            lines += _details(theirs)
+    with whole_file(path) as place:
+        place.write_text("\n".join(lines), encoding="utf-8")
+
+
+def text(name: str) -> str:
+    """Return a name so that Markdown shows it as it is.
+
+    >>> print(text("a|b <i> *c* d_e"))
+    a\\|b &lt;i&gt; \\*c\\* d_e
+    """
+    plain = html.escape(" ".join(name.split()), quote=False)
+    return re.sub(r"([\\`*|\[\]~]|(?<!\w)_|_(?!\w))", r"\\\1", plain)
+
+
+def _split(comparisons: Iterable[Comparison], *by: str) -> list[tuple[tuple, list[Comparison]]]:
+    """Return the comparisons grouped by attributes; numbers rise, names come as they appear."""
+    found: dict[tuple, list[Comparison]] = {}
+    for c in comparisons:
+        found.setdefault(tuple(getattr(c, name) for name in by), []).append(c)
+    return sorted(found.items(), key=lambda item: [x for x in item[0] if isinstance(x, int)])
+
+
+def _lines(table: Table) -> list[str]:
+    head, *rows = table
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return [*("| " + " | ".join(row) + " |" for row in (head, rule, *rows)), ""]
+
+
+def _bold(cells: Sequence[str], values: Sequence[float | None]) -> list[str]:
+    """Return the cells, those of the highest value to three digits in bold."""
+    shown = ["" if value is None else f"{value:.3f}" for value in values]
+    best = max(shown)  # three digits of numbers in [0, 1] sort as the numbers do
+    return [f"**{c}**" if s and s == best else c for c, s in zip(cells, shown, strict=True)]
+
+
+def _summary(averages: Sequence[Average]) -> list[str]:
+    families = list(dict.fromkeys(a.family for a in averages))
+    if len(families) == 2 and ALL in families:  # one family is all there is
+        families.remove(ALL)
+    lines = []
+    settings = dict.fromkeys(a.setting[:3] for a in averages)
+    for distance, size, arrangement in sorted(settings, key=lambda s: s[:2]):
+        some = [a for a in averages if a.setting[:3] == (distance, size, arrangement)]
+        lines += [f"### {distance.capitalize()}, {groups(size, arrangement)}", ""]
+        lines += _lines(_average_table(some, families))
+    return lines
+
+
+def _average_table(averages: Sequence[Average], families: Sequence[str]) -> Table:
+    """Return methods x families."""
+    methods = list(dict.fromkeys(a.setting.method for a in averages))
+    known = {(a.family, a.setting.method): a for a in averages}
+    columns = [["method", *map(text, methods)]]
+    for family in families:
+        theirs = [known.get((family, method)) for method in methods]
+        means = _bold(
+            [f"{a.mean:.3f}" if a else NONE for a in theirs],
+            [a.mean if a else None for a in theirs],
+        )
+        counts = sorted({a.pairs for a in theirs if a})
+        head = f"{text(family)}, {_pairs(counts)}" if counts else text(family)
+        columns.append([head, *map(_average_cell, means, theirs)])
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _average_cell(mean: str, average: Average | None) -> str:
+    if average is None:
+        return NONE
+    quartiles = f"[{average.lower:.3f}, {average.upper:.3f}]"
+    return f"{mean} {quartiles}<br>worst {average.worst:.3f}: {text(average.where)}"
+
+
+def _pairs(counts: Sequence[int]) -> str:
+    if counts[-1] == 1:
+        return "1 pair"
+    least = "" if counts[0] == counts[-1] else f"{counts[0]} to "
+    return f"{least}{counts[-1]} pairs"
+
+
+def _details(comparisons: Sequence[Comparison]) -> list[str]:
+    """Return one table, or some for each model where there are too many methods for columns."""
+    methods = list(dict.fromkeys(c.method for c in comparisons))
+    models = [some for _, some in _split(comparisons, "model")]
+    if len(methods) <= COLUMNS:
+        head = ["model: own set → foreign set", *map(text, methods), GROUPS]
+        return _lines([head, *(row for some in models for row in _rows(some, methods))])
+    lines = []
+    for some in models:
+        rows = _rows(some, methods)
+        for k in range(0, len(rows), PAIRS):
+            turned = zip(["method", *map(text, methods), GROUPS], *rows[k : k + PAIRS], strict=True)
+            lines += _lines([list(row) for row in turned])
+    return lines
+
+
+def _rows(comparisons: Sequence[Comparison], methods: Sequence[str]) -> Table:
+    """Return pairs of sets x methods for one model, far sets first."""
+    pairs = _split(comparisons, "own", "other")
+    pairs.sort(key=lambda pair: pair[1][0].distance)
+    return [_row(some, methods) for _, some in pairs]
+
+
+def _row(comparisons: Sequence[Comparison], methods: Sequence[str]) -> list[str]:
+    """Return the cells of one model and pair of sets."""
+    c = comparisons[0]
+    near = " (near)" if c.distance == "near" else ""
+    known = {c.method: c for c in comparisons}
+    found = [known.get(method) for method in methods]
+    cells = [str(Estimate(c.auroc, c.low, c.high)) if c else NONE for c in found]
+    counts = dict.fromkeys(f"{c.own_groups} / {c.other_groups}" for c in comparisons)
+    return [
+        f"{text(c.model)}: {text(c.own)} → {text(short(c.own, c.other))}{near}",
+        *_bold(cells, [c.auroc if c else None for c in found]),
+        ", ".join(counts),
+    ]

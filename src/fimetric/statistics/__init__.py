@@ -1,0 +1,48 @@
+"""Published statistics other than our gradient norms, one file each: model and data -> Features.
+
+base                  what every statistic keeps
+complexity            code lengths of general-purpose compressors
+dose                  the parts of a likelihood or of its bound
+ensemble              the losses of several models
+regret                what a posterior of the sample's own would gain
+latents               whether a flow's latents look like noise
+whitened              the gradient in the metric of a diagonal Fisher matrix, and its distance
+                      from the mean gradient
+diffusion             what the statistics of a diffusion model share
+multiscale_losses     losses at several timesteps
+msma                  norms of the score at several noise levels
+diffpath              rate of change and curvature along the path to noise
+scoped                the score's norm over the curvature
+reconstruction        how well a noisy sample is restored
+"""
+
+from fimetric.statistics.base import Statistic
+from fimetric.statistics.complexity import CodeLengths
+from fimetric.statistics.diffpath import DiffPath
+from fimetric.statistics.diffusion import of_thousand
+from fimetric.statistics.dose import DoseStatistics
+from fimetric.statistics.ensemble import EnsembleLosses
+from fimetric.statistics.latents import SITN, LatentFit
+from fimetric.statistics.msma import MSMA
+from fimetric.statistics.multiscale_losses import MultiscaleLosses
+from fimetric.statistics.reconstruction import Reconstruction
+from fimetric.statistics.regret import LikelihoodRegret
+from fimetric.statistics.scoped import SCOPED
+from fimetric.statistics.whitened import WhitenedGradient
+
+__all__ = [
+    "MSMA",
+    "SCOPED",
+    "SITN",
+    "CodeLengths",
+    "DiffPath",
+    "DoseStatistics",
+    "EnsembleLosses",
+    "LatentFit",
+    "LikelihoodRegret",
+    "MultiscaleLosses",
+    "Reconstruction",
+    "Statistic",
+    "WhitenedGradient",
+    "of_thousand",
+]

@@ -1,0 +1,132 @@
+"""What every statistic keeps: samples in, K named numbers of each out, as ``Features``."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fimetric.data import Batch, to_device
+from fimetric.extraction import run
+from fimetric.features import Features
+from fimetric.fingerprint import model_fingerprint
+from fimetric.objectives.base import Batch as Input
+from fimetric.objectives.base import Objective
+
+ALONE = 1e-3  # float32 rounding through a deep model, relative to the size of the numbers
+
+
+class Statistic(ABC):
+    """Creates an extractor of K numbers of a sample that the gradients' norms are no part of.
+
+    A new one needs ``names``, ``measure`` and, if it takes settings, ``settings``. The losses of
+    the objective stand in the same table, for whoever compares with them.
+
+    Arguments:
+        objective: holds the model; its losses are what the model thinks of a sample.
+    """
+
+    name: ClassVar[str]
+    """Name of the statistic."""
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+
+    @property
+    @abstractmethod
+    def names(self) -> list[str]:
+        """Names of the K columns."""
+
+    @abstractmethod
+    def measure(self, x: Input) -> Tensor:
+        """Return the numbers (N, K) of samples x (N, ...), each of its own sample alone."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the statistic was made with, as values for JSON."""
+        return {}
+
+    def features(
+        self,
+        data: Any,
+        batch_size: int = 64,
+        folder: str | Path | None = None,
+        progress: bool = True,
+    ) -> Features:
+        """Return the table of a data set, one row per sample.
+
+        Arguments:
+            data, batch_size, folder, progress: as ``fimetric.extract`` takes them.
+
+        Raises:
+            ValueError: for empty or non-finite data, or a folder with features of something else.
+            RuntimeError: where a sample's numbers depend on the rest of its batch.
+        """
+        return run(StatisticExtractor(self), data, batch_size, folder, progress)
+
+    def describe(self) -> str:
+        """Return what is measured, in words that change when it does."""
+        settings = ", ".join(f"{name}={value}" for name, value in self.settings().items())
+        return f"{self.name}({settings}) of {self.objective.describe()}"
+
+
+class StatisticExtractor:
+    """Turns one batch after another into features; three samples of the first are checked alone."""
+
+    group_size = 1
+
+    def __init__(self, statistic: Statistic) -> None:
+        self.statistic = statistic
+        self.fingerprint = model_fingerprint(statistic.objective.module)
+        self._checked = False
+
+    @property
+    def provenance(self) -> dict[str, object]:
+        """What the features come from, by the names that ``Features`` gives it."""
+        return {
+            "objective": self.statistic.describe(),
+            "fingerprint": self.fingerprint,
+            "seed": self.statistic.objective.seed,
+            "group_size": self.group_size,
+        }
+
+    def __call__(self, batch: Batch) -> Features:
+        """Return the features of one batch."""
+        objective = self.statistic.objective
+        x = to_device(batch.x, next(objective.module.parameters()).device)
+        with torch.no_grad():
+            losses = {view: objective.losses(view, x) for view in objective.views()}
+            values = self._measure(x)
+            if not self._checked:
+                self._check_alone(x, values)
+        names = self.statistic.names
+        return Features(
+            values=values,
+            names=tuple(names),
+            losses=torch.stack(list(losses.values()), 1).double().cpu().numpy(),
+            views=tuple(view or "loss" for view in losses),
+            ids=tuple(batch.ids),
+            bounds=np.zeros(len(names)),
+            numels=np.ones(len(names), dtype=np.int64),
+            data_dimension=objective.data_dimension(x),
+            **self.provenance,  # type: ignore[arg-type]
+        )
+
+    def _measure(self, x: Input) -> np.ndarray:
+        return self.statistic.measure(x).double().cpu().numpy()
+
+    def _check_alone(self, x: Input, values: np.ndarray) -> None:
+        for i in sorted({0, len(values) // 2, len(values) - 1}):
+            one = {k: v[i : i + 1] for k, v in x.items()} if isinstance(x, dict) else x[i : i + 1]
+            alone = self._measure(one)[0]
+            scale = np.abs(values).max(0)
+            wrong = ~np.isclose(alone, values[i], rtol=ALONE, atol=ALONE * scale, equal_nan=True)
+            if wrong.any():
+                column = self.statistic.names[int(np.flatnonzero(wrong)[0])]
+                raise RuntimeError(
+                    f"{column!r} of a sample changes with the rest of its batch: the model uses "
+                    "statistics of the batch, or random numbers. A score must depend on the "
+                    "sample alone; use fixed statistics (model.eval()) and fixed noise"
+                )
+        self._checked = True

@@ -1,0 +1,71 @@
+"""What several models, trained alike from different seeds, say of a sample."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fimetric.objectives.base import Batch, Losses, Objective
+from fimetric.statistics.base import Statistic
+
+
+class EnsembleLosses(Statistic):
+    """Creates the losses of M members of an ensemble, in nats, mean over each one's views.
+
+    The table's own losses are those of the first member, so it shows what one model would say, and
+    its fingerprint is that of all. ``WAIC`` is the score of it that the paper proposes.
+
+    Arguments:
+        objectives: M >= 2, of one kind, on one device.
+
+    Raises:
+        ValueError: where there are fewer than two.
+
+    Reference:
+        WAIC, but Why? Generative Ensembles for Robust Anomaly Detection (Choi, Jang and Alemi,
+        2018, arXiv 1810.01392)
+    """
+
+    name = "ensemble-losses"
+
+    def __init__(self, objectives: Sequence[Objective]) -> None:
+        members = list(objectives)
+        if len(members) < 2:
+            raise ValueError(f"an ensemble has at least two members, not {len(members)}")
+        super().__init__(_Members(members))
+        self.members = members
+
+    @property
+    def names(self) -> list[str]:
+        """``member0`` and so on."""
+        return [f"member{m}" for m in range(len(self.members))]
+
+    def measure(self, x: Batch) -> Tensor:
+        """Return the losses (N, M) of x (N, ...)."""
+        return torch.stack([member(x).double() for member in self.members], 1)
+
+
+class _Members(Objective):
+    """The first of several objectives, over the modules of all: whoever hashes it hashes all."""
+
+    def __init__(self, members: list[Objective]) -> None:
+        super().__init__(self.forward, nn.ModuleList(m.module for m in members), members[0].seed)
+        self.members = members
+
+    def views(self) -> dict[str, Losses]:
+        first = self.members[0]
+        return {view: partial(first.losses, view) for view in first.views()}
+
+    def data_dimension(self, batch: Batch) -> int:
+        return self.members[0].data_dimension(batch)
+
+    def describe(self) -> str:
+        return " + ".join(f"{m.describe()} (seed {m.seed})" for m in self.members)
+
+    def settings(self) -> dict[str, Any]:
+        return {"members": [m.settings() for m in self.members]}
+
+    def _cast(self, batch: Batch) -> Batch:
+        return batch  # each member casts to its own format

@@ -1,0 +1,69 @@
+"""The plain denoising losses at several timesteps: no gradient at all."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fimetric.objectives import Denoising
+from fimetric.objectives.base import Batch
+from fimetric.statistics.diffusion import DiffusionStatistic, of_thousand
+
+TIMESTEPS = (0, 10, 30, 100, 200, 300, 400, 500, 600, 800)  # of 1,000
+
+
+class MultiscaleLosses(DiffusionStatistic):
+    r"""Creates the vector of log denoising losses, one column per timestep.
+
+    .. math:: y_t(x) = \frac{1}{D} \sum_d \log
+        \| \epsilon_d - \epsilon_\theta(\sqrt{\bar a_t} x + \sqrt{1 - \bar a_t} \epsilon_d, t) \|^2
+
+    or the summed absolute error, as the objective has it; draws are averaged after the logarithm.
+    It costs T D forwards per sample. It is the control of every statistic that asks for more.
+
+    Arguments:
+        objective: its model, kind of loss, centring and seed are taken; its own timesteps are not.
+        timesteps: the T timesteps; by default ten, early ones closer together, in proportion to the
+            schedule's length (fewer where it is short).
+        draws: D noise draws per timestep, the same for all samples.
+
+    References:
+        Denoising Diffusion Probabilistic Models (Ho, Jain, Abbeel, 2020), arXiv:2006.11239: the
+        loss. The vector of losses is this project's.
+    """
+
+    name = "multiscale-losses"
+
+    def __init__(
+        self, objective: Denoising, timesteps: Sequence[int] | None = None, draws: int = 1
+    ) -> None:
+        if timesteps is None:
+            timesteps = of_thousand(objective, TIMESTEPS)
+        super().__init__(objective, timesteps)
+        self.scales = Denoising(
+            objective.module,
+            objective.scheduler,
+            self.timesteps,
+            draws,
+            objective.loss,
+            objective.centred,
+            objective.seed,
+        )
+        if objective.own_noise:
+            self.scales = self.scales.with_own_noise()
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns, one per timestep."""
+        return [f"t={t}/loss" for t in self.timesteps]
+
+    def measure(self, x: Batch) -> Tensor:
+        """Return the log losses (N, T) of samples x (N, ...)."""
+        losses = [self.scales.losses(view, x) for view in self.scales.views()]
+        logs = torch.stack(losses, 1).log()  # (N, T D), draws of a timestep side by side
+        return logs.unflatten(1, (len(self.timesteps), self.scales.draws)).mean(2)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the timesteps, their noise levels and the number of draws."""
+        return super().settings() | {"draws": self.scales.draws}
