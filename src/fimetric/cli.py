@@ -9,6 +9,25 @@ from rich.console import Console
 from rich.logging import RichHandler
 from typer.core import TyperGroup
 
+from fimetric.options import (
+    DATA_HELP,
+    Alpha,
+    Batch,
+    Channels,
+    Confidence,
+    Data,
+    Device,
+    Draws,
+    Group,
+    Limit,
+    ModelFolder,
+    Out,
+    Seed,
+    Size,
+    Split,
+    Times,
+)
+
 
 class Commands(TyperGroup):
     """Creates the commands; an error in one ends in one line and a status of 1, Ctrl-C in 130."""
@@ -39,30 +58,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-DATA_HELP = (
-    "Hugging Face name, folder with parquet files or images, an image, .npy or .npz file, "
-    "or a name under $FIMETRIC_DATA; bundled: digits, patches, letters"
-)
-Data = Annotated[str, typer.Option("--data", help=DATA_HELP)]
-Split = Annotated[str, typer.Option(help="Part of the data set.")]
-Limit = Annotated[int | None, typer.Option(help="Take the first samples only.")]
-Size = Annotated[int | None, typer.Option(help="Resize 8-bit pictures to this side.")]
-Channels = Annotated[int | None, typer.Option(help="1 makes pictures grey, 3 RGB.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps ...")]
-Seed = Annotated[int, typer.Option(help="Seed of noise and permutations.")]
-Batch = Annotated[int, typer.Option("--batch-size", help="Samples to a forward pass.")]
-Group = Annotated[int, typer.Option("--group-size", help="Samples judged together.")]
-Times = Annotated[
-    str | None, typer.Option(help="Timesteps of a diffusion model, as in 0,10,100; 0 if none.")
-]
-Draws = Annotated[int, typer.Option(help="Noise draws (VAE, diffusion).")]
-Alpha = Annotated[float, typer.Option(help="False-alarm rate.")]
-Confidence = Annotated[
-    float | None, typer.Option(help="Keep the false-alarm rate with this probability.")
-]
-Out = Annotated[Path, typer.Option("--out", help="Where to write.")]
-ModelFolder = Annotated[Path, typer.Argument(help="Folder of a model, as `train` writes it.")]
 
 
 @app.command()
@@ -146,7 +141,7 @@ def fit(
     model: ModelFolder,
     data: Data,
     out: Out,
-    density: Annotated[str, typer.Option(help="Density of the norms.")] = "layerwise-gaussian",
+    density: Annotated[str, typer.Option(help="Density of the norms.")] = "nearest-neighbours",
     split: Split = "test",
     group_size: Group = 1,
     timesteps: Times = None,
@@ -276,6 +271,26 @@ def analyse(
     for finding in findings:
         typer.echo(f"{finding.verdict:14} {finding.title}. {finding.because}")
     typer.echo(f"{out / 'claims.md'}: tables and pictures")
+
+
+@app.command()
+def benchmark(
+    config: Annotated[str, typer.Argument(help="A TOML file, or a tier: smoke, cpu, paper.")],
+    out: Out,
+    jobs: Annotated[int | None, typer.Option(help="Processes; one a core if left out.")] = None,
+) -> None:
+    """Compare all methods on a grid of models and data; called again, it goes on."""
+    from fimetric.benchmark.config import read
+    from fimetric.benchmark.run import run
+    from fimetric.benchmark.writing import write
+    from fimetric.inputs import new_folder
+
+    grid = read(config)
+    found = run(grid, new_folder(out), jobs)
+    tables = write(found, grid, out)
+    typer.echo(
+        f"{tables}: {len(found.comparisons)} comparisons; {out / 'benchmark.html'} shows all"
+    )
 
 
 @app.command()

@@ -37,6 +37,7 @@ def write_markdown(
     averages: Sequence[Average],
     notes: Sequence[str],
     path: Path,
+    opening: Iterable[str] = (),
 ) -> None:
     """Write notes, averages, and a table for each family and group size, as one Markdown file.
 
@@ -47,8 +48,9 @@ def write_markdown(
         averages: of it, as ``averages`` returns them.
         notes: plain text, an item of a list each.
         path: of the file.
+        opening: lines of Markdown to begin with.
     """
-    lines = [HEAD, *(f"- {text(note)}" for note in notes), *([""] if notes else [])]
+    lines = [HEAD, *opening, *(f"- {text(note)}" for note in notes), *([""] if notes else [])]
     lines += [SUMMARY, *_summary(averages)]
     for (size, arrangement), some in _split(comparisons, "group_size", "arrangement"):
         lines += [f"## {groups(size, arrangement).capitalize()}", ""]

@@ -1,0 +1,140 @@
+"""What a benchmark leaves: tables, a picture, a page, and a file of all scores."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fimetric.benchmark.cases import Case, Sets
+from fimetric.benchmark.comparing import Found
+from fimetric.benchmark.config import Grid
+from fimetric.benchmark.methods import METHODS
+from fimetric.benchmark.results import Ranked
+from fimetric.files import whole_file
+from fimetric.report.benchmark import averages, draw_matrix, write_markdown, write_page
+from fimetric.report.benchmark.headline import DEFAULT, headline
+
+SHOWN = 8  # of the most anomalous samples of a set, and of the least
+
+
+def write(found: Found, grid: Grid, folder: Path) -> Path:
+    """Write ``benchmark.md``, ``matrix.png``, ``benchmark.html`` and ``scores.parquet``.
+
+    Returns:
+        the path of the tables.
+    """
+    tables, picture = folder / "benchmark.md", folder / "matrix.png"
+    write_scores(found, folder / "scores.parquet")
+    means = averages(found.comparisons)
+    firsts = {case.name for case in found.models if case.first}
+    first_means = averages([c for c in found.comparisons if c.model in firsts])
+    random = [c for c in found.comparisons if c.arrangement == "random"]
+    draw_matrix(picture, random, grid.figure)
+    notes = notes_of(found, grid)
+    opening = [f"![AUROC by pair of sets]({picture.name})\n", *headline(found, first_means)]
+    write_markdown(found.comparisons, means, notes, tables, opening)
+    captions = {f"AUROC of {' and '.join(grid.figure)}, single samples": picture}
+    ranked = ranked_samples(found)
+    write_page(
+        found.comparisons, found.curves(), ranked, notes, captions, folder / "benchmark.html"
+    )
+    return tables
+
+
+def write_scores(found: Found, path: Path) -> None:
+    """Write one row for each score: model, sets, method, group, and the score."""
+    cases = {case.name: case for case in found.models}
+    columns: dict[str, list[object]] = {}
+    arrays = []
+    for (model, method, size, arrangement), scored in sorted(found.scored.items()):
+        case = cases[model]
+        for name, scores in scored.scores.items():
+            arrays.append(scores)
+            row = {
+                "model": model,
+                "family": case.recipe.kind,
+                "seed": case.seed,
+                "own": case.own.data,
+                "set": name,
+                "distance": "own" if name == "test" else case.sets[name],
+                "method": method,
+                "group_size": size,
+                "arrangement": arrangement,
+            }
+            for key, value in row.items():
+                columns.setdefault(key, []).extend([value] * len(scores))
+    table = pa.table(columns)
+    groups = np.concatenate([np.arange(len(scores)) for scores in arrays])
+    table = table.append_column("group", pa.array(groups))
+    table = table.append_column("score", pa.array(np.concatenate(arrays)))
+    with whole_file(path) as place:
+        pq.write_table(table, place, compression="zstd")
+
+
+def ranked_samples(found: Found) -> list[Ranked]:
+    """Return the most and the least anomalous samples of the own and the far sets, by default."""
+    return [
+        _ranked(case, sets, name, found.scored[key].scores[name])
+        for case in found.models
+        if case.first and (key := (case.name, DEFAULT, 1, "random")) in found.scored
+        for sets in [Sets(case)]
+        for name in ["test", *case.own.far]
+    ]
+
+
+def _ranked(case: Case, sets: Sets, name: str, scores: np.ndarray) -> Ranked:
+    samples = sets.parts["test"] if name == "test" else sets.foreign(name)
+    grouped = np.random.default_rng(case.grid.seed).permutation(len(samples))  # as they were scored
+    order = np.argsort(-scores, kind="stable")
+    chosen = [*order[:SHOWN], *order[-SHOWN:]] if len(order) > 2 * SHOWN else order
+    places = [int(grouped[i]) for i in chosen]
+    images = [samples.values[i].numpy() for i in places]
+    return Ranked(
+        model=case.name,
+        set=case.own.data if name == "test" else name,
+        method=DEFAULT,
+        ids=tuple(samples.ids[i] for i in places),
+        images=tuple(x[0] if len(x) == 1 else x.transpose(1, 2, 0) for x in images),
+        scores=tuple(float(scores[i]) for i in chosen),
+    )
+
+
+def notes_of(found: Found, grid: Grid) -> list[str]:
+    """Return what a reader has to know of the numbers."""
+    cases = {case.name for case in found.models}
+    sources = sorted({f"{name} ({METHODS[name].source})" for name in grid.methods})
+    notes = [
+        f"{len(cases)} models. Held out: {grid.held_out} images of each own set, permuted with "
+        f"seed {grid.seed}: a quarter for the density, a quarter for the calibration, and of the rest "
+        f"{grid.samples} for the test. {grid.samples} images of each foreign set; costly methods "
+        f"see {grid.costly_samples} of each set, and no looks of the own images.",
+        "Intervals hold 95%: percentiles of 1,000 resamples of single samples; of 200 for groups, "
+        "which are formed anew from resampled samples; for joint gradients of 1,000 resamples of "
+        "the groups. From .995 on they are widened by Hanley and McNeil's. They cover the choice "
+        "of test samples and not the training of the model, which the seeds show.",
+        "Of groups above one sample a density is fitted on random groups that may overlap, as "
+        "many as there are samples, and for joint gradients on disjoint groups. The rest is disjoint.",
+        f"Methods: {', '.join(sources)}.",
+    ]
+    if any("gtsrb" in name for case in found.models for name in (case.own.data, *case.sets)):
+        notes.append(
+            "gtsrb: some thirty frames of one sign are nearly alike, so the intervals on it are too "
+            "narrow: there are fewer independent samples than images."
+        )
+    return notes + _alarms(found, grid)
+
+
+def _alarms(found: Found, grid: Grid) -> list[str]:
+    rates = [
+        (scored.alarms / len(scored.scores["test"]), scored.alarms, len(scored.scores["test"]))
+        for (_, method, size, arrangement), scored in found.scored.items()
+        if (method, size, arrangement) == (DEFAULT, 1, "random") and scored.alarms >= 0
+    ]
+    if not rates:
+        return []
+    total, groups = sum(a for _, a, _ in rates), sum(n for _, _, n in rates)
+    return [
+        f"False alarms of {DEFAULT} at level .05 on own test images: {total} of {groups} "
+        f"({total / groups:.3f}); by model from {min(rates)[0]:.3f} to {max(rates)[0]:.3f}."
+    ]

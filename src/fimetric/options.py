@@ -1,0 +1,30 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DATA_HELP = (
+    "Hugging Face name, folder with parquet files or images, an image, .npy or .npz file, "
+    "or a name under $FIMETRIC_DATA; bundled: digits, patches, letters"
+)
+Data = Annotated[str, typer.Option("--data", help=DATA_HELP)]
+Split = Annotated[str, typer.Option(help="Part of the data set.")]
+Limit = Annotated[int | None, typer.Option(help="Take the first samples only.")]
+Size = Annotated[int | None, typer.Option(help="Resize 8-bit pictures to this side.")]
+Channels = Annotated[int | None, typer.Option(help="1 makes pictures grey, 3 RGB.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps ...")]
+Seed = Annotated[int, typer.Option(help="Seed of noise and permutations.")]
+Batch = Annotated[int, typer.Option("--batch-size", help="Samples to a forward pass.")]
+Group = Annotated[int, typer.Option("--group-size", help="Samples judged together.")]
+Times = Annotated[
+    str | None, typer.Option(help="Timesteps of a diffusion model, as in 0,10,100; 0 if none.")
+]
+Draws = Annotated[int, typer.Option(help="Noise draws (VAE, diffusion).")]
+Alpha = Annotated[float, typer.Option(help="False-alarm rate.")]
+Confidence = Annotated[
+    float | None, typer.Option(help="Keep the false-alarm rate with this probability.")
+]
+Out = Annotated[Path, typer.Option("--out", help="Where to write.")]
+ModelFolder = Annotated[Path, typer.Argument(help="Folder of a model, as `train` writes it.")]

@@ -1,0 +1,73 @@
+"""The few numbers that a benchmark is read for: our default against what it has to beat."""
+
+from collections.abc import Iterator, Sequence
+
+from fimetric.benchmark.comparing import Found, Paired
+from fimetric.benchmark.methods import METHODS, OURS
+from fimetric.report.benchmark.averages import ALL, Average
+
+DEFAULT = "fimetric"
+NAMED = ("likelihood", "typicality", "layerwise-gaussian")
+CEILING = 0.995
+
+
+def headline(found: Found, averages: Sequence[Average]) -> Iterator[str]:
+    """Yield the lines of a section: averages over the far pairs, and paired differences.
+
+    Arguments:
+        found: what the benchmark found.
+        averages: of its comparisons, the first seed's alone.
+    """
+    sizes = sorted({c.group_size for c in found.comparisons})
+    yield "## In short\n"
+    yield (
+        "Mean AUROC over the far pairs, models of the first seed, groups at random. In brackets: "
+        f"how much better {DEFAULT} is on the same samples, with a 95% interval; **bold** where "
+        f"that leaves out zero, or both are at least {CEILING}.\n"
+    )
+    yield f"| family | B | {' | '.join(NAMED)} | best rival | {DEFAULT} |"
+    yield f"|{'---|' * (len(NAMED) + 4)}"
+    families = sorted({c.family for c in found.comparisons})
+    for family in [*families, *([ALL] if len(families) > 1 else [])]:
+        for size in sizes:
+            means = _means(averages, family, size)
+            if DEFAULT not in means:
+                continue
+            rival = best_rival(means)
+            cells = [_cell(found, means, family, size, method) for method in NAMED]
+            best = f"{rival}: {_cell(found, means, family, size, rival)}" if rival else "-"
+            yield f"| {family} | {size} | {' | '.join(cells)} | {best} | {means[DEFAULT]:.3f} |"
+    yield ""
+
+
+def best_rival(means: dict[str, float]) -> str | None:
+    """Return the best of the published methods that are not named already, on the foreign sets."""
+    rivals = {m: v for m, v in means.items() if METHODS[m].source != OURS and m not in NAMED}
+    return max(rivals, key=lambda method: rivals[method]) if rivals else None
+
+
+def _means(averages: Sequence[Average], family: str, size: int) -> dict[str, float]:
+    return {
+        a.setting.method: a.mean
+        for a in averages
+        if a.family == family
+        and (a.setting.distance, a.setting.group_size) == ("far", size)
+        and a.setting.arrangement == "random"
+    }
+
+
+def _cell(found: Found, means: dict[str, float], family: str, size: int, method: str) -> str:
+    if method not in means:
+        return "-"
+    paired = _paired(found, family, size, method)
+    if paired is None:
+        return f"{means[method]:.3f}"
+    low, high = paired.difference.low, paired.difference.high
+    words = f"{paired.difference.value:+.3f} [{low:+.3f}, {high:+.3f}]"
+    clear = low > 0 or high < 0 or min(means[method], means[DEFAULT]) >= CEILING
+    return f"{means[method]:.3f} ({f'**{words}**' if clear else words})"
+
+
+def _paired(found: Found, family: str, size: int, method: str) -> Paired | None:
+    tests = found.paired(DEFAULT, method, size)
+    return next((test for test in tests if test.family == family), None)
