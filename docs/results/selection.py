@@ -281,8 +281,9 @@ def _words(rows, metric, found):
     values = ", ".join(f"{words} {value:.3f}" for words, value in metric.items())
     yield (
         "In a Fisher metric, neighbours of the norms of fashion_mnist-vae, single samples, 250 "
-        f"rows for the metric and 250 for the density: {values}. The metric tells more than the plain "
-        "norm here. It is not the default: it has been tried on one model only, a detector cannot "
+        f"rows for the metric and 250 for the density: {values}. The metric tells more than the "
+        "plain norm here. It is not the default: it has been tried on one model only, a "
+        "detector cannot "
         "keep it in its folder yet, and its factors do not fit in memory for a large vocabulary. "
         "`fimetric.fisher` has it.\n"
     )

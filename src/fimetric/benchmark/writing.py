@@ -106,21 +106,23 @@ def notes_of(found: Found, grid: Grid) -> list[str]:
     sources = sorted({f"{name} ({METHODS[name].source})" for name in grid.methods})
     notes = [
         f"{len(cases)} models. Held out: {grid.held_out} images of each own set, permuted with "
-        f"seed {grid.seed}: a quarter for the density, a quarter for the calibration, and of the rest "
-        f"{grid.samples} for the test. {grid.samples} images of each foreign set; costly methods "
+        f"seed {grid.seed}: a quarter for the density, a quarter for the calibration, and of the "
+        f"rest {grid.samples} for the test. {grid.samples} images of each foreign set; costly "
+        f"methods "
         f"see {grid.costly_samples} of each set, and no looks of the own images.",
         "Intervals hold 95%: percentiles of 1,000 resamples of single samples; of 200 for groups, "
         "which are formed anew from resampled samples; for joint gradients of 1,000 resamples of "
         "the groups. From .995 on they are widened by Hanley and McNeil's. They cover the choice "
         "of test samples and not the training of the model, which the seeds show.",
         "Of groups above one sample a density is fitted on random groups that may overlap, as "
-        "many as there are samples, and for joint gradients on disjoint groups. The rest is disjoint.",
+        "many as there are samples, and for joint gradients on disjoint groups; all "
+        "others are disjoint.",
         f"Methods: {', '.join(sources)}.",
     ]
     if any("gtsrb" in name for case in found.models for name in (case.own.data, *case.sets)):
         notes.append(
-            "gtsrb: some thirty frames of one sign are nearly alike, so the intervals on it are too "
-            "narrow: there are fewer independent samples than images."
+            "gtsrb: some thirty frames of one sign are nearly alike, so the intervals on it are "
+            "too narrow: there are fewer independent samples than images."
         )
     return notes + _alarms(found, grid)
 

@@ -1,0 +1,123 @@
+"""A grid is checked before any work: every mistake is named."""
+
+import pytest
+
+from fimetric.benchmark.cases import cases
+from fimetric.benchmark.config import TIERS, read
+from fimetric.benchmark.methods import METHODS, TABLES
+from fimetric.benchmark.run import arrangements, methods_of, wanted_by
+
+GOOD = """
+held_out = 400
+samples = 100
+costly_samples = 40
+[families.vae]
+config = "tiny"
+steps = 10
+seeds = [0, 1, 2]
+[[sets]]
+data = "digits"
+far = ["letters"]
+near = ["patches"]
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        path = tmp_path / "grid.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_every_tier_is_a_grid(tier):
+    grid = read(tier)
+    assert grid.name == tier
+    assert {case.recipe.kind for case in cases(grid)} == {"vae", "glow", "diffusion"}
+
+
+def test_the_cpu_tier_is_what_was_fixed_beforehand():
+    grid = read("cpu")
+    assert {own.data: (own.far, own.near) for own in grid.sets} == {
+        "fashion_mnist": (("mnist", "omniglot", "lfw_faces_grey"), ()),
+        "mnist": (("fashion_mnist", "lfw_faces_grey"), ("omniglot",)),
+        "cifar10": (("gtsrb",), ("tiny_imagenet32",)),
+        "gtsrb": (("cifar10", "tiny_imagenet32"), ()),
+    }
+    assert grid.group_sizes == (1, 5, 20)
+    assert grid.looks == ("rotated", "flipped", "blurred", "noisy", "pale")
+
+
+def test_a_file_is_read_and_families_are_inherited(write):
+    grid = read(write(GOOD))
+    (own,) = grid.sets
+    assert own.models[0].seeds == (0, 1, 2) and own.models[0].steps == 10
+    named = [case.name for case in cases(grid)]
+    assert named == ["digits-vae", "digits-vae-1", "digits-vae-2"]
+    special = read(write(GOOD + "[sets.models]\nvae = { steps = 7 }\nglow = { config = 'tiny' }\n"))
+    assert [m.steps for m in special.sets[0].models] == [7, 5000]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("samples", "sample"), "no setting 'sample'; there are sets, held_out"),
+        (("samples = 100", "samples = 1.5"), "samples must be a whole number, got 1.5"),
+        (('"tiny"', '"tiny"\nlr = 1'), "sets: digits: vae has no setting 'lr'"),
+        (("families.vae", "families.gan"), "unknown family 'gan'; there are vae, glow, diffusion"),
+        (("[0, 1, 2]", "[0, 0]"), "seeds of vae must be different numbers"),
+        (('"patches"', '"letters"'), "digits: a set is named twice"),
+        (('far = ["letters"]', ""), "sets: digits: missing 1 required positional argument: 'far'"),
+        (("samples = 100", "samples = 300"), "at most half of held_out=400"),
+        (("held_out = 400", "held_out = 100"), "groups of 20 need at least 40 samples"),
+        (("held_out", 'methods = ["magic"]\nheld_out'), "no method 'magic'; there are fimetric"),
+        (("held_out", 'looks = ["melted"]\nheld_out'), "no look 'melted'; there are rotated"),
+        (("held_out", "group_sizes = [5]\nheld_out"), "must be positive and hold 1"),
+        (("held_out", "consecutive = [7]\nheld_out"), "must be group sizes above 1"),
+        (("[[sets]]", "[[sets"), "grid.toml: "),
+    ],
+)
+def test_mistakes_are_named(write, change, message):
+    with pytest.raises(ValueError, match=r"grid.toml: ") as caught:
+        read(write(GOOD.replace(*change, 1)))
+    assert message in str(caught.value)
+
+
+def test_no_file_and_no_tier():
+    with pytest.raises(FileNotFoundError, match="tiers: smoke, cpu, paper"):
+        read("nothing.toml")
+
+
+def test_every_method_has_its_table_and_every_table_a_method():
+    used = {m.table_of(family) for m in METHODS.values() for family in m.families}
+    assert used == set(TABLES)
+
+
+def test_methods_are_for_their_families_members_and_seeds(write):
+    grid = read(write(GOOD))
+    first, second, _ = cases(grid)
+    assert "waic" in methods_of(first) and "waic" not in methods_of(second)
+    assert {"likelihood", "typicality", "layerwise-gaussian", "fimetric"} == set(methods_of(second))
+    assert "msma" not in methods_of(first) and "likelihood-regret" in methods_of(first)
+    alone = read(write(GOOD.replace("[0, 1, 2]", "[0]")))
+    assert "waic" not in methods_of(cases(alone)[0])
+
+
+def test_joint_gradients_are_extracted_for_each_size_and_arrangement(write):
+    grid = read(write(GOOD.replace("held_out", "consecutive = [5]\nheld_out", 1)))
+    assert arrangements(grid) == [
+        (1, "random"),
+        (5, "random"),
+        (20, "random"),
+        (5, "consecutive"),
+    ]
+    second = cases(grid)[1]
+    assert sorted(w.name for w in wanted_by(second)) == [
+        "norms",
+        "norms-joint-20-random",
+        "norms-joint-5-consecutive",
+        "norms-joint-5-random",
+    ]
