@@ -10,6 +10,7 @@ from torch import nn
 
 from fimetric import Detector, extract
 from fimetric.detectors import OF_ANY_TABLE, NotExplainableError, create
+from fimetric.groups import overlapping
 from fimetric.objectives import Objective
 
 D = 6
@@ -366,3 +367,39 @@ def test_load_says_what_is_wrong_with_a_folder(detector, objective, tmp_path, da
     kind = FileNotFoundError if "is missing" in message else ValueError
     with pytest.raises(kind, match=message):
         Detector.load(tmp_path / "d", objective)
+
+
+def test_groups_are_means_of_log_norms_and_the_papers_are_joint(objective):
+    mean, joint = (
+        Detector(objective, group_size=5),
+        Detector(objective, create("layerwise-gaussian"), 5),
+    )
+    single, together = extract(objective, ID), extract(objective, ID, group_size=5)
+    np.testing.assert_array_equal(mean.features(ID).values, single.grouped(5).values)
+    np.testing.assert_array_equal(joint.features(ID).values, together.values)
+
+
+def test_the_density_of_groups_is_fitted_on_the_samples_regrouped(objective):
+    detector = Detector(objective, group_size=5).fit(ID)
+    order = np.random.default_rng(0).permutation(80)
+    samples = (order[:40, None] * 5 + np.arange(5)).ravel()
+    part = extract(objective, ID).select(samples)
+    assert detector.density.rows_.shape == (200, 5)  # as many as there are samples, not groups
+    rows = overlapping(200, 5, 200, 0)
+    fitted = create("nearest-neighbours").fit(part.select(rows.ravel()).grouped(5))
+    np.testing.assert_array_equal(detector.density.rows_, fitted.rows_)
+    held_out = extract(objective, ID).grouped(5).select(order[40:])
+    np.testing.assert_array_equal(
+        detector.calibration.scores, np.sort(detector.density.score(held_out))
+    )
+
+
+def test_tables_of_samples_and_of_groups_are_taken(objective):
+    detector = Detector(objective, group_size=5).fit(extract(objective, ID))
+    single = extract(objective, MORE)
+    np.testing.assert_array_equal(detector.score(single), detector.score(MORE))
+    np.testing.assert_array_equal(detector.score(single.grouped(5)), detector.score(MORE))
+    with pytest.raises(ValueError, match="7 samples do not make whole groups of 5; leave out 2"):
+        detector.score(single.select(slice(7)))
+    with pytest.raises(ValueError, match="another group size: 2, not 5"):
+        detector.score(single.grouped(2))
