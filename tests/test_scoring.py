@@ -47,10 +47,11 @@ def test_confidence_only_makes_alarms_rarer(detector, tmp_path):
 
 
 def test_features_are_checked_and_scored(detector, tmp_path):
-    features = fm.extract(detector.objective, data(20), group_size=2)
+    features = fm.extract(detector.objective, data(20))
     assert write_scores(detector, features, tmp_path / "s.csv")[0] == 10
-    with pytest.raises(ValueError, match="another group size"):
-        write_scores(detector, fm.extract(detector.objective, data(20)), tmp_path / "t.csv")
+    joint = fm.extract(detector.objective, data(20), group_size=2)
+    with pytest.raises(ValueError, match="another group size: 2, not 1"):
+        write_scores(detector, joint, tmp_path / "t.csv")
     assert [p.name for p in tmp_path.iterdir()] == ["s.csv"]
 
 

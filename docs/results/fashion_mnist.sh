@@ -12,7 +12,9 @@ fimetric train diffusion --data fashion_mnist --out $runs/diffusion --steps 4200
 fimetric train vae --data fashion_mnist --out $runs/vae --steps 5000 --validate-every 500
 
 for model in vae glow diffusion; do
-  fimetric evaluate $runs/$model --id fashion_mnist --ood mnist --ood omniglot --ood lfw_faces_grey \
+  times=()
+  if [ $model = diffusion ]; then times=(--timesteps 0); fi
+  fimetric evaluate $runs/$model "${times[@]}" --id fashion_mnist --ood mnist --ood omniglot --ood lfw_faces_grey \
     --group-size 1 --group-size 5 --out $runs/evaluation-$model
   mkdir -p $pages/$model
   cp $runs/evaluation-$model/*.md $runs/evaluation-$model/*.csv $runs/evaluation-$model/*.png $pages/$model/

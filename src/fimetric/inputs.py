@@ -11,7 +11,7 @@ from fimetric.detector import Detector
 from fimetric.features import Features
 from fimetric.models import Diffusion, Glow
 from fimetric.models import load as load_model
-from fimetric.objectives import Objective, standard_objective
+from fimetric.objectives import Objective, several_timesteps, standard_objective
 
 Shape = tuple[int, ...]
 
@@ -96,6 +96,8 @@ def open_objective(
 ) -> tuple[Objective, Shape]:
     """Return the objective of a saved model, and the shape of the samples that it takes.
 
+    A diffusion model has ``several_timesteps`` where none are given.
+
     Raises:
         ValueError: for settings that do not concern this kind of model, or a device that is not
             there.
@@ -109,7 +111,8 @@ def open_objective(
     if draws != 1 and isinstance(model, Glow):
         raise ValueError(f"a {kind} has one likelihood and no noise draws; leave out draws={draws}")
     model = model.to(known_device(device))
-    return standard_objective(model, timesteps or (0,), draws, seed), tuple(model.shape)
+    times = timesteps or several_timesteps(model)
+    return standard_objective(model, times, draws, seed), tuple(model.shape)
 
 
 def open_detector(folder: Path, model_folder: Path, device: str = "cpu") -> tuple[Detector, Shape]:

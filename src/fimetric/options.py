@@ -18,9 +18,7 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps ...")]
 Seed = Annotated[int, typer.Option(help="Seed of noise and permutations.")]
 Batch = Annotated[int, typer.Option("--batch-size", help="Samples to a forward pass.")]
 Group = Annotated[int, typer.Option("--group-size", help="Samples judged together.")]
-Times = Annotated[
-    str | None, typer.Option(help="Timesteps of a diffusion model, as in 0,10,100; 0 if none.")
-]
+Times = Annotated[str | None, typer.Option(help="Timesteps of a diffusion model, as in 0,50,300.")]
 Draws = Annotated[int, typer.Option(help="Noise draws (VAE, diffusion).")]
 Alpha = Annotated[float, typer.Option(help="False-alarm rate.")]
 Confidence = Annotated[

@@ -14,7 +14,7 @@ from fimetric.data import Samples
 from fimetric.detectors import Density
 from fimetric.extraction import Extractor
 from fimetric.models import Model
-from fimetric.objectives import TIMESTEPS, Objective, standard_objective
+from fimetric.objectives import Objective, several_timesteps, standard_objective
 from fimetric.statistics.base import Statistic, StatisticExtractor
 
 FAMILIES = ("vae", "glow", "diffusion")
@@ -97,7 +97,7 @@ class Method:
 
 
 def _at_several_timesteps(source: Source) -> Extractor:
-    times = statistics.of_thousand(source.objective, TIMESTEPS)
+    times = several_timesteps(source.model)
     return Extractor(standard_objective(source.model, times, seed=source.seed))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from fimetric.claims.draws import draw
 from fimetric.claims.study import Study
 from fimetric.inputs import Named, known_device, open_objective
-from fimetric.models import load
+from fimetric.models import Diffusion, load
 
 FEWEST = 200  # samples that claims are measured on: below, no number of theirs means anything
 
@@ -31,8 +31,10 @@ def open_study(
     """
     if samples < FEWEST:
         raise ValueError(f"claims need at least {FEWEST} samples of each set, not {samples}")
+    model = load(folder).to(known_device(device))
+    if timesteps is None and isinstance(model, Diffusion):
+        timesteps = (0,)  # the paper's, whose claims they are
     objective, shape = open_objective(folder, device, timesteps, 1, seed)
     own, others = part.open(data, shape), part.open_all(foreign, shape)
     study = Study(objective, own, others, None, out, samples, seed, batch_size)
-    model = load(folder).to(known_device(device))
     return replace(study, drawn=draw(model, objective, samples, out / "drawn", seed))

@@ -11,6 +11,17 @@ from fimetric.objectives.likelihood import NegativeELBO, NegativeLogLikelihood
 TIMESTEPS = (0, 50, 300)  # of 1,000; how they were chosen is told in docs/results/selection.md
 
 
+def several_timesteps(model: Model) -> tuple[int, ...]:
+    """Return the timesteps that a model is judged at unless others are asked for.
+
+    They are ``TIMESTEPS`` in proportion to a diffusion model's schedule; other models have none.
+    """
+    if not isinstance(model, Diffusion):
+        return (0,)
+    length = len(model.scheduler.alphas_cumprod)
+    return tuple(dict.fromkeys(t * length // 1000 for t in TIMESTEPS))
+
+
 def standard_objective(
     model: Model, timesteps: Sequence[int] = (0,), draws: int = 1, seed: int = 0, **_: Any
 ) -> Objective:

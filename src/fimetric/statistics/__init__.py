@@ -19,7 +19,6 @@ reconstruction        how well a noisy sample is restored
 from fimetric.statistics.base import Statistic
 from fimetric.statistics.complexity import CodeLengths
 from fimetric.statistics.diffpath import DiffPath
-from fimetric.statistics.diffusion import of_thousand
 from fimetric.statistics.dose import DoseStatistics
 from fimetric.statistics.ensemble import EnsembleLosses
 from fimetric.statistics.latents import SITN, LatentFit
@@ -44,5 +43,4 @@ __all__ = [
     "Reconstruction",
     "Statistic",
     "WhitenedGradient",
-    "of_thousand",
 ]
