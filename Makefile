@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.peers
 RUN := $(VENV)/bin
 
-.PHONY: demo test lint bench coverage-zoo claims clean
+.PHONY: demo test lint bench coverage-zoo claims benchmark clean
 
 demo: $(STAMP)  ## The main job: train, fit, calibrate and score on bundled data, within two minutes
 	$(RUN)/fimetric demo
@@ -26,6 +26,9 @@ coverage-zoo: $(PEERS)  ## Exactness, paths and time of the gradient engine over
 
 claims: $(STAMP)  ## Every claim of the method on the committed models: needs FIMETRIC_DATA, about two hours
 	$(RUN)/python docs/results/claims.py
+
+benchmark: $(STAMP)  ## All methods on the committed models: needs FIMETRIC_DATA; kept in runs/benchmark, goes on when stopped
+	$(RUN)/fimetric benchmark cpu --out runs/benchmark
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)

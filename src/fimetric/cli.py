@@ -278,14 +278,19 @@ def benchmark(
     config: Annotated[str, typer.Argument(help="A TOML file, or a tier: smoke, cpu, paper.")],
     out: Out,
     jobs: Annotated[int | None, typer.Option(help="Processes; one a core if left out.")] = None,
+    train_only: Annotated[bool, typer.Option("--train-only", help="Score nothing yet.")] = False,
 ) -> None:
     """Compare all methods on a grid of models and data; called again, it goes on."""
     from fimetric.benchmark.config import read
     from fimetric.benchmark.run import run
+    from fimetric.benchmark.run import train as train_all
     from fimetric.benchmark.writing import write
     from fimetric.inputs import new_folder
 
     grid = read(config)
+    if train_only:
+        train_all(grid, new_folder(out), jobs)
+        return
     found = run(grid, new_folder(out), jobs)
     tables = write(found, grid, out)
     typer.echo(

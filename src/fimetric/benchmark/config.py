@@ -24,7 +24,7 @@ class Recipe:
     """
 
     kind: str
-    config: str | Mapping[str, Any] = "small"
+    config: str | Mapping[str, Any] = field(default="small", hash=False)
     steps: int = 5000
     batch_size: int = 64
     validate_every: int | None = None

@@ -28,6 +28,13 @@ Key = tuple[str, str, int, str]  # model, method, group size, arrangement
 Job = tuple[float, Callable[..., Any], tuple[Any, ...]]  # work, function, arguments
 
 
+def train(grid: Grid, folder: Path, jobs: int | None = None, progress: bool = True) -> None:
+    """Train the models of a grid that are not there yet; the arguments are those of ``run``."""
+    waiting = [case for case in cases(grid) if not ready(case, folder)]
+    trainings = [(float(case.recipe.steps), trained, (case, folder)) for case in waiting]
+    _do("training", trainings, jobs, progress)
+
+
 def run(grid: Grid, folder: Path, jobs: int | None = None, progress: bool = True) -> Found:
     """Return what a benchmark finds, computing what its folder does not hold yet.
 
@@ -42,17 +49,12 @@ def run(grid: Grid, folder: Path, jobs: int | None = None, progress: bool = True
             be lost.
     """
     models = cases(grid)
-    _do("training", _trainings(models, folder), jobs, progress)
+    train(grid, folder, jobs, progress)
     _do("extracting", _extractions(models, folder), jobs, progress)
     found: dict[Key, Scored] = {}
     for results in _do("scoring", _scorings(models, folder), jobs, progress):
         found |= results
     return compare(models, found)
-
-
-def _trainings(models: Sequence[Case], folder: Path) -> list[Job]:
-    waiting = [case for case in models if not ready(case, folder)]
-    return [(case.recipe.steps, trained, (case, folder)) for case in waiting]
 
 
 def _extractions(models: Sequence[Case], folder: Path) -> list[Job]:

@@ -1,0 +1,180 @@
+"""A whole benchmark on tiny models: it runs, stops, goes on, and computes nothing twice."""
+
+import json
+import os
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from fimetric.benchmark import run as stages
+from fimetric.benchmark.config import read
+from fimetric.benchmark.run import run
+from fimetric.benchmark.writing import write
+from fimetric.cli import app
+from fimetric.models import load
+
+GRID = """
+held_out = 160
+samples = 40
+costly_samples = 10
+group_sizes = [1, 5]
+consecutive = [5]
+figure = ["typicality", "fimetric"]
+looks = ["rotated"]
+methods = ["fimetric", "likelihood", "typicality", "layerwise-gaussian", "likelihood-regret",
+    "waic"]
+[families.vae]
+config = { channels = [4, 8], latent = 4 }
+steps = 5
+seeds = [0, 1, 2]
+[[sets]]
+data = "digits"
+far = ["letters"]
+near = ["patches"]
+"""
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    path = tmp_path_factory.mktemp("grid") / "small.toml"
+    path.write_text(GRID)
+    return read(path)
+
+
+@pytest.fixture(scope="module")
+def folder(grid, tmp_path_factory):
+    place = tmp_path_factory.mktemp("run")
+    found = run(grid, place, jobs=1, progress=False)
+    write(found, grid, place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def found(grid, folder):
+    return run(grid, folder, jobs=1, progress=False)
+
+
+def files(folder: Path) -> dict[str, int]:
+    """Return the files that stages keep, each with the time of its last change."""
+    kept = [p for part in ("models", "tables", "scores") for p in (folder / part).rglob("*")]
+    return {str(p): p.stat().st_mtime_ns for p in kept if p.is_file()}
+
+
+def test_every_method_meets_every_set_once(found):
+    keys = [c.key for c in found.comparisons]
+    assert len(keys) == len(set(keys))
+    singles = [c for c in found.comparisons if c.group_size == 1]
+    first = {(c.method, c.other) for c in singles if c.model == "digits-vae"}
+    methods = {"fimetric", "likelihood", "typicality", "layerwise-gaussian", "waic"}
+    sets = {"letters", "patches", "rotated"}
+    regret = {("likelihood-regret", other) for other in ("letters", "patches")}
+    assert first == {(m, s) for m in methods for s in sets} | regret
+    second = {(c.method, c.other) for c in singles if c.model == "digits-vae-1"}
+    assert second == {(m, s) for m in methods - {"waic"} for s in ("letters", "patches")}
+
+
+def test_groups_and_samples_are_as_many_as_asked(found):
+    for c in found.comparisons:
+        n = 10 if c.method == "likelihood-regret" else 40
+        assert (c.own_groups, c.other_groups) == (n // c.group_size,) * 2
+        assert 0 <= c.low <= c.auroc <= c.high <= 1
+    assert {(c.group_size, c.arrangement) for c in found.comparisons} == {
+        (1, "random"),
+        (5, "random"),
+        (5, "consecutive"),
+    }
+
+
+def test_nothing_is_computed_twice(grid, folder, monkeypatch):
+    before = files(folder)
+    monkeypatch.setattr(stages, "trained", None)  # a call of it would fail
+    run(grid, folder, jobs=1, progress=False)
+    assert files(folder) == before
+
+
+def test_a_run_that_was_stopped_ends_in_the_same_scores(grid, folder, found, tmp_path, monkeypatch):
+    for part in ("models",):
+        (tmp_path / part).symlink_to(folder / part)
+    extract, calls = stages.extract, []
+
+    def stop(*arguments):
+        calls.append(arguments)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return extract(*arguments)
+
+    monkeypatch.setattr(stages, "extract", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(grid, tmp_path, jobs=1, progress=False)
+    monkeypatch.setattr(stages, "extract", extract)
+    again = run(grid, tmp_path, jobs=1, progress=False)
+    assert again.comparisons == found.comparisons
+
+
+def test_processes_side_by_side_give_the_same(grid, folder, found, tmp_path):
+    (tmp_path / "models").symlink_to(folder / "models")
+    assert run(grid, tmp_path, jobs=2, progress=False).comparisons == found.comparisons
+
+
+def test_models_are_kept_in_half_precision_and_scored_so(folder):
+    (place,) = (folder / "models").glob("digits-vae")
+    model = load(place)
+    assert all((p == p.half().float()).all() for p in model.parameters())
+    size = (place / "model.safetensors").stat().st_size
+    assert size < 2.6 * sum(p.numel() for p in model.parameters()) + 4000
+
+
+def test_paired_differences_are_of_the_same_samples(found):
+    (own,) = found.paired("fimetric", "fimetric", 1)
+    assert own.difference == (0, 0, 0)
+    (one,) = found.paired("fimetric", "likelihood", 1)
+    (back,) = found.paired("likelihood", "fimetric", 1)
+    assert one.difference.value == -back.difference.value
+    area = {
+        c.method: c.auroc
+        for c in found.comparisons
+        if c.key[0:2] == ("digits-vae", "letters") and c.group_size == 1
+    }
+    assert one.difference.value == pytest.approx(area["fimetric"] - area["likelihood"])
+    assert one.pairs == 1 and not found.paired("fimetric", "likelihood-regret", 1)
+
+
+def test_what_is_written_can_be_read(found, folder):
+    text = (folder / "benchmark.md").read_text()
+    assert "| vae | 5 |" in text and "![AUROC" in text and "letters" in text
+    assert (folder / "matrix.png").stat().st_size > 10_000
+    page = (folder / "benchmark.html").read_text()
+    assert "digits-vae" in page and "http" not in page.replace("http-equiv", "")
+    table = pq.read_table(folder / "scores.parquet").to_pydict()
+    chosen = [
+        (s, v)
+        for m, me, g, a, s, v in zip(
+            *(table[k] for k in ("model", "method", "group_size", "arrangement", "set", "score")),
+            strict=True,
+        )
+        if (m, me, g, a) == ("digits-vae", "fimetric", 1, "random")
+    ]
+    scored = found.scored["digits-vae", "fimetric", 1, "random"].scores
+    assert {s for s, _ in chosen} == set(scored)
+    assert [v for s, v in chosen if s == "letters"] == scored["letters"].tolist()
+
+
+def test_the_command_trains_and_names_what_is_wrong(tmp_path):
+    grid = tmp_path / "small.toml"
+    grid.write_text(GRID.replace("[0, 1, 2]", "[0]"))
+    out = tmp_path / "out"
+    done = CliRunner().invoke(
+        app, ["benchmark", str(grid), "--out", str(out), "--train-only", "--jobs", "1"]
+    )
+    assert done.exit_code == 0, done.output
+    assert json.loads((out / "models/digits-vae/config.json").read_text())["kind"] == "vae"
+    assert os.listdir(out) == ["models", "trainings"] or set(os.listdir(out)) == {
+        "models",
+        "trainings",
+    }
+    grid.write_text(GRID.replace("held_out = 160", "held_out = 6000"))
+    wrong = CliRunner().invoke(app, ["benchmark", str(grid), "--out", str(out), "--jobs", "1"])
+    assert wrong.exit_code == 1
+    assert "digits has 600 held-out samples; held_out=6000 asks for more" in wrong.output
