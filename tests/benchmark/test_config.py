@@ -96,6 +96,11 @@ def test_every_method_has_its_table_and_every_table_a_method():
     assert used == set(TABLES)
 
 
+def test_only_norms_of_gradients_have_joint_ones():
+    for method in METHODS.values():
+        assert not method.joint or method.table == "norms"
+
+
 def test_methods_are_for_their_families_members_and_seeds(write):
     grid = read(write(GOOD))
     first, second, _ = cases(grid)

@@ -179,7 +179,7 @@ METHODS = {
     "reconstruction": Method(
         "reconstruction", detectors.MeanZScore, "Graham et al. 2023", ("diffusion",)
     ),
-    "likelihood-regret": Method("regret", detectors.SumOfNorms, "Xiao et al. 2020", ("vae",)),
+    "likelihood-regret": Method("regret", detectors.MeanZScore, "Xiao et al. 2020", ("vae",)),
     "latent-fit": Method(
         "latents",
         partial(detectors.SmallestPValue, statistics.SITN, typicality=False),
