@@ -348,7 +348,7 @@ DAMAGE = {
     "cut arrays": (lambda d: cut(d / "detector.safetensors"), CORRUPT),
     "flipped bit": (lambda d: flip(d / "detector.safetensors"), CORRUPT),
     "empty arrays": (lambda d: (d / "detector.safetensors").write_bytes(b""), CORRUPT),
-    "version": (lambda d: change(d, version=99), "of version 99; this fimetric reads 1"),
+    "version": (lambda d: change(d, version=99), "of version 99; this fimetric reads 2"),
     "no version": (lambda d: change(d, version=None), CORRUPT),
     "no seed": (lambda d: change(d, seed=None), CORRUPT),
     "no density": (lambda d: change(d, density=None), CORRUPT),

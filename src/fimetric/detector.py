@@ -1,22 +1,18 @@
 """The detector: objective, gradients, density and calibration in one object."""
 
-import hashlib
-import json
 import logging
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import safetensors.numpy
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
+from fimetric import detector_files
 from fimetric.calibration import Calibration
 from fimetric.data import length
 from fimetric.detectors import Density, NearestNeighbours, from_state
 from fimetric.extraction import Extractor, run
 from fimetric.features import MEAN, Features
-from fimetric.files import whole_folder
 from fimetric.fingerprint import model_fingerprint
 from fimetric.groups import means, overlapping
 from fimetric.objectives.base import Objective
@@ -24,17 +20,6 @@ from fimetric.screening import refuse_strange
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
-NEEDED = {
-    "objective",
-    "objective_seed",
-    "objective_settings",
-    "fingerprint",
-    "group_size",
-    "seed",
-    "density",
-}
-DAMAGE = (json.JSONDecodeError, UnicodeDecodeError, SafetensorError, KeyError, TypeError, OSError)
 Array = NDArray[np.float64]
 
 
@@ -180,7 +165,6 @@ class Detector:
         arrays = {f"density.{name}": np.ascontiguousarray(x) for name, x in arrays.items()}
         arrays["calibration"] = self.calibration.scores
         description = {
-            "version": VERSION,
             "objective": self.objective.describe(),
             "objective_seed": int(self.objective.seed),  # JSON knows no numpy integer
             "objective_settings": self.objective.settings(),
@@ -189,11 +173,7 @@ class Detector:
             "seed": int(self.seed),
             "density": density,
         }
-        content = safetensors.numpy.save(arrays)
-        description["sha256"] = hashlib.sha256(content).hexdigest()
-        with whole_folder(folder, overwrite) as place:
-            (place / "detector.json").write_text(json.dumps(description, indent=1))
-            (place / "detector.safetensors").write_bytes(content)
+        detector_files.write(folder, description, arrays, overwrite)
 
     @classmethod
     def load(cls, folder: str | Path, objective: Objective) -> Self:
@@ -204,7 +184,7 @@ class Detector:
             ValueError: for a corrupt folder, an unknown version, or another objective or model.
         """
         folder = Path(folder)
-        description, arrays = _read(folder)
+        description, arrays = detector_files.read(folder)
         for name, value in {
             "objective": objective.describe(),
             "objective_seed": objective.seed,
@@ -225,7 +205,7 @@ class Detector:
             density = from_state(state, description["density"])
             detector = cls(objective, density, description["group_size"], description["seed"])
         except (KeyError, TypeError, AttributeError) as error:
-            raise _corrupt(folder, error) from error
+            raise detector_files.corrupt(folder, error) from error
         detector.calibration_ = Calibration(arrays["calibration"])
         detector.fingerprint_ = description["fingerprint"]
         return detector
@@ -233,7 +213,7 @@ class Detector:
     @staticmethod
     def read_settings(folder: str | Path) -> dict[str, Any]:
         """Return the settings and the seed of the objective that a saved detector belongs to."""
-        description, _ = _read(Path(folder))
+        description, _ = detector_files.read(Path(folder))
         return {**description["objective_settings"], "seed": description["objective_seed"]}
 
     def _features(self, data: Any, whole: bool = False) -> Features:
@@ -311,32 +291,3 @@ class Detector:
                     "again with the detector's"
                 )
         return features
-
-
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    path = folder / "detector.json"
-    if not path.exists():
-        raise FileNotFoundError(f"{folder} holds no detector: detector.json is missing")
-    try:
-        description = json.loads(path.read_text())
-        if description["version"] != VERSION:
-            raise ValueError(
-                f"{folder} is of version {description['version']}; this fimetric reads {VERSION}. "
-                "Install the fimetric that wrote it"
-            )
-        content = (folder / "detector.safetensors").read_bytes()
-        if hashlib.sha256(content).hexdigest() != description["sha256"]:
-            raise SafetensorError("detector.safetensors is not what was written")
-        arrays = safetensors.numpy.load(content)
-        missing = (NEEDED - description.keys()) | ({"calibration"} - arrays.keys())
-        if missing:
-            raise KeyError(", ".join(sorted(missing)))
-    except DAMAGE as error:
-        raise _corrupt(folder, error) from error
-    return description, arrays
-
-
-def _corrupt(folder: Path, error: Exception) -> ValueError:
-    return ValueError(
-        f"{folder} is corrupt or truncated ({error!r}); fit and save the detector again"
-    )

@@ -26,3 +26,11 @@ Confidence = Annotated[
 ]
 Out = Annotated[Path, typer.Option("--out", help="Where to write.")]
 ModelFolder = Annotated[Path, typer.Argument(help="Folder of a model, as `train` writes it.")]
+
+
+def timesteps_of(text: str | None) -> list[int] | None:
+    """Return the numbers in a list such as ``0,10``; None if there is none."""
+    try:
+        return None if text is None else [int(t) for t in text.split(",")]
+    except ValueError:
+        raise ValueError(f"timesteps must be numbers, as in 0,10; got {text!r}") from None

@@ -1,0 +1,72 @@
+"""The command line: reading arguments, one call each.
+
+options    what several commands share
+models     one model: demo, train, extract, fit, score
+studies    several models, sets or methods: evaluate, analyse, benchmark, retrain
+"""
+
+import logging
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from typer.core import TyperGroup
+
+from fimetric.cli import models, studies
+
+
+class Commands(TyperGroup):
+    """Creates the commands; an error in one ends in one line and a status of 1, Ctrl-C in 130."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort):  # RuntimeErrors by class, but none of ours
+            raise
+        except KeyboardInterrupt:
+            _stop("stopped; what was done is kept, the same call goes on from there", 130)
+        except BrokenPipeError:
+            raise  # whoever read our output has left; typer ends in silence
+        except (ValueError, TypeError, RuntimeError, OSError) as error:
+            _stop(f"error: {' '.join(str(error).split()) or type(error).__name__}", 1)
+
+
+def _stop(message: str, status: int) -> None:
+    typer.echo(message, err=True)
+    raise typer.Exit(status)
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="Out-of-distribution detection with deep generative models, by gradient norms.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+for command in (
+    models.demo,
+    models.train,
+    models.extract,
+    models.fit,
+    models.score,
+    studies.evaluate,
+    studies.analyse,
+    studies.benchmark,
+    studies.retrain,
+):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line."""
+    logger = logging.getLogger("fimetric")
+    logger.setLevel(logging.INFO)
+    if not logger.handlers:
+        console = Console(stderr=True)
+        handler = RichHandler(console=console, show_time=False, show_path=False)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+    app()

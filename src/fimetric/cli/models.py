@@ -1,0 +1,155 @@
+"""Commands on one model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from fimetric.cli.options import (
+    Alpha,
+    Batch,
+    Channels,
+    Confidence,
+    Data,
+    Device,
+    Draws,
+    Group,
+    Limit,
+    ModelFolder,
+    Out,
+    Seed,
+    Size,
+    Split,
+    Times,
+    timesteps_of,
+)
+
+
+def demo(out: Out = Path("fimetric-demo"), seed: Seed = 0) -> None:
+    """Train, fit and score on data that come with the dependencies, within two minutes."""
+    from fimetric.demo import demo as run
+    from fimetric.inputs import new_folder
+
+    run(new_folder(out), Console(), seed)
+
+
+def train(
+    kind: Annotated[str, typer.Argument(help="vae, glow or diffusion.")],
+    data: Data,
+    out: Out,
+    config: Annotated[str, typer.Option(help="tiny, small or paper.")] = "small",
+    split: Split = "train",
+    steps: Annotated[int, typer.Option(help="Optimiser steps in all.")] = 5000,
+    batch_size: Batch = 64,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    validate_every: Annotated[int | None, typer.Option(help="Steps between validations.")] = None,
+    limit: Limit = None,
+    size: Size = None,
+    channels: Channels = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+) -> None:
+    """Train a reference model; called again, it goes on from the last checkpoint."""
+    from fimetric.inputs import Named, known_device, new_folder
+    from fimetric.models import build
+    from fimetric.training import train as run
+
+    new_folder(out)
+    place = known_device(device)
+    samples = Named(split, limit, size, channels).open(data)
+    model = build(kind, config, samples.shape, seed)
+    history = run(
+        model,
+        samples,
+        out,
+        steps=steps,
+        batch_size=batch_size,
+        lr=lr,
+        validate_every=validate_every,
+        seed=seed,
+        device=place,
+    )
+    typer.echo(f"{out}: {history.best:.3f} bits per dimension on validation data")
+
+
+def extract(
+    model: ModelFolder,
+    data: Data,
+    out: Out,
+    split: Split = "test",
+    group_size: Group = 1,
+    batch_size: Batch = 64,
+    timesteps: Times = None,
+    draws: Draws = 1,
+    limit: Limit = None,
+    size: Size = None,
+    channels: Channels = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+) -> None:
+    """Write the gradient norms of a data set; called again, it goes on where it was stopped."""
+    from fimetric import extract as run
+    from fimetric.inputs import Named, new_folder, open_objective
+
+    new_folder(out)
+    objective, shape = open_objective(model, device, timesteps_of(timesteps), draws, seed)
+    samples = Named(split, limit, size, channels).open(data, shape)
+    features = run(objective, samples, batch_size, group_size, out)
+    typer.echo(f"{out}: {features!r}")
+
+
+def fit(
+    model: ModelFolder,
+    data: Data,
+    out: Out,
+    density: Annotated[str, typer.Option(help="Density of the norms.")] = "nearest-neighbours",
+    split: Split = "test",
+    group_size: Group = 1,
+    timesteps: Times = None,
+    draws: Draws = 1,
+    limit: Limit = None,
+    size: Size = None,
+    channels: Channels = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a detector.")] = False,
+) -> None:
+    """Fit and calibrate a detector on in-distribution data that the model was not trained on."""
+    from fimetric import Detector
+    from fimetric.detectors import create
+    from fimetric.inputs import Named, new_folder, open_objective
+
+    if new_folder(out).exists() and not overwrite:
+        raise FileExistsError(f"{out} exists already; pass --overwrite to replace it")
+    objective, shape = open_objective(model, device, timesteps_of(timesteps), draws, seed)
+    detector = Detector(objective, create(density), group_size, seed)
+    table = Named(split, limit, size, channels).open_table(data, shape)
+    detector.fit(table).save(out, overwrite)
+    n = len(detector.calibration)
+    typer.echo(f"{out}: calibrated on {n} groups; the smallest p-value is 1/{n + 1}")
+
+
+def score(
+    detector: Annotated[Path, typer.Argument(help="Folder of a detector, as `fit` writes it.")],
+    model: Annotated[Path, typer.Option(help="Folder of the model it was fitted with.")],
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", help="A .csv or .parquet file.")],
+    split: Split = "test",
+    alpha: Alpha = 0.05,
+    confidence: Confidence = None,
+    limit: Limit = None,
+    size: Size = None,
+    channels: Channels = None,
+    device: Device = "cpu",
+) -> None:
+    """Write sample id, score, p-value and decision of every sample or group."""
+    from fimetric.inputs import Named, open_detector
+    from fimetric.scoring import check_target, write_scores
+
+    check_target(out)
+    loaded, shape = open_detector(detector, model, device)
+    loaded.calibration.threshold(alpha, confidence)
+    table = Named(split, limit, size, channels).open_table(data, shape)
+    groups, alarms = write_scores(loaded, table, out, alpha, confidence)
+    typer.echo(f"{out}: {alarms} of {groups} out of distribution at alpha = {alpha}")

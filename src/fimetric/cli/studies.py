@@ -1,0 +1,151 @@
+"""Commands that compare models, sets or methods."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from fimetric.cli.options import (
+    DATA_HELP,
+    Batch,
+    Channels,
+    Data,
+    Device,
+    Draws,
+    Limit,
+    ModelFolder,
+    Out,
+    Seed,
+    Size,
+    Split,
+    Times,
+    timesteps_of,
+)
+
+
+def evaluate(
+    model: ModelFolder,
+    data: Annotated[str, typer.Option("--id", help=f"In-distribution data. {DATA_HELP}")],
+    ood: Annotated[list[str], typer.Option(help="Out-of-distribution data; may be repeated.")],
+    out: Out,
+    split: Split = "test",
+    group_size: Annotated[list[int], typer.Option(help="May be repeated.")] = [1, 5],  # noqa: B006
+    density: Annotated[list[str] | None, typer.Option(help="May be repeated; all if none.")] = None,
+    timesteps: Times = None,
+    draws: Draws = 1,
+    batch_size: Batch = 64,
+    limit: Limit = None,
+    size: Size = None,
+    channels: Channels = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+) -> None:
+    """Print AUROC, AUPR and FPR of every detector on every OOD set, and draw them."""
+    from fimetric.detectors import OF_ANY_TABLE
+    from fimetric.evaluation import evaluate as run
+    from fimetric.inputs import Named, new_folder, open_objective
+    from fimetric.models import load
+    from fimetric.report.evaluation import write_evaluation
+    from fimetric.report.model import write_model
+
+    new_folder(out)
+    objective, shape = open_objective(model, device, timesteps_of(timesteps), draws, seed)
+    part = Named(split, limit, size, channels)
+    own = part.open(data, shape)
+    found = run(
+        objective,
+        own,
+        part.open_all(ood, shape),
+        group_size,
+        density or OF_ANY_TABLE,
+        out / "features",
+        seed,
+        batch_size,
+    )
+    console = Console()
+    write_model(load(model).to(device), own, out, console, seed)
+    write_evaluation(found, objective, out, console)
+
+
+def analyse(
+    model: ModelFolder,
+    data: Annotated[str, typer.Option("--data", help=f"In-distribution data. {DATA_HELP}")],
+    out: Out,
+    ood: Annotated[list[str] | None, typer.Option(help="Foreign data; may be repeated.")] = None,
+    claim: Annotated[list[str] | None, typer.Option(help="May be repeated; all if none.")] = None,
+    split: Split = "test",
+    samples: Annotated[int, typer.Option(help="Samples of each set, and of the model.")] = 1000,
+    timesteps: Times = None,
+    batch_size: Batch = 64,
+    size: Size = None,
+    channels: Channels = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+) -> None:
+    """Ask of a model whether the method's assumptions hold; called again, it goes on."""
+    from fimetric.claims import analyse as run
+    from fimetric.claims import kept, open_study, select
+    from fimetric.inputs import Named, new_folder
+    from fimetric.report.claims.page import write_page
+
+    new_folder(out)
+    select(claim)  # refuses an unknown one before the work
+    part = Named(split, None, size, channels)
+    times = timesteps_of(timesteps)
+    study = open_study(model, data, ood or [], out, part, device, times, samples, seed, batch_size)
+    findings = run(study, out, claim)
+    write_page(kept(study, out), study, out / "claims.md")
+    for finding in findings:
+        typer.echo(f"{finding.verdict:14} {finding.title}. {finding.because}")
+    typer.echo(f"{out / 'claims.md'}: tables and pictures")
+
+
+def benchmark(
+    config: Annotated[str, typer.Argument(help="A TOML file, or a tier: smoke, cpu, paper.")],
+    out: Out,
+    jobs: Annotated[int | None, typer.Option(help="Processes; one a core if left out.")] = None,
+    train_only: Annotated[bool, typer.Option("--train-only", help="Score nothing yet.")] = False,
+) -> None:
+    """Compare all methods on a grid of models and data; called again, it goes on."""
+    from fimetric.benchmark.config import read
+    from fimetric.benchmark.run import run
+    from fimetric.benchmark.run import train as train_all
+    from fimetric.benchmark.writing import write
+    from fimetric.inputs import new_folder
+
+    grid = read(config)
+    if train_only:
+        train_all(grid, new_folder(out), jobs)
+        return
+    found = run(grid, new_folder(out), jobs)
+    tables = write(found, grid, out)
+    typer.echo(
+        f"{tables}: {len(found.comparisons)} comparisons; {out / 'benchmark.html'} shows all"
+    )
+
+
+def retrain(
+    kind: Annotated[str, typer.Argument(help="vae, glow or diffusion.")],
+    data: Data,
+    ood: Annotated[list[str], typer.Option(help="Foreign data; may be repeated.")],
+    out: Out,
+    config: Annotated[str, typer.Option(help="tiny, small or paper.")] = "tiny",
+    steps: Annotated[int, typer.Option(help="Optimiser steps of each training.")] = 2500,
+    size: Size = None,
+    channels: Channels = None,
+    seed: Seed = 0,
+) -> None:
+    """Train a model on each representation of the data, and compare how they rank samples."""
+    from fimetric.claims.retraining import retrain as run
+    from fimetric.inputs import Named, new_folder
+    from fimetric.report.claims.page import write_finding
+
+    new_folder(out)
+    own = {split: Named(split, None, size, channels).open(data) for split in ("train", "test")}
+    foreign = Named("test", None, size, channels).open_all(ood, own["train"].shape)
+    finding = run(
+        own["train"], own["test"], foreign, out, kind=kind, config=config, steps=steps, seed=seed
+    )
+    write_finding(finding, out / "retraining.md")
+    typer.echo(f"{finding.verdict:14} {finding.title}. {finding.because}")
+    typer.echo(f"{out / 'retraining.md'}: tables and pictures")
