@@ -20,4 +20,6 @@ train cifar10 diffusion --steps 4200 --batch-size 32 --validate-every 700
 
 # the other models of the benchmark, in half precision
 fimetric benchmark cpu --out runs/benchmark --train-only
-cp -r runs/benchmark/models/. checkpoints/
+for model in runs/benchmark/models/*; do  # named <data>-<kind>[-<seed>]-<hash of the recipe>
+  cp -r "$model" "checkpoints/$(basename "${model%-*}")"
+done

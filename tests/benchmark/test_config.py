@@ -66,11 +66,27 @@ def test_a_file_is_read_and_families_are_inherited(write):
     [
         (("samples", "sample"), "no setting 'sample'; there are sets, held_out"),
         (("samples = 100", "samples = 1.5"), "samples must be a whole number, got 1.5"),
+        (("samples = 100", "samples = true"), "samples must be a whole number, got True"),
+        (("held_out", "group_sizes = 5\nheld_out"), "group_sizes must be a list, each a whole"),
+        (
+            ('far = ["letters"]', 'far = "letters"'),
+            "far must be a list, each a text, got 'letters'",
+        ),
+        (('far = ["letters"]', 'far = ["rotated"]'), "a set cannot be called 'rotated'"),
+        (('far = ["letters"]', 'far = ["test"]'), "a set cannot be called 'test'"),
+        (("[[sets]]", "[sets]"), "sets must be tables of their own, each under [[sets]]"),
+        (("[families.vae]", "families = 3\n[other]"), "families must be a table with a table for"),
+        (("steps = 10", "steps = -5"), "vae: steps, batch_size and validate_every start at 1"),
+        (('"tiny"', '"huge"'), "vae has no config 'huge'; there are tiny, small, paper"),
+        (('"tiny"', "{ width = 3 }"), "vae has no config 'width'; there are channels, latent"),
+        (("held_out", "methods = []\nheld_out"), "figure must name two of the methods"),
+        (("held_out", "group_sizes = [1, 5, 5]\nheld_out"), "group_sizes names one twice"),
+        (('near = ["patches"]', 'alike = "("'), "digits: alike is no pattern"),
         (('"tiny"', '"tiny"\nlr = 1'), "sets: digits: vae has no setting 'lr'"),
         (("families.vae", "families.gan"), "unknown family 'gan'; there are vae, glow, diffusion"),
         (("[0, 1, 2]", "[0, 0]"), "seeds of vae must be different numbers"),
         (('"patches"', '"letters"'), "digits: a set is named twice"),
-        (('far = ["letters"]', ""), "sets: digits: missing 1 required positional argument: 'far'"),
+        (('far = ["letters"]', ""), "sets: digits lacks far"),
         (("samples = 100", "samples = 300"), "at most half of held_out=400"),
         (("held_out = 400", "held_out = 100"), "groups of 20 need at least 40 samples"),
         (("held_out", 'methods = ["magic"]\nheld_out'), "no method 'magic'; there are fimetric"),
@@ -84,6 +100,12 @@ def test_mistakes_are_named(write, change, message):
     with pytest.raises(ValueError, match=r"grid.toml: ") as caught:
         read(write(GOOD.replace(*change, 1)))
     assert message in str(caught.value)
+
+
+def test_a_file_that_is_no_text(tmp_path):
+    (tmp_path / "latin.toml").write_bytes(b"name = '\xe9'")
+    with pytest.raises(ValueError, match=r"latin.toml: .*utf-8"):
+        read(tmp_path / "latin.toml")
 
 
 def test_no_file_and_no_tier():

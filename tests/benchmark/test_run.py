@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -9,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fimetric.benchmark import run as stages
+from fimetric.benchmark.cases import cases, model_folder
 from fimetric.benchmark.config import read
 from fimetric.benchmark.run import run
 from fimetric.benchmark.writing import write
@@ -119,11 +122,30 @@ def test_processes_side_by_side_give_the_same(grid, folder, found, tmp_path):
 
 
 def test_models_are_kept_in_half_precision_and_scored_so(folder):
-    (place,) = (folder / "models").glob("digits-vae")
+    (place,) = (p for p in (folder / "models").iterdir() if p.name.count("-") == 2)
     model = load(place)
     assert all((p == p.half().float()).all() for p in model.parameters())
     size = (place / "model.safetensors").stat().st_size
     assert size < 2.6 * sum(p.numel() for p in model.parameters()) + 4000
+
+
+def test_another_recipe_is_another_model(grid, folder):
+    first = model_folder(cases(grid)[0], folder)
+    other = replace(grid.sets[0].models[0], steps=6)
+    changed = replace(grid, sets=(replace(grid.sets[0], models=(other,)),))
+    assert first.exists() and not model_folder(cases(changed)[0], folder).exists()
+
+
+def test_a_committed_model_of_another_configuration_is_refused(grid, folder, tmp_path):
+    shutil.copytree(model_folder(cases(grid)[0], folder), tmp_path / "digits-vae")
+    own = replace(grid, checkpoints=str(tmp_path))
+    assert model_folder(cases(own)[0], folder) == tmp_path / "digits-vae"
+    wider = replace(grid.sets[0].models[0], config={"channels": [4, 8], "latent": 5})
+    other = replace(own, sets=(replace(own.sets[0], models=(wider,)),))
+    with pytest.raises(ValueError, match=r"digits-vae is a vae of .*, the grid asks for a vae of"):
+        model_folder(cases(other)[0], folder)
+    with pytest.raises(ValueError, match="there is no folder 'nowhere' here"):
+        run(replace(grid, checkpoints="nowhere"), folder, jobs=1, progress=False)
 
 
 def test_paired_differences_are_of_the_same_samples(found):
@@ -138,6 +160,7 @@ def test_paired_differences_are_of_the_same_samples(found):
         if c.key[0:2] == ("digits-vae", "letters") and c.group_size == 1
     }
     assert one.difference.value == pytest.approx(area["fimetric"] - area["likelihood"])
+    assert not found.paired("fimetric", "likelihood-regret", 1, "near")
     assert one.pairs == 1 and not found.paired("fimetric", "likelihood-regret", 1)
 
 
@@ -169,11 +192,10 @@ def test_the_command_trains_and_names_what_is_wrong(tmp_path):
         app, ["benchmark", str(grid), "--out", str(out), "--train-only", "--jobs", "1"]
     )
     assert done.exit_code == 0, done.output
-    assert json.loads((out / "models/digits-vae/config.json").read_text())["kind"] == "vae"
-    assert os.listdir(out) == ["models", "trainings"] or set(os.listdir(out)) == {
-        "models",
-        "trainings",
-    }
+    (model,) = (out / "models").iterdir()
+    assert model.name.startswith("digits-vae-")
+    assert json.loads((model / "config.json").read_text())["kind"] == "vae"
+    assert set(os.listdir(out)) == {"models", "trainings"}
     grid.write_text(GRID.replace("held_out = 160", "held_out = 6000"))
     wrong = CliRunner().invoke(app, ["benchmark", str(grid), "--out", str(out), "--jobs", "1"])
     assert wrong.exit_code == 1

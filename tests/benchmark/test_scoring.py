@@ -8,10 +8,10 @@ from fimetric.benchmark.methods import METHODS, Method
 from fimetric.benchmark.scoring import score, scored
 from fimetric.calibration import Calibration
 from fimetric.detectors import FullGaussian, LayerwiseGaussian, Likelihood
-from fimetric.groups import overlapping
+from fimetric.groups import disjoint, means, overlapping
 from fimetric.metrics import auroc
 
-PAPER = Method("norms", LayerwiseGaussian, "")
+PAPER = Method("norms", LayerwiseGaussian, "", joint=True)
 FULL = Method("norms", FullGaussian, "")
 
 
@@ -72,6 +72,36 @@ def test_all_methods_resample_the_same_own_samples(tables):
     same = score(Method("norms", Likelihood, ""), tables, 1, "random", seed=0)
     again = score(METHODS["likelihood"], tables, 1, "random", seed=0)
     np.testing.assert_array_equal(same.areas["far"], again.areas["far"])
+
+
+def test_the_area_of_groups_is_the_mean_over_partitions(tables):
+    found = score(FULL, tables, 5, "random", seed=0)
+    rows = overlapping(60, 5, 60, 0)
+    density = FullGaussian().fit(means(tables["fit"], rows))
+    areas = [
+        auroc(
+            density.score(means(tables["test"], disjoint(40, 5, 2 * r))),
+            density.score(means(tables["far"], disjoint(45, 5, 1 + 2 * r))),
+        )
+        for r in range(50)
+    ]
+    assert found.values["far"] == pytest.approx(np.mean(areas), abs=1e-12)
+    assert np.std(areas) > 0
+
+
+def test_looks_are_resampled_with_the_images_they_are_made_of(tables):
+    """A look that is the image itself has an area of a half in every resample of singles."""
+    found = score(FULL, {**tables, "rotated": tables["test"]}, 1, "random", seed=0)
+    np.testing.assert_allclose(found.areas["rotated"], 0.5)
+    other = {**tables, "strange": tables["test"]}
+    assert score(FULL, other, 1, "random", seed=0).areas["strange"].std() > 0.01
+
+
+def test_rows_that_a_table_was_made_with_are_not_fitted_on(tables):
+    method = Method("whitened gradient", LayerwiseGaussian, "", skipped=20)
+    found = score(method, tables, 1, "consecutive", seed=0)
+    expected = LayerwiseGaussian().fit(tables["fit"].select(slice(20, None)))
+    np.testing.assert_allclose(found.scores["far"], expected.score(tables["far"]))
 
 
 def test_scores_are_kept_by_what_they_are_made_of(tables, tmp_path):

@@ -1,19 +1,23 @@
 """The models of a grid, each with the sets that it is tried on."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fimetric.benchmark.config import CALIBRATE, FIT, Grid, Own, Recipe
+from fimetric.benchmark.config import CALIBRATE, FIT, PARTS, Grid, Own, Recipe
 from fimetric.benchmark.variants import make
 from fimetric.data import Samples
 from fimetric.files import safe_name
 from fimetric.inputs import Named
-
-PARTS = ("fit", "calibration", "test")
+from fimetric.models import KINDS
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,8 @@ class Sets:
                 f"{self.case.own.data} has {len(pool)} held-out samples; held_out={grid.held_out} "
                 "asks for more"
             )
-        order = np.random.default_rng(grid.seed).permutation(grid.held_out)
         fit, calibrate = int(FIT * grid.held_out), int(CALIBRATE * grid.held_out)
-        chosen = np.split(order, [fit, fit + calibrate, fit + calibrate + grid.samples])[:3]
+        chosen = split(pool.ids, self.case.own.alike, (fit, calibrate, grid.samples), grid.seed)
         return {p: pool.select(np.sort(i).tolist()) for p, i in zip(PARTS, chosen, strict=True)}
 
     def foreign(self, name: str) -> Samples:
@@ -101,26 +104,95 @@ class Sets:
                 if look
                 else self._open(name, "test", grid.samples)
             )
+        if len(self._foreign[name]) < grid.samples:
+            raise ValueError(
+                f"{name} has {len(self._foreign[name])} samples, fewer than samples={grid.samples}"
+            )
         return self._foreign[name]
 
     def all(self) -> dict[str, Samples]:
         """Return the own parts and all foreign sets by name."""
         return {**self.parts, **{name: self.foreign(name) for name in self.case.sets}}
 
-    def _open(self, name: str, split: str, limit: int | None) -> Samples:
+    def _open(self, name: str, part: str, limit: int | None) -> Samples:
         """Return a set, grey or coloured and of a side as the grid and the own set have it."""
         grid = self.case.grid
-        named = Named(split, limit, grid.size, None)
+        named = Named(part, limit, grid.size, None)
         if name == self.case.own.data:
             return named.open(name)
         shape = self.parts["fit"].shape
-        return Named(split, limit, grid.size, shape[0]).open(name, shape)
+        return Named(part, limit, grid.size, shape[0]).open(name, shape)
+
+
+def split(
+    ids: Sequence[str], alike: str | None, sizes: tuple[int, int, int], seed: int
+) -> list[NDArray[np.int64]]:
+    """Return the rows for density, calibration and test, drawn at random with a seed.
+
+    Arguments:
+        ids: names of the samples.
+        alike: pattern; samples for which it finds the same text are nearly the same, and stay in
+            one part. The first two parts then are a little smaller than asked for.
+        sizes: of the parts.
+        seed: of the permutation.
+
+    Raises:
+        ValueError: where the pattern does not occur in a name, or a part would be empty.
+    """
+    fit, calibrate, test = sizes
+    random = np.random.default_rng(seed)
+    if alike is None:
+        return np.split(random.permutation(len(ids)), np.cumsum(sizes))[:3]
+    kinds, kind = np.unique([_kind(alike, name) for name in ids], return_inverse=True)
+    rank = random.permutation(len(kinds))[kind]
+    order = np.argsort(rank, kind="stable")
+    ranks = rank[order]
+    cuts = [int(np.searchsorted(ranks, ranks[p])) for p in (fit, fit + calibrate)]
+    parts = np.split(order, cuts)
+    if min(map(len, parts)) < 2:
+        raise ValueError(f"{len(kinds)} kinds of {alike!r} are too few for three parts")
+    return [parts[0], parts[1], random.permutation(parts[2])[:test]]
+
+
+def _kind(alike: str, name: str) -> str:
+    found = re.search(alike, name)
+    if found is None:
+        raise ValueError(f"alike = {alike!r} does not occur in {name!r}")
+    return found.group()
 
 
 def model_folder(case: Case, run: Path) -> Path:
-    """Return where a model is: among the committed ones, or in the folder of the run."""
+    """Return where a model is: among the committed ones, or in the folder of the run.
+
+    In the run it is named by all that it is trained from.
+
+    Raises:
+        ValueError: where the committed model is of another configuration than the grid's.
+    """
     if case.grid.checkpoints is not None:
         committed = Path(case.grid.checkpoints) / case.name
         if (committed / "config.json").exists():
+            _check_committed(case, committed)
             return committed
-    return run / "models" / case.name
+    recipe = case.recipe
+    what = [case.own.data, recipe.kind, _fields(recipe.config), recipe.steps, recipe.batch_size]
+    what += [recipe.validate_every, case.seed, case.grid.size]
+    mark = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
+    return run / "models" / f"{case.name}-{mark}"
+
+
+def _check_committed(case: Case, folder: Path) -> None:
+    found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    model = KINDS[case.recipe.kind]
+    config: Any = case.recipe.config
+    config = model.CONFIGS[config] if isinstance(config, str) else model.Config(**config)
+    wanted = json.loads(json.dumps(asdict(config)))
+    if found.get("kind") != case.recipe.kind or found.get("config") != wanted:
+        raise ValueError(
+            f"{folder} is a {found.get('kind')} of {found.get('config')}, the grid asks for a "
+            f"{case.recipe.kind} of {wanted}; change the grid, or move the model away"
+        )
+
+
+def _fields(config: Any) -> Any:
+    return config if isinstance(config, str) else dict(config)

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from fimetric.benchmark.cases import Case
 from fimetric.benchmark.intervals import hanley
+from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.results import Comparison, Curves
-from fimetric.benchmark.scoring import Scored
+from fimetric.benchmark.scoring import Scored, areas_of
 from fimetric.metrics import Estimate, auroc
 
 CEILING = 0.995  # of an area, from where on Hanley's interval is looked at as well
@@ -65,10 +66,11 @@ class Found:
                 continue
             mine = self.scored[c.model, method, size, "random"]
             theirs = self.scored.get((c.model, against, size, "random"))
-            if theirs is None or len(mine.scores[c.other]) != len(theirs.scores[c.other]):
+            if theirs is None or len(mine.scores[c.other]) != len(theirs.scores.get(c.other, ())):
                 continue
-            value = _area(mine, c.other) - _area(theirs, c.other)
-            differences.setdefault(c.family, []).append((value, _minus(mine, theirs, c.other)))
+            one_way = size > 1 and (METHODS[method].joint or METHODS[against].joint)
+            difference = _difference(mine, theirs, c.other, one_way)
+            differences.setdefault(c.family, []).append(difference)
         found = {
             family: (
                 np.mean([v for v, _ in each]),
@@ -107,7 +109,8 @@ def _comparison(
     case: Case, method: str, size: int, arrangement: str, scored: Scored, other: str
 ) -> Comparison:
     own, foreign = scored.scores["test"], scored.scores[other]
-    value, low, high = interval(auroc(own, foreign), scored.areas[other], len(own), len(foreign))
+    area = scored.values[other]
+    value, low, high = interval(area, scored.areas[other], len(own), len(foreign))
     return Comparison(
         model=case.name,
         family=case.recipe.kind,
@@ -140,12 +143,16 @@ def _estimate(value: float, resampled: Array) -> Estimate:
     return Estimate(value, min(value, float(low)), max(value, float(high)))
 
 
-def _area(scored: Scored, other: str) -> float:
-    return auroc(scored.scores["test"], scored.scores[other])
+def _difference(mine: Scored, theirs: Scored, other: str, one_way: bool) -> tuple[float, Array]:
+    """Return the difference of two areas, and of them in each resample.
 
-
-def _minus(mine: Scored, theirs: Scored, other: str) -> Array:
-    """Return differences in resamples; a joint gradient's are of groups, so not the same ones."""
-    a, b = mine.areas[other], theirs.areas[other]
-    repeats = min(len(a), len(b))
-    return a[:repeats] - b[:repeats]
+    Joint gradients are of groups formed in one way; both are compared on these, resampled alike.
+    """
+    if not one_way:
+        return mine.values[other] - theirs.values[other], mine.areas[other] - theirs.areas[other]
+    values, areas = [], []
+    for scored in (mine, theirs):
+        pair = {"test": scored.scores["test"], other: scored.scores[other]}
+        values.append(auroc(*pair.values()))
+        areas.append(areas_of(pair, 0)[other])
+    return values[0] - values[1], areas[0] - areas[1]

@@ -1,17 +1,20 @@
 """A benchmark as one TOML file: read, and checked before any work is done."""
 
+import collections.abc
+import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.variants import NEAR
 from fimetric.models import KINDS
 
 TIERS = ("smoke", "cpu", "paper")
+PARTS = ("fit", "calibration", "test")
 FIT, CALIBRATE = 0.25, 0.25  # of the held-out data; the rest is for the test
 
 
@@ -34,21 +37,46 @@ class Recipe:
         """Check the family and the seeds."""
         if self.kind not in KINDS:
             raise ValueError(f"unknown family {self.kind!r}; there are {', '.join(KINDS)}")
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise ValueError(f"seeds of {self.kind} must be different numbers, got {self.seeds}")
+        if min(self.steps, self.batch_size, self.validate_every or 1) < 1:
+            raise ValueError(f"{self.kind}: steps, batch_size and validate_every start at 1")
+        model = KINDS[self.kind]
+        known = (
+            model.CONFIGS
+            if isinstance(self.config, str)
+            else [f.name for f in fields(model.Config)]
+        )
+        for name in [self.config] if isinstance(self.config, str) else self.config:
+            if name not in known:
+                raise ValueError(
+                    f"{self.kind} has no config {name!r}; there are {', '.join(known)}"
+                )
 
 
 @dataclass(frozen=True)
 class Own:
-    """An in-distribution set, the models trained on it, and what they are to tell it from."""
+    """An in-distribution set, the models trained on it, and what they are to tell it from.
+
+    ``alike`` is a pattern of names: samples in whose names it finds the same text are nearly the
+    same, such as frames of one video, and stay on one side of the split.
+    """
 
     data: str
     far: tuple[str, ...]
     models: tuple[Recipe, ...]
     near: tuple[str, ...] = ()
+    alike: str | None = None
 
     def __post_init__(self) -> None:
-        """Check that no set is named twice."""
+        """Check that no set is named twice, or as a part or look of one."""
+        try:
+            re.compile(self.alike or "")
+        except re.error as error:
+            raise ValueError(f"{self.data}: alike is no pattern: {error}") from error
+        for name in (*self.far, *self.near):
+            if name in NEAR or name in PARTS:
+                raise ValueError(f"{self.data}: a set cannot be called {name!r}")
         sets = (self.data, *self.far, *self.near)
         if len(set(sets)) < len(sets):
             raise ValueError(f"{self.data}: a set is named twice among {', '.join(sets)}")
@@ -96,8 +124,13 @@ class Grid:
         """Check names and sizes."""
         _known("method", (*self.methods, *self.figure), METHODS)
         _known("look", self.looks, NEAR)
-        if len(self.figure) != 2:
-            raise ValueError(f"figure must name two methods, got {self.figure}")
+        if len(self.figure) != 2 or not set(self.figure) <= set(self.methods):
+            raise ValueError(f"figure must name two of the methods, got {self.figure}")
+        for name in ("methods", "group_sizes", "consecutive", "looks"):
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise ValueError(f"{name} names one twice: {getattr(self, name)}")
+        if min(self.batch_size, self.size or 1) < 1 or self.seed < 0:
+            raise ValueError("batch_size and size start at 1, seed at 0")
         if 1 not in self.group_sizes or min(self.group_sizes) < 1:
             raise ValueError(f"group_sizes must be positive and hold 1, got {self.group_sizes}")
         if not set(self.consecutive) <= set(self.group_sizes) - {1}:
@@ -126,49 +159,81 @@ def read(source: str | Path) -> Grid:
     """
     if str(source) in TIERS:
         place = resources.files("fimetric.benchmark") / "tiers" / f"{source}.toml"
-        text, name = place.read_text(encoding="utf-8"), str(source)
+        content, name = place.read_bytes(), str(source)
     else:
         path = Path(source)
         if not path.is_file():
             raise FileNotFoundError(f"{source} is no file and no tier; tiers: {', '.join(TIERS)}")
-        text, name = path.read_text(encoding="utf-8"), path.stem
+        content, name = path.read_bytes(), path.stem
     try:
-        found = tomllib.loads(text)
-        return _grid(found, name)
-    except (tomllib.TOMLDecodeError, ValueError, TypeError) as error:
+        return _grid(tomllib.loads(content.decode()), name)
+    except ValueError as error:  # TOML and UTF-8 among them
         raise ValueError(f"{source}: {error}") from error
 
 
 def _grid(found: dict[str, Any], name: str) -> Grid:
-    families = found.pop("families", {})
-    sets = tuple(_own(table, families) for table in found.pop("sets", []))
-    return _make(Grid, {**found, "sets": sets, "name": name}, "the file")
+    families = _tables(found.pop("families", {}), "families")
+    sets = found.pop("sets", [])
+    if not isinstance(sets, list):
+        raise ValueError("sets must be tables of their own, each under [[sets]]")
+    owns = tuple(_own(table, families) for table in sets)
+    return _make(Grid, {**found, "sets": owns, "name": name}, "the file")
 
 
 def _own(table: dict[str, Any], families: dict[str, Any]) -> Own:
     """Return an own set; what it says of a family's models overrides what holds for all sets."""
     where = f"sets: {table.get('data', '?')}"
+    special = _tables(table.pop("models", {kind: {} for kind in families}), f"{where}: models")
     models = tuple(
-        _make(Recipe, {**families.get(kind, {}), **special, "kind": kind}, f"{where}: {kind}")
-        for kind, special in table.pop("models", {kind: {} for kind in families}).items()
+        _make(Recipe, {**families.get(kind, {}), **each, "kind": kind}, f"{where}: {kind}")
+        for kind, each in special.items()
     )
     return _make(Own, {**table, "models": models}, where)
 
 
+def _tables(found: Any, where: str) -> dict[str, Any]:
+    if not isinstance(found, dict) or not all(isinstance(x, dict) for x in found.values()):
+        raise ValueError(f"{where} must be a table with a table for each family")
+    return found
+
+
 def _make(cls: type[Any], table: Mapping[str, Any], where: str) -> Any:
-    known = [f.name for f in fields(cls)]
-    for key in table:
-        if key not in known:
-            raise ValueError(f"{where} has no setting {key!r}; there are {', '.join(known)}")
-    for f in fields(cls):
-        if f.name in table and f.type is int and type(table[f.name]) is not int:
-            raise ValueError(f"{where}: {f.name} must be a whole number, got {table[f.name]!r}")
-    try:
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
-    except TypeError as error:  # a setting that is missing
-        raise ValueError(
-            f"{where}: {str(error).removeprefix(f'{cls.__name__}.__init__() ')}"
-        ) from error
+    hints = get_type_hints(cls)
+    for key, value in table.items():
+        if key not in hints:
+            raise ValueError(f"{where} has no setting {key!r}; there are {', '.join(hints)}")
+        if not _fits(value, hints[key]):
+            raise ValueError(f"{where}: {key} must be {_words(hints[key])}, got {value!r}")
+    missing = [f.name for f in fields(cls) if _needed(f) and f.name not in table]
+    if missing:
+        raise ValueError(f"{where} lacks {', '.join(missing)}")
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+
+
+def _needed(field_: Field[Any]) -> bool:
+    return field_.default is MISSING and field_.default_factory is MISSING
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Return whether a value read from TOML is of a type that a field may have."""
+    arguments = get_args(hint)
+    if get_origin(hint) is tuple:
+        inner = arguments[0]
+        return isinstance(value, list | tuple) and all(_fits(x, inner) for x in value)
+    if get_origin(hint) is collections.abc.Mapping:
+        return isinstance(value, dict)
+    if arguments:  # one of several types
+        return any(_fits(value, each) for each in arguments)
+    return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
+
+
+def _words(hint: Any) -> str:
+    names = {int: "a whole number", str: "a text"}
+    if get_origin(hint) is tuple:
+        return f"a list, each {_words(get_args(hint)[0])}"
+    if get_args(hint) and get_origin(hint) is not collections.abc.Mapping:
+        return " or ".join(_words(each) for each in get_args(hint) if each is not type(None))
+    return names.get(hint, "a table")
 
 
 def _known(what: str, names: tuple[str, ...], known: Mapping[str, Any]) -> None:

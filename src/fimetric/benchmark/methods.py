@@ -18,6 +18,7 @@ from fimetric.objectives import Objective, several_timesteps, standard_objective
 from fimetric.statistics.base import Statistic, StatisticExtractor
 
 FAMILIES = ("vae", "glow", "diffusion")
+WITH_LIKELIHOOD = ("vae", "glow")  # a denoising loss is no number of nats
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,12 @@ class Method:
         source: who proposed it.
         families: of models that it can be used with.
         diffusion: the table for diffusion models, where it is another one.
+        joint: whether a group is described by its joint gradient, as the paper does; else by the
+            mean of its samples' columns, as is every statistic.
         members: how many models of a kind, trained from other seeds, it needs.
         first_only: whether models of further seeds are left out, to save time.
+        skipped: rows of the own fitting part that its table was made with, so that no density may
+            be fitted on them.
     """
 
     table: str
@@ -78,13 +83,10 @@ class Method:
     source: str
     families: tuple[str, ...] = FAMILIES
     diffusion: str | None = None
+    joint: bool = False
     members: int = 1
     first_only: bool = True
-
-    @property
-    def joint(self) -> bool:
-        """Whether a group is described by its joint gradient, else by the mean of its columns."""
-        return self.density().joint
+    skipped: int = 0
 
     def table_of(self, family: str) -> str:
         """Return the name of the table for a family of models."""
@@ -93,7 +95,8 @@ class Method:
     def words(self) -> list[Any]:
         """Return what the scores depend on beside the table, as values for JSON."""
         density = self.density()
-        return [density.name, sorted((k, repr(v)) for k, v in vars(density).items())]
+        settings = sorted((k, repr(v)) for k, v in vars(density).items())
+        return [density.name, settings, self.joint, self.skipped]
 
 
 def _at_several_timesteps(source: Source) -> Extractor:
@@ -127,7 +130,7 @@ MORNINGSTAR = "Morningstar et al. 2021"
 BERGAMIN = "Bergamin et al. 2022"
 SERRA = "Serra et al. 2020"
 
-OURS = "this project"
+OURS, LOSSES = "this project", "the losses alone"
 
 METHODS = {
     "fimetric": Method(
@@ -141,30 +144,41 @@ METHODS = {
     "full-gaussian": Method("norms", detectors.FullGaussian, OURS, diffusion="norms by timestep"),
     "likelihood": Method("norms", detectors.Likelihood, "Nalisnick et al. 2019a", first_only=False),
     "typicality": Method("norms", detectors.Typicality, "Nalisnick et al. 2019b", first_only=False),
-    "layerwise-gaussian": Method("norms", detectors.LayerwiseGaussian, DAUNCEY, first_only=False),
-    "input-complexity-png": Method("code lengths", detectors.InputComplexity, SERRA),
+    "layerwise-gaussian": Method(
+        "norms", detectors.LayerwiseGaussian, DAUNCEY, joint=True, first_only=False
+    ),
+    "layerwise-gaussian-of-means": Method("norms", detectors.LayerwiseGaussian, OURS),
+    "input-complexity-png": Method(
+        "code lengths", detectors.InputComplexity, SERRA, WITH_LIKELIHOOD
+    ),
     "input-complexity-jpeg2000": Method(
-        "code lengths", partial(detectors.InputComplexity, "jpeg2000"), SERRA
+        "code lengths", partial(detectors.InputComplexity, "jpeg2000"), SERRA, WITH_LIKELIHOOD
     ),
     "input-complexity-zlib": Method(
-        "code lengths", partial(detectors.InputComplexity, "zlib"), SERRA
+        "code lengths", partial(detectors.InputComplexity, "zlib"), SERRA, WITH_LIKELIHOOD
     ),
     "waic": Method("members", detectors.WAIC, "Choi et al. 2018", members=3),
-    "dose-kde": Method("parts of the bound", detectors.KDE, MORNINGSTAR, ("vae", "glow")),
-    "dose-svm": Method("parts of the bound", detectors.OneClassSVM, MORNINGSTAR, ("vae", "glow")),
+    "dose-kde": Method("parts of the bound", detectors.KDE, MORNINGSTAR, WITH_LIKELIHOOD),
+    "dose-svm": Method("parts of the bound", detectors.OneClassSVM, MORNINGSTAR, WITH_LIKELIHOOD),
     "score-and-typicality": Method(
-        "whitened gradient", partial(detectors.CombinedTests, ("score",)), BERGAMIN
+        "whitened gradient",
+        partial(detectors.CombinedTests, ("score",)),
+        BERGAMIN,
+        skipped=REFERENCES,
     ),
     "mmd-and-typicality": Method(
-        "whitened gradient", partial(detectors.CombinedTests, ("mmd",)), BERGAMIN
+        "whitened gradient",
+        partial(detectors.CombinedTests, ("mmd",)),
+        BERGAMIN,
+        skipped=REFERENCES,
     ),
     "norms-svm": Method("norms", detectors.OneClassSVM, "Dauncey et al. 2023 (workshop)"),
     "norms-forest": Method("norms", detectors.IsolationForest, "Dauncey et al. 2023 (workshop)"),
     "losses-by-timestep": Method(
-        "losses by timestep", detectors.FullGaussian, OURS, ("diffusion",), first_only=False
+        "losses by timestep", detectors.FullGaussian, LOSSES, ("diffusion",), first_only=False
     ),
     "losses-neighbours": Method(
-        "losses by timestep", detectors.NearestNeighbours, OURS, ("diffusion",)
+        "losses by timestep", detectors.NearestNeighbours, LOSSES, ("diffusion",)
     ),
     "msma": Method(
         "scores by noise level", detectors.FullGaussian, "Mahmood et al. 2021", ("diffusion",)

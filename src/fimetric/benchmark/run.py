@@ -30,6 +30,11 @@ Job = tuple[float, Callable[..., Any], tuple[Any, ...]]  # work, function, argum
 
 def train(grid: Grid, folder: Path, jobs: int | None = None, progress: bool = True) -> None:
     """Train the models of a grid that are not there yet; the arguments are those of ``run``."""
+    place = grid.checkpoints
+    if place is not None and not Path(place).is_dir():
+        raise ValueError(f"there is no folder {place!r} here; run where the checkpoints are")
+    for own in {case.own.data: case for case in cases(grid)}.values():
+        Sets(own).all()  # what is too small or of another shape is told before the work
     waiting = [case for case in cases(grid) if not ready(case, folder)]
     trainings = [(float(case.recipe.steps), trained, (case, folder)) for case in waiting]
     _do("training", trainings, jobs, progress)

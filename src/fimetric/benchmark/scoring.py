@@ -1,8 +1,9 @@
 """One method on one model: fit on own samples, score every set, resample what was scored.
 
-Single samples and joint gradients are resampled as they are. Groups whose row is a mean over their
-samples are formed anew from resampled samples, so that their interval covers which samples were
-drawn and which came together.
+Single samples, joint gradients and consecutive groups are resampled as they are. Random groups
+whose row is a mean over their samples are formed many times: the area is the mean over many ways
+to form them, and they are formed anew from resampled samples for its interval, which so covers
+which samples were drawn and which came together. A look of the own images is resampled with them.
 """
 
 import hashlib
@@ -19,16 +20,19 @@ from safetensors import SafetensorError
 from fimetric.benchmark.intervals import counts, resampled_areas
 from fimetric.benchmark.methods import METHODS, Method
 from fimetric.benchmark.tables import Tables
+from fimetric.benchmark.variants import NEAR
 from fimetric.calibration import Calibration
 from fimetric.detectors import Density
 from fimetric.features import Features
 from fimetric.files import whole_file
 from fimetric.groups import disjoint, means, overlapping
+from fimetric.metrics import auroc
 
 SINGLE, GROUPED = 1000, 200  # resamples
+PARTITIONS = 50  # ways to form groups
 ROWS = 1000  # groups of a table to be scored at once
 ALPHA = 0.05
-VERSION = 1  # of what this module computes; a change of it scores everything anew
+VERSION = 2  # of what this module computes; a change of it scores everything anew
 Array = NDArray[np.float64]
 
 
@@ -37,7 +41,9 @@ class Scored:
     """Scores by one method, group size and arrangement on one model.
 
     Arguments:
-        scores: set -> scores (groups,), higher = more anomalous; ``test`` is the own set.
+        scores: set -> scores (groups,), higher = more anomalous; ``test`` is the own set. Of groups
+            they are those of one way to form them.
+        values: foreign set -> AUROC.
         areas: foreign set -> AUROC (R,) in each of R resamples. The own samples drawn in resample r
             are the same for all foreign sets and all methods of one resampling.
         alarms: false alarms among the own test groups at level 0.05, and -1 where the calibration
@@ -45,6 +51,7 @@ class Scored:
     """
 
     scores: dict[str, Array]
+    values: dict[str, float]
     areas: dict[str, Array]
     alarms: int
 
@@ -84,51 +91,67 @@ def score(method: Method, tables: Tables, size: int, arrangement: str, seed: int
         for name, table in tables.items()
         if name != "fit"
     }
-    fit = tables["fit"]
+    fit = tables["fit"].select(slice(min(method.skipped, len(tables["fit"]) // 2), None))
     if not joint and size > 1:
-        fit = means(fit, overlapping(len(fit), size, len(fit), seed))
+        fit = means(fit, overlapping(len(fit), size, len(tables["fit"]), seed))
     density = method.density().fit(fit)
     scores = {name: density.score(table) for name, table in parts.items()}
     calibration = Calibration(scores.pop("calibration"))
     alarms = -1
     if calibration.smallest_p <= ALPHA:
         alarms = int(calibration.reject(scores["test"], ALPHA).sum())
-    if joint or size == 1:
-        areas = _areas(scores, seed)
-    else:
-        areas = _regrouped_areas(density, tables, size, seed)
-    return Scored(scores, areas, alarms)
+    if joint or size == 1 or order is None:
+        values = {name: auroc(scores["test"], x) for name, x in scores.items() if name != "test"}
+        return Scored(scores, values, areas_of(scores, seed), alarms)
+    judged = {name: table for name, table in tables.items() if name in scores}
+    values = {n: float(x.mean()) for n, x in _regrouped(density, judged, size, seed, True).items()}
+    return Scored(scores, values, _regrouped(density, judged, size, seed, False), alarms)
 
 
-def _areas(scores: dict[str, Array], seed: int) -> dict[str, Array]:
+def areas_of(scores: dict[str, Array], seed: int) -> dict[str, Array]:
+    """Return the areas (SINGLE,) of foreign sets in resamples of the scores."""
     own = scores["test"]
     drawn = counts(len(own), SINGLE, seed)
     return {
-        name: resampled_areas(own, other, drawn, counts(len(other), SINGLE, seed + 1))
+        name: resampled_areas(
+            own, other, drawn, counts(len(other), SINGLE, _seed(name, seed, len(other) == len(own)))
+        )
         for name, other in scores.items()
         if name != "test"
     }
 
 
-def _regrouped_areas(density: Density, tables: Tables, size: int, seed: int) -> dict[str, Array]:
-    resampled = {
-        name: _resampled(density, table, size, seed + (name != "test"))
+def _regrouped(
+    density: Density, tables: Tables, size: int, seed: int, whole: bool
+) -> dict[str, Array]:
+    """Return the areas of foreign sets in partitions of all samples, or in resamples of them."""
+    n = len(tables["test"])
+    scores = {
+        name: _scores(density, table, size, _seed(name, seed, len(table) == n), whole)
         for name, table in tables.items()
-        if name not in ("fit", "calibration")
     }
-    own = resampled.pop("test")
+    own = scores.pop("test")
     return {
-        name: np.array([_area(a, b) for a, b in zip(own, other, strict=True)])
-        for name, other in resampled.items()
+        name: np.array([auroc(a, b) for a, b in zip(own, other, strict=True)])
+        for name, other in scores.items()
     }
 
 
-def _resampled(density: Density, table: Features, size: int, seed: int) -> Array:
-    """Return (GROUPED, groups): scores of groups of samples drawn with replacement."""
+def _seed(name: str, seed: int, alike: bool) -> int:
+    """Return the seed of a set's resamples: the own one for the test part and looks of it."""
+    return seed if name == "test" or (name in NEAR and alike) else seed + 1
+
+
+def _scores(density: Density, table: Features, size: int, seed: int, whole: bool) -> Array:
+    """Return scores (R, groups) of groups of all samples, or of samples drawn with replacement."""
     n = len(table) // size
-    drawn = np.random.default_rng(seed).integers(len(table), size=(GROUPED, n, size))
-    scores = [density.score(means(table, rows)) for rows in _chunks(drawn.reshape(-1, size))]
-    return np.concatenate(scores).reshape(GROUPED, n)
+    if whole:
+        rows = np.concatenate([disjoint(len(table), size, seed + 2 * r) for r in range(PARTITIONS)])
+    else:
+        drawn = np.random.default_rng(seed).integers(len(table), size=(GROUPED, n, size))
+        rows = drawn.reshape(-1, size)
+    scores = [density.score(means(table, part)) for part in _chunks(rows)]
+    return np.concatenate(scores).reshape(-1, n)
 
 
 def _chunks(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
@@ -136,14 +159,10 @@ def _chunks(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         yield rows[start : start + ROWS]
 
 
-def _area(own: Array, other: Array) -> float:
-    one, many = np.ones((1, len(own))), np.ones((1, len(other)))
-    return float(resampled_areas(own, other, one, many)[0])
-
-
 def _write(found: Scored, file: Path) -> None:
     arrays = {f"scores/{name}": x for name, x in found.scores.items()}
     arrays |= {f"areas/{name}": x for name, x in found.areas.items()}
+    arrays |= {f"values/{name}": np.array([x]) for name, x in found.values.items()}
     arrays["alarms"] = np.array([found.alarms])
     with whole_file(file) as temporary:
         temporary.write_bytes(safetensors.numpy.save(arrays))
@@ -155,4 +174,5 @@ def _read(file: Path) -> Scored:
     def named(kind: str) -> dict[str, Array]:
         return {k.split("/", 1)[1]: x for k, x in arrays.items() if k.startswith(f"{kind}/")}
 
-    return Scored(named("scores"), named("areas"), int(arrays["alarms"][0]))
+    values = {name: float(x[0]) for name, x in named("values").items()}
+    return Scored(named("scores"), values, named("areas"), int(arrays["alarms"][0]))

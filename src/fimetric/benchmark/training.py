@@ -21,7 +21,7 @@ def trained(case: Case, folder: Path, progress: bool = False) -> Path:
     place = model_folder(case, folder)
     if ready(case, folder):
         return place
-    recipe, run = case.recipe, folder / "trainings" / case.name
+    recipe, run = case.recipe, folder / "trainings" / place.name
     samples = Sets(case).train
     model = build(recipe.kind, recipe.config, samples.shape, case.seed)
     train(
