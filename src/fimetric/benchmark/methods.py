@@ -47,12 +47,16 @@ class Source:
 class Table:
     """A table of features: what turns batches into it, and how much work a sample is.
 
-    ``cost`` is in forward passes; a table that is ``costly`` is made of fewer samples.
+    ``cost`` is in forward passes; a table that is ``costly`` is made of fewer samples. One that
+    ``learns`` does so from the own samples that densities are fitted on; one of ``members`` is made
+    of all models of a kind.
     """
 
     make: Callable[[Source], Extractor | Statistic]
     cost: float
     costly: bool = False
+    learns: bool = False
+    members: bool = False
 
     def extractor(self, source: Source) -> Any:
         """Return what turns a batch into features."""
@@ -114,9 +118,9 @@ TABLES = {
     "norms": Table(lambda s: Extractor(s.objective), 3),
     "norms by timestep": Table(_at_several_timesteps, 9),
     "code lengths": Table(lambda s: statistics.CodeLengths(s.objective), 1),
-    "members": Table(lambda s: statistics.EnsembleLosses(s.objectives), 3),
+    "members": Table(lambda s: statistics.EnsembleLosses(s.objectives), 3, members=True),
     "parts of the bound": Table(lambda s: statistics.DoseStatistics(s.objective), 4),
-    "whitened gradient": Table(_whitened, 9),
+    "whitened gradient": Table(_whitened, 9, learns=True),
     "losses by timestep": Table(lambda s: statistics.MultiscaleLosses(s.objective), 11),
     "scores by noise level": Table(lambda s: statistics.MSMA(s.objective), 11),
     "path": Table(lambda s: statistics.DiffPath(s.objective), 11),

@@ -1,7 +1,8 @@
 """What is extracted from a model and its sets: one folder of ``Features`` for each table and set.
 
-A table is keyed by what it is made from: the extractor's provenance (objective, model, seed, group
-size) and the data. So nothing is extracted twice, and nothing old is taken for new.
+A table is keyed by what it is made from: its name, the objective and model, the seed, the groups,
+the references it learns from, the data, and the version of this module. So nothing is extracted
+twice, and nothing old is taken for new.
 """
 
 import hashlib
@@ -13,14 +14,15 @@ from pathlib import Path
 from fimetric.benchmark.cases import Case, Sets, model_folder
 from fimetric.benchmark.methods import TABLES, Source
 from fimetric.data import Samples
-from fimetric.extraction import Extractor, run
+from fimetric.extraction import Extraction, Extractor, run
 from fimetric.features import Features
 from fimetric.files import safe_name
-from fimetric.fingerprint import update
+from fimetric.fingerprint import model_fingerprint, update
 from fimetric.groups import disjoint
 from fimetric.models import load
 from fimetric.objectives import standard_objective
 
+VERSION = 1  # of the tables; a change of what one of them holds extracts all anew
 Tables = dict[str, Features]  # set -> its table
 
 
@@ -49,12 +51,17 @@ def extract(wanted: Wanted, folder: Path, sets: Sets | None = None) -> Tables:
         sets: those of the case, where they are loaded already.
     """
     sets = sets or Sets(wanted.case)
-    extractor = None
+    source = _source(wanted.case, sets, folder)
+    made_from = _made_from(wanted, source)
+    extractor = None  # made only where something is missing: some learn from references first
     tables = {}
     for name, samples in _samples(wanted, sets):
-        extractor = extractor or _extractor(wanted, sets, folder)
-        key = _key(extractor.provenance, samples)
-        place = folder / "tables" / wanted.case.name / wanted.name / f"{safe_name(name)}-{key}"
+        place = folder / "tables" / wanted.case.name / wanted.name
+        place /= f"{safe_name(name)}-{_key(made_from, samples)}"
+        if place.exists():
+            tables[name] = Features.load(place)
+            continue
+        extractor = extractor or _extractor(wanted, source)
         tables[name] = run(extractor, samples, wanted.case.grid.batch_size, place, progress=False)
     return tables
 
@@ -91,8 +98,7 @@ def _samples(wanted: Wanted, sets: Sets) -> Iterator[tuple[str, Samples]]:
             yield name, samples.select(disjoint(n, wanted.group_size, seed).ravel().tolist())
 
 
-def _extractor(wanted: Wanted, sets: Sets, folder: Path) -> Extractor:
-    source = _source(wanted.case, sets, folder)
+def _extractor(wanted: Wanted, source: Source) -> Extraction:
     if wanted.group_size > 1:
         return Extractor(source.objective, wanted.group_size)
     return TABLES[wanted.table].extractor(source)
@@ -105,8 +111,20 @@ def _source(case: Case, sets: Sets, folder: Path) -> Source:
     return Source(models[0], objectives, lambda: sets.parts["fit"], seed)
 
 
-def _key(provenance: dict[str, object], samples: Samples) -> str:
-    digest = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode())
+def _made_from(wanted: Wanted, source: Source) -> str:
+    """Return, as a hash, what a table is made from beside the samples of its rows."""
+    table = TABLES[wanted.table]
+    members = source.objectives if table.members else source.objectives[:1]
+    what = [VERSION, wanted.table, wanted.group_size, wanted.arrangement, source.seed]
+    what += [(o.describe(), model_fingerprint(o.module)) for o in members]
+    digest = hashlib.sha256(json.dumps(what).encode())
+    if table.learns:
+        update(digest, source.reference().values)
+    return digest.hexdigest()
+
+
+def _key(made_from: str, samples: Samples) -> str:
+    digest = hashlib.sha256(made_from.encode())
     update(digest, samples.values)
     digest.update("\n".join(samples.ids).encode())
     return digest.hexdigest()[:12]
