@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.peers
 RUN := $(VENV)/bin
 
-.PHONY: demo test lint bench coverage-zoo claims benchmark clean
+.PHONY: demo test lint bench coverage-zoo claims benchmark smoke clean
 
 demo: $(STAMP)  ## The main job: train, fit, calibrate and score on bundled data, within two minutes
 	$(RUN)/fimetric demo
@@ -29,6 +29,10 @@ claims: $(STAMP)  ## Every claim of the method on the committed models: needs FI
 
 benchmark: $(STAMP)  ## All methods on the committed models: needs FIMETRIC_DATA; kept in runs/benchmark, goes on when stopped
 	$(RUN)/fimetric benchmark cpu --out runs/benchmark
+
+smoke: $(STAMP)  ## The benchmark on tiny models and bundled data, anew, in a minute and a half
+	rm -rf runs/smoke
+	$(RUN)/fimetric benchmark smoke --out runs/smoke
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)

@@ -27,7 +27,8 @@ class Detector:
     """Creates an out-of-distribution detector for a generative model.
 
     Arguments:
-        objective: what is differentiated; it holds the model.
+        objective: what is differentiated; it holds the model. For a diffusion model take
+            ``Denoising`` at several timesteps, such as (0, 50, 300) of 1,000: one tells less.
         density: of the log norms of in-distribution data; ``detectors.NearestNeighbours`` if None.
             The paper's is ``detectors.LayerwiseGaussian``.
         group_size: consecutive samples that are judged together, by the mean of their log norms,
