@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Makes docs/results/benchmark-cpu.md and its picture and page: needs FIMETRIC_DATA.
+# Two hours on 2 cores from the committed models; stopped, it goes on where it was when called again.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export PATH="$PWD/.venv/bin:$PATH"
+run=runs/benchmark
+page=docs/results/benchmark-cpu
+
+fimetric benchmark "${1:-cpu}" --out $run
+mkdir -p $page
+cp $run/matrix.png $page/
+sed 's#(matrix.png)#(benchmark-cpu/matrix.png)#' $run/benchmark.md > $page.md
