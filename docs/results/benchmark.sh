@@ -10,4 +10,6 @@ page=docs/results/benchmark-cpu
 fimetric benchmark "${1:-cpu}" --out $run
 mkdir -p $page
 cp $run/matrix.png $page/
-sed 's#(matrix.png)#(benchmark-cpu/matrix.png)#' $run/benchmark.md > $page.md
+# what was measured and what came of it, told between the title and the tables
+{ head -1 $run/benchmark.md; cat $page.head.md; tail -n +2 $run/benchmark.md; } |
+  sed 's#(matrix.png)#(benchmark-cpu/matrix.png)#' > $page.md
