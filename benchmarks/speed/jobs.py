@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 
 import fimetric as fm
-from fimetric import cli, inputs, scoring
+from fimetric import inputs, scoring
+from fimetric.cli import models
 from fimetric.gradients.reference import squared_gradient_norms
 
 ROOT = Path(__file__).parents[2]
@@ -139,7 +140,7 @@ def engine_job(folder: Path, images: int, clock: Clock) -> None:
             timed(fm.GradientNorms, name, "norms")
         timed(scoring, "_judge", "density")
         stack.enter_context(patch.object(scoring, "WRITERS", _stopping(scoring.WRITERS, clock)))
-        cli.score(
+        models.score(
             folder / "detector",
             folder / "model",
             str(folder / "images.npy"),
