@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains every model in this folder: needs FIMETRIC_DATA, and about six hours on 2 cores.
+# Trains every model in this folder: needs FIMETRIC_DATA, and some hours on 2 cores.
 # Stopped, it goes on where it was when called again. Models are written when they are done.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes docs/results/benchmark-cpu.md and its picture and page: needs FIMETRIC_DATA.
-# Two hours on 2 cores from the committed models; stopped, it goes on where it was when called again.
+# Stopped, it goes on where it was when called again; the time of a whole run is not measured yet.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export PATH="$PWD/.venv/bin:$PATH"

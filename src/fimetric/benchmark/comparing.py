@@ -58,11 +58,12 @@ class Found:
         They are over models of the first seed, with groups at random, and over those pairs on which
         both methods were tried on the same samples.
         """
+        firsts = {case.name for case in self.models if case.first}
         differences: dict[str, list[tuple[float, Array]]] = {}
         for c in self.comparisons:
             if (c.method, c.group_size, c.distance) != (method, size, distance):
                 continue
-            if c.arrangement != "random" or not self._first(c.model):
+            if c.arrangement != "random" or c.model not in firsts:
                 continue
             mine = self.scored[c.model, method, size, "random"]
             theirs = self.scored.get((c.model, against, size, "random"))
@@ -88,9 +89,6 @@ class Found:
             Paired(family, size, distance, method, against, _estimate(float(v), a), n)
             for family, (v, a, n) in found.items()
         ]
-
-    def _first(self, model: str) -> bool:
-        return any(case.name == model and case.first for case in self.models)
 
 
 def compare(models: Sequence[Case], found: Mapping[Key, Scored]) -> Found:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from fimetric.benchmark.cases import Case, Sets, cases
-from fimetric.benchmark.comparing import Found, compare
+from fimetric.benchmark.comparing import Found, Key, compare
 from fimetric.benchmark.config import Grid
 from fimetric.benchmark.methods import METHODS, TABLES
 from fimetric.benchmark.scoring import Scored, scored
@@ -24,7 +24,6 @@ from fimetric.benchmark.training import ready, trained
 from fimetric.progress import progress as show_progress
 
 logger = logging.getLogger(__name__)
-Key = tuple[str, str, int, str]  # model, method, group size, arrangement
 Job = tuple[float, Callable[..., Any], tuple[Any, ...]]  # work, function, arguments
 
 

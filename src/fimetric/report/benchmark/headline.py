@@ -1,6 +1,7 @@
 """The few numbers that a benchmark is read for: our default against what it has to beat."""
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from fimetric.benchmark.comparing import Found, Paired
 from fimetric.benchmark.methods import METHODS, OURS
@@ -28,14 +29,15 @@ def headline(found: Found, averages: Sequence[Average]) -> Iterator[str]:
     yield f"| family | B | {' | '.join(NAMED)} | best rival | {DEFAULT} |"
     yield f"|{'---|' * (len(NAMED) + 4)}"
     families = sorted({c.family for c in found.comparisons})
+    tests = _Tests(found)
     for family in [*families, *([ALL] if len(families) > 1 else [])]:
         for size in sizes:
             means = _means(averages, family, size)
             if DEFAULT not in means:
                 continue
             rival = best_rival(means)
-            cells = [_cell(found, means, family, size, method) for method in NAMED]
-            best = f"{rival}: {_cell(found, means, family, size, rival)}" if rival else "-"
+            cells = [_cell(tests, means, family, size, method) for method in NAMED]
+            best = f"{rival}: {_cell(tests, means, family, size, rival)}" if rival else "-"
             yield f"| {family} | {size} | {' | '.join(cells)} | {best} | {means[DEFAULT]:.3f} |"
     yield ""
 
@@ -56,18 +58,23 @@ def _means(averages: Sequence[Average], family: str, size: int) -> dict[str, flo
     }
 
 
-def _cell(found: Found, means: dict[str, float], family: str, size: int, method: str) -> str:
+class _Tests:
+    """The paired tests of the default, each made once for all families."""
+
+    def __init__(self, found: Found) -> None:
+        self._of = cache(lambda method, size: found.paired(DEFAULT, method, size))
+
+    def find(self, family: str, size: int, method: str) -> Paired | None:
+        return next((test for test in self._of(method, size) if test.family == family), None)
+
+
+def _cell(tests: _Tests, means: dict[str, float], family: str, size: int, method: str) -> str:
     if method not in means:
         return "-"
-    paired = _paired(found, family, size, method)
+    paired = tests.find(family, size, method)
     if paired is None:
         return f"{means[method]:.3f}"
     low, high = paired.difference.low, paired.difference.high
     words = f"{paired.difference.value:+.3f} [{low:+.3f}, {high:+.3f}]"
     clear = low > 0 or high < 0 or min(means[method], means[DEFAULT]) >= CEILING
     return f"{means[method]:.3f} ({f'**{words}**' if clear else words})"
-
-
-def _paired(found: Found, family: str, size: int, method: str) -> Paired | None:
-    tests = found.paired(DEFAULT, method, size)
-    return next((test for test in tests if test.family == family), None)
