@@ -167,6 +167,17 @@ def test_paired_differences_are_of_the_same_samples(found):
 def test_what_is_written_can_be_read(found, folder):
     text = (folder / "benchmark.md").read_text()
     assert "| vae | 5 |" in text and "![AUROC" in text and "letters" in text
+    assert "## By seed of the training" in text
+    for size, line in ((1, "| vae | 1 |"), (5, "| vae | 5 |")):
+        (row,) = (each for each in text.splitlines() if each.startswith(line))
+        first = [c for c in found.comparisons if c.model == "digits-vae" and c.group_size == size]
+        areas = {
+            c.method: c.auroc
+            for c in first
+            if (c.other, c.arrangement) == ("letters", "random")  # the one far set
+        }
+        assert row.endswith(f"| {areas['fimetric']:.3f} |")
+        assert f"| {areas['likelihood']:.3f} (" in row
     assert (folder / "matrix.png").stat().st_size > 10_000
     page = (folder / "benchmark.html").read_text()
     assert "digits-vae" in page and "http" not in page.replace("http-equiv", "")

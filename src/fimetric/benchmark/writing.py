@@ -13,7 +13,8 @@ from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.results import Ranked
 from fimetric.files import whole_file
 from fimetric.report.benchmark import averages, draw_matrix, write_markdown, write_page
-from fimetric.report.benchmark.headline import DEFAULT, headline
+from fimetric.report.benchmark.headline import DEFAULT, NAMED, headline
+from fimetric.report.benchmark.seeds import by_seed
 
 SHOWN = 8  # of the most anomalous samples of a set, and of the least
 
@@ -32,7 +33,11 @@ def write(found: Found, grid: Grid, folder: Path) -> Path:
     random = [c for c in found.comparisons if c.arrangement == "random"]
     draw_matrix(picture, random, grid.figure)
     notes = notes_of(found, grid)
-    opening = [f"![AUROC by pair of sets]({picture.name})\n", *headline(found, first_means)]
+    opening = [
+        f"![AUROC by pair of sets]({picture.name})\n",
+        *headline(found, first_means),
+        *by_seed(found.comparisons, (*NAMED, DEFAULT)),
+    ]
     write_markdown(found.comparisons, means, notes, tables, opening)
     captions = {f"AUROC of {' and '.join(grid.figure)}, single samples": picture}
     ranked = ranked_samples(found)
@@ -108,8 +113,7 @@ def notes_of(found: Found, grid: Grid) -> list[str]:
         f"{len(cases)} models. Held out: {grid.held_out} images of each own set, permuted with "
         f"seed {grid.seed}: a quarter for the density, a quarter for the calibration, and of the "
         f"rest {grid.samples} for the test. {grid.samples} images of each foreign set; costly "
-        f"methods "
-        f"see {grid.costly_samples} of each set, and no looks of the own images.",
+        f"methods see {grid.costly_samples} of each set, and no looks of the own images.",
         "Intervals hold 95%: percentiles of 1,000 resamples of single samples; of 200 for groups, "
         "which are formed anew from resampled samples; for joint gradients of 1,000 resamples of "
         "the groups. From .995 on they are widened by Hanley and McNeil's. They cover the choice "
