@@ -18,7 +18,8 @@ OF_LAYERS = sorted(set(ALL) - OF_LOSS)
 # Ranks among the fitting rows, and counts of cuts, come in steps: different rows may tie.
 IN_STEPS = {"combined-tests", "smallest-p-value", "isolation-forest"}
 EXPLAINED = sorted(
-    set(OF_LAYERS) - IN_STEPS - {"sum-of-norms", "one-class-svm"}  # no sums over layers
+    # no sums over layers
+    set(OF_LAYERS) - IN_STEPS - {"sum-of-norms", "one-class-svm", "gaussian-mixture"}
 )
 # The column has a unit, nats, and is set against the loss or against the other columns.
 IN_UNITS = {"sum-of-norms", "input-complexity", "waic"}

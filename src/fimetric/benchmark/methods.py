@@ -109,7 +109,8 @@ def _at_several_timesteps(source: Source) -> Extractor:
 
 
 def _whitened(source: Source) -> Statistic:
-    reference = source.reference().select(range(min(REFERENCES, len(source.reference()))))
+    own = source.reference()  # a density is fitted on what is left of it
+    reference = own.select(range(min(REFERENCES, len(own) // 2)))
     return statistics.WhitenedGradient(source.objective, reference, progress=False)
 
 
@@ -133,6 +134,7 @@ DAUNCEY = "Dauncey et al. 2024"
 MORNINGSTAR = "Morningstar et al. 2021"
 BERGAMIN = "Bergamin et al. 2022"
 SERRA = "Serra et al. 2020"
+MAHMOOD = "Mahmood et al. 2021"
 
 OURS, LOSSES = "this project", "the losses alone"
 
@@ -148,6 +150,9 @@ METHODS = {
     "full-gaussian": Method("norms", detectors.FullGaussian, OURS, diffusion="norms by timestep"),
     "likelihood": Method("norms", detectors.Likelihood, "Nalisnick et al. 2019a", first_only=False),
     "typicality": Method("norms", detectors.Typicality, "Nalisnick et al. 2019b", first_only=False),
+    "typicality-by-timestep": Method(
+        "norms by timestep", detectors.Typicality, LOSSES, ("diffusion",)
+    ),
     "layerwise-gaussian": Method(
         "norms", detectors.LayerwiseGaussian, DAUNCEY, joint=True, first_only=False
     ),
@@ -184,13 +189,16 @@ METHODS = {
     "losses-neighbours": Method(
         "losses by timestep", detectors.NearestNeighbours, LOSSES, ("diffusion",)
     ),
-    "msma": Method(
-        "scores by noise level", detectors.FullGaussian, "Mahmood et al. 2021", ("diffusion",)
+    "msma-mixture": Method(
+        "scores by noise level", detectors.GaussianMixture, MAHMOOD, ("diffusion",)
     ),
-    "diffpath-6d": Method("path", detectors.FullGaussian, "Heng et al. 2024", ("diffusion",)),
+    "msma-neighbours": Method(
+        "scores by noise level", detectors.NearestNeighbours, MAHMOOD, ("diffusion",)
+    ),
+    "diffpath-6d": Method("path", detectors.GaussianMixture, "Heng et al. 2024", ("diffusion",)),
     "scoped": Method(
         "curvature",
-        partial(detectors.SmallestPValue, two_sided=True, typicality=False),
+        partial(detectors.KDE, largest=True),
         "Barkley et al. 2026",
         ("diffusion",),
     ),

@@ -1,9 +1,10 @@
 """Densities on features, one file each, and their registry by name.
 
 >>> sorted(DENSITIES)
-['chi-square', 'combined-tests', 'fishers-method', 'full-gaussian', 'input-complexity',
- 'isolation-forest', 'kde', 'layerwise-gaussian', 'likelihood', 'mean-z-score',
- 'nearest-neighbours', 'one-class-svm', 'smallest-p-value', 'sum-of-norms', 'typicality', 'waic']
+['chi-square', 'combined-tests', 'fishers-method', 'full-gaussian', 'gaussian-mixture',
+ 'input-complexity', 'isolation-forest', 'kde', 'layerwise-gaussian', 'likelihood',
+ 'mean-z-score', 'nearest-neighbours', 'one-class-svm', 'smallest-p-value', 'sum-of-norms',
+ 'typicality', 'waic']
 >>> create("typicality")
 <fimetric.detectors.typicality.Typicality object at ...>
 """
@@ -17,6 +18,7 @@ from fimetric.detectors.chi_square import ChiSquare
 from fimetric.detectors.combined_tests import CombinedTests
 from fimetric.detectors.fishers_method import FishersMethod
 from fimetric.detectors.full_gaussian import FullGaussian
+from fimetric.detectors.gaussian_mixture import GaussianMixture
 from fimetric.detectors.input_complexity import InputComplexity
 from fimetric.detectors.isolation_forest import IsolationForest
 from fimetric.detectors.kde import KDE
@@ -40,6 +42,7 @@ __all__ = [
     "Density",
     "FishersMethod",
     "FullGaussian",
+    "GaussianMixture",
     "InputComplexity",
     "IsolationForest",
     "LayerDensity",
@@ -71,6 +74,7 @@ DENSITIES: dict[str, type[Density]] = {
         KDE,
         OneClassSVM,
         IsolationForest,
+        GaussianMixture,
         MeanZScore,
         CombinedTests,
         SmallestPValue,
@@ -80,7 +84,7 @@ DENSITIES: dict[str, type[Density]] = {
 }
 """Name -> class; put a density of your own here before loading a detector that uses it."""
 
-OF_FEW_COLUMNS = (InputComplexity, MeanZScore, SmallestPValue, WAIC)
+OF_FEW_COLUMNS = (GaussianMixture, InputComplexity, MeanZScore, SmallestPValue, WAIC)
 OF_ANY_TABLE = tuple(name for name, d in DENSITIES.items() if d not in OF_FEW_COLUMNS)
 """Names of those that suit any table; the others want the few columns of one statistic."""
 

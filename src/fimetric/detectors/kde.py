@@ -16,7 +16,10 @@ class KDE(LayerDensity):
     .. math:: s(y) = - \sum_j \log \tfrac1n \sum_i N(y_j; y_{ij}, h_j^2), \qquad
               h_j = n^{-1/5} \sigma_j
 
-    h is Scott's bandwidth, :math:`\sigma_j` with n - 1 below: nothing is left to choose.
+    h is Scott's bandwidth, :math:`\sigma_j` with n - 1 below.
+
+    Arguments:
+        largest: whether the most surprising column alone counts, in place of the sum over all.
 
     References:
         Density of States Estimation for Out-of-Distribution Detection (Morningstar, Ham, Gallagher,
@@ -28,6 +31,9 @@ class KDE(LayerDensity):
 
     rows_: Array  # (K, n) fitted values, sorted
     width_: Array  # (K,) h
+
+    def __init__(self, largest: bool = False) -> None:
+        self.largest = largest
 
     def _fit(self, y: Array, numels: NDArray[np.int64]) -> None:
         self.rows_ = np.ascontiguousarray(np.sort(y, axis=0).T)
@@ -41,6 +47,8 @@ class KDE(LayerDensity):
             for start in range(0, len(y), step):
                 z = (y[start : start + step, j, None] - rows) / width
                 terms[start : start + step, j] = constant - log_sum(z)
+        if self.largest:
+            terms[np.arange(terms.shape[1]) != terms.argmax(1)[:, None]] = 0
         return terms
 
 

@@ -13,7 +13,8 @@ class MeanZScore(LayerDensity):
 
     References:
         Denoising Diffusion Models for Out-of-Distribution Detection (Graham, Pinaya, Tudosiu,
-        Nachev, Ourselin, Cardoso, 2023), arXiv:2211.07740, joins reconstruction errors so
+        Nachev, Ourselin, Cardoso, 2023), arXiv:2211.07740, which joins reconstruction
+        errors in this way
     """
 
     name = "mean-z-score"

@@ -13,7 +13,9 @@ class WAIC(LayerDensity):
 
     The columns are the losses of the ensemble's members, in nats, as
     ``fimetric.statistics.EnsembleLosses`` gives them; the variance is that of M members, with M
-    below. A bound takes the place of the likelihood where there is none. Nothing is learned.
+    below. A bound takes the place of the likelihood where there is none. Of denoising losses, which
+    are no nats, the sum has the form alone: mean and variance then differ in their unit. Nothing is
+    learned.
 
     References:
         WAIC, but Why? Generative Ensembles for Robust Anomaly Detection

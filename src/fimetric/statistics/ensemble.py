@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,9 @@ from fimetric.statistics.base import Statistic
 
 
 class EnsembleLosses(Statistic):
-    """Creates the losses of M members of an ensemble, in nats, mean over each one's views.
+    """Creates the losses of M members of an ensemble, mean over each one's views.
+
+    They are in nats where the loss is a likelihood or its bound; denoising losses are not.
 
     The table's own losses are those of the first member, so it shows what one model would say, and
     its fingerprint is that of all. ``WAIC`` is the score of it that the paper proposes.
@@ -63,9 +64,6 @@ class _Members(Objective):
 
     def describe(self) -> str:
         return " + ".join(f"{m.describe()} (seed {m.seed})" for m in self.members)
-
-    def settings(self) -> dict[str, Any]:
-        return {"members": [m.settings() for m in self.members]}
 
     def _cast(self, batch: Batch) -> Batch:
         return batch  # each member casts to its own format
