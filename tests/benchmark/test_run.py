@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -13,10 +14,14 @@ from typer.testing import CliRunner
 from fimetric.benchmark import run as stages
 from fimetric.benchmark.cases import cases, model_folder
 from fimetric.benchmark.config import read
+from fimetric.benchmark.methods import TABLES
 from fimetric.benchmark.run import run
+from fimetric.benchmark.tables import Wanted, extract
 from fimetric.benchmark.writing import write
 from fimetric.cli import app
+from fimetric.metrics import auroc
 from fimetric.models import load
+from fimetric.statistics import LikelihoodRegret
 
 GRID = """
 held_out = 160
@@ -160,8 +165,37 @@ def test_paired_differences_are_of_the_same_samples(found):
         if c.key[0:2] == ("digits-vae", "letters") and c.group_size == 1
     }
     assert one.difference.value == pytest.approx(area["fimetric"] - area["likelihood"])
-    assert not found.paired("fimetric", "likelihood-regret", 1, "near")
-    assert one.pairs == 1 and not found.paired("fimetric", "likelihood-regret", 1)
+    assert one.pairs == 1
+
+
+def test_a_costly_method_is_compared_on_the_samples_that_it_saw(found):
+    (one,) = found.paired("fimetric", "likelihood-regret", 1)
+    ours = found.scored["digits-vae", "fimetric", 1, "random"].scores
+    regret = found.scored["digits-vae", "likelihood-regret", 1, "random"]
+    order = np.random.default_rng(0).permutation(40)  # in which the samples were scored
+    first = {
+        name: [dict(zip(order, ours[name], strict=True))[i] for i in range(10)]
+        for name in ("test", "letters")
+    }
+    expected = auroc(first["test"], first["letters"]) - regret.values["letters"]
+    assert one.difference.value == pytest.approx(expected)
+    assert one.difference.low < one.difference.high
+    (back,) = found.paired("likelihood-regret", "fimetric", 1)
+    assert back.difference.value == -one.difference.value
+    assert not found.paired("fimetric", "likelihood-regret", 5)
+
+
+def test_a_table_with_other_settings_is_another_table(grid, folder, tmp_path, monkeypatch):
+    (tmp_path / "models").symlink_to(folder / "models")
+    wanted = Wanted(cases(grid)[0], "regret")
+    extract(wanted, tmp_path)
+    extract(wanted, tmp_path)
+    place = tmp_path / "tables" / "digits-vae" / "regret"
+    before = set(os.listdir(place))
+    shorter = replace(TABLES["regret"], make=lambda s: LikelihoodRegret(s.objective, steps=2))
+    monkeypatch.setitem(TABLES, "regret", shorter)
+    extract(wanted, tmp_path)
+    assert len(before) == 5 and len(set(os.listdir(place)) - before) == 5
 
 
 def test_what_is_written_can_be_read(found, folder):

@@ -1,5 +1,7 @@
 """Scores of one method: against fitting and scoring by hand, and resampling that can be undone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from fimetric.benchmark.comparing import interval
 from fimetric.benchmark.methods import METHODS, Method
 from fimetric.benchmark.scoring import score, scored
 from fimetric.calibration import Calibration
-from fimetric.detectors import FullGaussian, LayerwiseGaussian, Likelihood
+from fimetric.detectors import FullGaussian, LayerwiseGaussian
 from fimetric.groups import disjoint, means, overlapping
 from fimetric.metrics import auroc
 
@@ -68,10 +70,14 @@ def test_resampled_groups_of_one_sample_are_resampled_samples(tables):
 
 
 def test_all_methods_resample_the_same_own_samples(tables):
-    """Two methods with the same scores have the same areas, so their difference is zero."""
-    same = score(Method("norms", Likelihood, ""), tables, 1, "random", seed=0)
-    again = score(METHODS["likelihood"], tables, 1, "random", seed=0)
-    np.testing.assert_array_equal(same.areas["far"], again.areas["far"])
+    """Two methods that rank alike have the same areas, so their difference is zero."""
+    doubled = {name: replace(table, losses=2 * table.losses) for name, table in tables.items()}
+    one = score(METHODS["likelihood"], tables, 1, "random", seed=0)
+    other = score(METHODS["likelihood"], doubled, 1, "random", seed=0)
+    assert (one.scores["far"] != other.scores["far"]).any()
+    np.testing.assert_array_equal(one.areas["far"], other.areas["far"])
+    different = score(METHODS["typicality"], tables, 1, "random", seed=0)
+    assert (different.areas["far"] != one.areas["far"]).any()
 
 
 def test_the_area_of_groups_is_the_mean_over_partitions(tables):

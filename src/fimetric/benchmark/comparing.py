@@ -11,6 +11,7 @@ from fimetric.benchmark.intervals import hanley
 from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.results import Comparison, Curves
 from fimetric.benchmark.scoring import Scored, areas_of
+from fimetric.groups import disjoint
 from fimetric.metrics import Estimate, auroc
 
 CEILING = 0.995  # of an area, from where on Hanley's interval is looked at as well
@@ -21,17 +22,13 @@ Key = tuple[str, str, int, str]  # model, method, group size, arrangement
 
 @dataclass(frozen=True)
 class Paired:
-    """The mean difference in AUROC between two methods over pairs of sets, on the same resamples.
+    """The mean difference in AUROC between two methods over far pairs of sets, on one resampling.
 
     ``family`` is ``all`` for all families, each with the same weight. The interval covers which
     test samples were drawn; models and pairs of sets are taken as they are.
     """
 
     family: str
-    group_size: int
-    distance: str
-    method: str
-    against: str
     difference: Estimate
     pairs: int
 
@@ -52,25 +49,30 @@ class Found:
             for s in [self.scored[c.model, c.method, c.group_size, c.arrangement]]
         }
 
-    def paired(self, method: str, against: str, size: int, distance: str = "far") -> list[Paired]:
-        """Return the differences between two methods by family and over all families.
+    def paired(self, method: str, against: str, size: int) -> list[Paired]:
+        """Return the differences between two methods by family and, if all have them, over all.
 
-        They are over models of the first seed, with groups at random, and over those pairs on which
-        both methods were tried on the same samples.
+        They are over far pairs and models of the first seed, with groups at random. Single samples
+        are compared on those that both methods saw; a costly one saw the first of each set.
         """
-        firsts = {case.name for case in self.models if case.first}
         differences: dict[str, list[tuple[float, Array]]] = {}
+        firsts = {case.name: case for case in self.models if case.first}
         for c in self.comparisons:
-            if (c.method, c.group_size, c.distance) != (method, size, distance):
-                continue
-            if c.arrangement != "random" or c.model not in firsts:
+            kind = (c.method, c.group_size, c.distance, c.arrangement)
+            if kind != (method, size, "far", "random") or c.model not in firsts:
                 continue
             mine = self.scored[c.model, method, size, "random"]
             theirs = self.scored.get((c.model, against, size, "random"))
-            if theirs is None or len(mine.scores[c.other]) != len(theirs.scores.get(c.other, ())):
+            if theirs is None:
                 continue
-            one_way = size > 1 and (METHODS[method].joint or METHODS[against].joint)
-            difference = _difference(mine, theirs, c.other, one_way)
+            if len(mine.scores[c.other]) == len(theirs.scores[c.other]):
+                one_way = size > 1 and (METHODS[method].joint or METHODS[against].joint)
+                difference = _difference(mine, theirs, c.other, one_way)
+            elif size == 1:
+                seed = firsts[c.model].grid.seed
+                difference = _on_the_first(mine, theirs, c.other, seed)
+            else:
+                continue
             differences.setdefault(c.family, []).append(difference)
         found = {
             family: (
@@ -80,15 +82,12 @@ class Found:
             )
             for family, each in differences.items()
         }
-        if len(found) > 1:
+        if len(found) > 1 and set(found) == {case.recipe.kind for case in self.models}:
             value = np.mean([v for v, _, _ in found.values()])
             repeats = min(len(a) for _, a, _ in found.values())
             areas = np.mean([a[:repeats] for _, a, _ in found.values()], axis=0)
             found["all"] = (value, areas, sum(n for _, _, n in found.values()))
-        return [
-            Paired(family, size, distance, method, against, _estimate(float(v), a), n)
-            for family, (v, a, n) in found.items()
-        ]
+        return [Paired(family, _estimate(float(v), a), n) for family, (v, a, n) in found.items()]
 
 
 def compare(models: Sequence[Case], found: Mapping[Key, Scored]) -> Found:
@@ -148,9 +147,27 @@ def _difference(mine: Scored, theirs: Scored, other: str, one_way: bool) -> tupl
     """
     if not one_way:
         return mine.values[other] - theirs.values[other], mine.areas[other] - theirs.areas[other]
-    values, areas = [], []
-    for scored in (mine, theirs):
-        pair = {"test": scored.scores["test"], other: scored.scores[other]}
-        values.append(auroc(*pair.values()))
-        areas.append(areas_of(pair, 0)[other])
-    return values[0] - values[1], areas[0] - areas[1]
+    return _resampled_alike(
+        *({n: each.scores[n] for n in ("test", other)} for each in (mine, theirs))
+    )
+
+
+def _on_the_first(mine: Scored, theirs: Scored, other: str, seed: int) -> tuple[float, Array]:
+    """Return ``_difference`` on the single samples that both saw: the first of each set."""
+    pairs = [{name: each.scores[name] for name in ("test", other)} for each in (mine, theirs)]
+    fewest = {name: min(len(pair[name]) for pair in pairs) for name in pairs[0]}
+    # they were scored in random order
+    orders = [{n: disjoint(len(x), 1, seed)[:, 0] for n, x in pair.items()} for pair in pairs]
+    return _resampled_alike(
+        *(
+            {n: pair[n][np.argsort(order[n])][:m] for n, m in fewest.items()}
+            for pair, order in zip(pairs, orders, strict=True)
+        )
+    )
+
+
+def _resampled_alike(mine: dict[str, Array], theirs: dict[str, Array]) -> tuple[float, Array]:
+    """Return the difference of the areas of two pairs of scores, the same rows in each resample."""
+    (other,) = mine.keys() - {"test"}
+    areas = areas_of(mine, 0)[other] - areas_of(theirs, 0)[other]
+    return auroc(*mine.values()) - auroc(*theirs.values()), areas

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fimetric.benchmark.cases import Case, Sets, model_folder
-from fimetric.benchmark.methods import TABLES, Source
+from fimetric.benchmark.methods import REFERENCES, TABLES, Source
 from fimetric.data import Samples
 from fimetric.extraction import Extraction, Extractor, run
 from fimetric.features import Features
@@ -70,8 +70,9 @@ def count(wanted: Wanted) -> int:
     """Return about how many samples a table has, without loading them."""
     grid = wanted.case.grid
     n = grid.costly_samples if TABLES[wanted.table].costly else grid.samples
-    parts = 2 * n if TABLES[wanted.table].costly else grid.held_out // 2
-    return parts + n * (1 + len(wanted.case.sets))
+    if not TABLES[wanted.table].costly:
+        return grid.held_out // 2 + n * (1 + len(wanted.case.sets))
+    return n * (3 + len(wanted.case.sets.keys() - set(grid.looks)))
 
 
 def table_key(tables: Tables) -> str:
@@ -117,6 +118,10 @@ def _made_from(wanted: Wanted, source: Source) -> str:
     members = source.objectives if table.members else source.objectives[:1]
     what = [VERSION, wanted.table, wanted.group_size, wanted.arrangement, source.seed]
     what += [(o.describe(), model_fingerprint(o.module)) for o in members]
+    if table.learns:
+        what.append(REFERENCES)
+    else:  # its settings are known before it has learned
+        what.append(_extractor(wanted, source).provenance["objective"])
     digest = hashlib.sha256(json.dumps(what).encode())
     if table.learns:
         update(digest, source.reference().values)

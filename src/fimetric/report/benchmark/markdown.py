@@ -112,28 +112,30 @@ def _average_table(averages: Sequence[Average], families: Sequence[str]) -> Tabl
     columns = [["method", *map(text, methods)]]
     for family in families:
         theirs = [known.get((family, method)) for method in methods]
+        counts = sorted({a.pairs for a in theirs if a})
+        # a mean over fewer pairs, easier ones perhaps, is not set against the others
         means = _bold(
             [f"{a.mean:.3f}" if a else NONE for a in theirs],
-            [a.mean if a else None for a in theirs],
+            [a.mean if a and a.pairs == counts[-1] else None for a in theirs],
         )
-        counts = sorted({a.pairs for a in theirs if a})
-        head = f"{text(family)}, {_pairs(counts)}" if counts else text(family)
-        columns.append([head, *map(_average_cell, means, theirs)])
+        head = f"{text(family)}, {_pairs(counts[-1])}" if counts else text(family)
+        cells = zip(means, theirs, strict=True)
+        columns.append(
+            [head, *(_average_cell(mean, a, max(counts, default=0)) for mean, a in cells)]
+        )
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def _average_cell(mean: str, average: Average | None) -> str:
+def _average_cell(mean: str, average: Average | None, most: int) -> str:
     if average is None:
         return NONE
     quartiles = f"[{average.lower:.3f}, {average.upper:.3f}]"
+    quartiles += f" of {_pairs(average.pairs)}" if average.pairs < most else ""
     return f"{mean} {quartiles}<br>worst {average.worst:.3f}: {text(average.where)}"
 
 
-def _pairs(counts: Sequence[int]) -> str:
-    if counts[-1] == 1:
-        return "1 pair"
-    least = "" if counts[0] == counts[-1] else f"{counts[0]} to "
-    return f"{least}{counts[-1]} pairs"
+def _pairs(count: int) -> str:
+    return "1 pair" if count == 1 else f"{count} pairs"
 
 
 def _details(comparisons: Sequence[Comparison]) -> list[str]:
