@@ -32,7 +32,7 @@ class Density(ABC):
     """Name in the registry."""
     joint: ClassVar[bool] = False
     """Whether a detector describes a group by its joint gradient, as the paper does; else by the
-    mean of its samples' log norms, which tells more."""
+    mean of its samples' log norms, which tells more with the default density."""
 
     @abstractmethod
     def fit(self, features: Features) -> Self:
