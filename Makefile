@@ -27,7 +27,7 @@ coverage-zoo: $(PEERS)  ## Exactness, paths and time of the gradient engine over
 claims: $(STAMP)  ## Every claim of the method on the committed models: needs FIMETRIC_DATA, about two hours
 	$(RUN)/python docs/results/claims.py
 
-benchmark: $(STAMP)  ## All methods on the committed models: needs FIMETRIC_DATA, some hours; writes docs/results/benchmark-cpu.md
+benchmark: $(STAMP)  ## All methods on the committed models: needs FIMETRIC_DATA, an hour and a quarter on 2 cores; writes docs/results/benchmark-cpu.md
 	docs/results/benchmark.sh
 
 smoke: $(STAMP)  ## The benchmark on tiny models and bundled data, anew, in a minute and a half

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes docs/results/benchmark-cpu.md and its picture and page: needs FIMETRIC_DATA.
-# Stopped, it goes on where it was when called again; the time of a whole run is not measured yet.
+# Makes docs/results/benchmark-cpu.md and its picture: needs FIMETRIC_DATA, and an hour and a quarter
+# on 2 cores. Stopped, it goes on where it was when called again. benchmark.html, which shows it all
+# in a browser, and scores.parquet stay in runs/benchmark.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export PATH="$PWD/.venv/bin:$PATH"
