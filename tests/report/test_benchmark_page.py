@@ -47,7 +47,15 @@ def page(tmp_path):
     Image.new("RGB", (4, 4)).save(picture)
     path = tmp_path / "page.html"
     curves = {c.key: scores(c) for c in rows()[:-1]}  # the last was not kept
-    write_page(rows(), curves, [ranked()], [f"Note {WEIRD}"], {f"AUROC {WEIRD}": picture}, path)
+    write_page(
+        rows(),
+        averages(rows()),
+        curves,
+        [ranked()],
+        [f"Note {WEIRD}"],
+        {f"AUROC {WEIRD}": picture},
+        path,
+    )
     return path
 
 
@@ -106,18 +114,20 @@ def test_a_name_cannot_leave_the_data(page):
 
 def test_four_thousand_comparisons_fit_into_ten_megabytes(tmp_path):
     many = [replace(ONE, model="a" * 20, other=f"a set, the {k}th") for k in range(100)]
-    write_page(many, {c.key: scores(c) for c in many}, [], [], {}, tmp_path / "many.html")
-    write_page([], {}, [], [], {}, tmp_path / "none.html")
+    write_page(
+        many, averages(many), {c.key: scores(c) for c in many}, [], [], {}, tmp_path / "many.html"
+    )
+    write_page([], [], {}, [], [], {}, tmp_path / "none.html")
     size, rest = ((tmp_path / f"{name}.html").stat().st_size for name in ("many", "none"))
     assert rest + 40 * (size - rest) < 10e6
 
 
 def test_another_kind_of_picture_and_nan_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"no picture for a page; pass one of \.png"):
-        write_page([ONE], {}, [], [], {"x": tmp_path / "x.pdf"}, tmp_path / "page.html")
+        write_page([ONE], [], {}, [], [], {"x": tmp_path / "x.pdf"}, tmp_path / "page.html")
     curves = {ONE.key: Curves(np.array([np.nan]), np.zeros(3))}
     with pytest.raises(ValueError, match=r"a-vae.*nan"):
-        write_page([ONE], curves, [], [], {}, tmp_path / "page.html")
+        write_page([ONE], [], curves, [], [], {}, tmp_path / "page.html")
 
 
 def opened(path):

@@ -10,6 +10,7 @@ from fimetric.data import Samples
 from fimetric.extraction import Extractor, run
 from fimetric.features import Features
 from fimetric.files import safe_name
+from fimetric.fingerprint import model_fingerprint
 from fimetric.fisher.metrics import FisherMetric, Kronecker
 from fimetric.fisher.metrics.base import MetricExtractor
 from fimetric.fisher.metrics.blocks import Block, LayerNorms, Weighted, bytes_per_sample, square
@@ -90,7 +91,8 @@ def measured(case: Case, table: str) -> Tables:
         table = "norms"  # a flow has no draws
     times = (TIMES if table == "norms" else THREE) if isinstance(model, Diffusion) else (0,)
     objective = standard_objective(model, times, draws=2 if table == "two draws" else 1)
-    places = {name: RUNS / case.name / safe_name(f"{table}-{name}") for name in sets}
+    mark = model_fingerprint(model)[:8]  # a model trained anew is measured anew
+    places = {name: RUNS / f"{case.name}-{mark}" / safe_name(f"{table}-{name}") for name in sets}
     if all(place.exists() for place in places.values()):
         return {name: Features.load(place) for name, place in places.items()}
     extractor = Extractor(objective, SIZE if table == JOINT else 1)

@@ -27,22 +27,28 @@ def write(found: Found, grid: Grid, folder: Path) -> Path:
     """
     tables, picture = folder / "benchmark.md", folder / "matrix.png"
     write_scores(found, folder / "scores.parquet")
-    means = averages(found.comparisons)
+    # of the first seed alone: further seeds are not tried with every method
     firsts = {case.name for case in found.models if case.first}
-    first_means = averages([c for c in found.comparisons if c.model in firsts])
+    means = averages([c for c in found.comparisons if c.model in firsts])
     random = [c for c in found.comparisons if c.arrangement == "random"]
     draw_matrix(picture, random, grid.figure)
     notes = notes_of(found, grid)
     opening = [
         f"![AUROC by pair of sets]({picture.name})\n",
-        *headline(found, first_means),
+        *headline(found, means),
         *by_seed(found.comparisons, (*NAMED, DEFAULT)),
     ]
     write_markdown(found.comparisons, means, notes, tables, opening)
     captions = {f"AUROC of {' and '.join(grid.figure)}, single samples": picture}
     ranked = ranked_samples(found)
     write_page(
-        found.comparisons, found.curves(), ranked, notes, captions, folder / "benchmark.html"
+        found.comparisons,
+        means,
+        found.curves(),
+        ranked,
+        notes,
+        captions,
+        folder / "benchmark.html",
     )
     return tables
 
@@ -108,9 +114,12 @@ def _ranked(case: Case, sets: Sets, name: str, scores: np.ndarray) -> Ranked:
 def notes_of(found: Found, grid: Grid) -> list[str]:
     """Return what a reader has to know of the numbers."""
     cases = {case.name for case in found.models}
+    firsts = sum(case.first for case in found.models)
     sources = sorted({f"{name} ({METHODS[name].source})" for name in grid.methods})
     notes = [
-        f"{len(cases)} models. Held out: {grid.held_out} images of each own set, permuted with "
+        f"{len(cases)} models, {firsts} of the first seed; those of further seeds are tried with "
+        f"{', '.join(m for m in grid.methods if not METHODS[m].first_only)} alone, and on no looks "
+        f"of the own images. Held out: {grid.held_out} images of each own set, permuted with "
         f"seed {grid.seed}: a quarter for the density, a quarter for the calibration, and of the "
         f"rest {grid.samples} for the test. {grid.samples} images of each foreign set; costly "
         f"methods see {grid.costly_samples} of each set, and no looks of the own images.",

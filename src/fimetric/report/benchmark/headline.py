@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 from fimetric.benchmark.comparing import CEILING, Found, Paired
-from fimetric.benchmark.methods import METHODS, OURS
+from fimetric.benchmark.methods import LOSSES, METHODS, OURS
 from fimetric.report.benchmark.averages import ALL, Average
 
 DEFAULT = "fimetric"
@@ -44,7 +44,9 @@ def headline(found: Found, averages: Sequence[Average]) -> Iterator[str]:
 
 def best_rival(means: dict[str, float]) -> str | None:
     """Return the best of the published methods that are not named already, on the foreign sets."""
-    rivals = {m: v for m, v in means.items() if METHODS[m].source != OURS and m not in NAMED}
+    rivals = {
+        m: v for m, v in means.items() if METHODS[m].source not in (OURS, LOSSES) and m not in NAMED
+    }
     return max(rivals, key=lambda method: rivals[method]) if rivals else None
 
 

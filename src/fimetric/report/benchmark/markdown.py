@@ -27,8 +27,8 @@ with it to three digits. Far: another data set; near: one close to the model's o
 """
 SUMMARY = """## Averages
 
-Mean over pairs of sets of their AUROCs, in brackets the quartiles, then the worst pair. Seeds of
-one pair are averaged first; over all families, each family has the same weight.
+Mean over pairs of sets of their AUROCs on models of the first seed, in brackets the quartiles, then
+the worst pair. Over all families, each family has the same weight.
 """
 
 

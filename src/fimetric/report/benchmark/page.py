@@ -23,7 +23,7 @@ from PIL import Image
 
 from fimetric.benchmark.results import Comparison, Curves, Ranked
 from fimetric.files import whole_file
-from fimetric.report.benchmark.averages import Average, averages
+from fimetric.report.benchmark.averages import Average
 from fimetric.report.benchmark.curves import binned
 
 Key = tuple[str, str, str, int, str]  # of a Comparison
@@ -34,6 +34,7 @@ TYPES = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg"}
 
 def write_page(
     comparisons: Sequence[Comparison],
+    averages: Sequence[Average],
     curves: Mapping[Key, Curves],
     ranked: Sequence[Ranked],
     notes: Sequence[str],
@@ -44,6 +45,7 @@ def write_page(
 
     Arguments:
         comparisons: what was found.
+        averages: of it, as ``averages`` returns them.
         curves: the scores behind comparisons, by their key; one without is shown without curves.
         ranked: the most and least anomalous samples.
         notes: plain text, an item of a list each.
@@ -51,13 +53,13 @@ def write_page(
         path: of the page.
 
     Raises:
-        ValueError: where a comparison is given twice, scores hold nan, or a picture is of another
+        ValueError: where scores hold nan, or a picture is of another
             kind.
     """
     data = {
         "comparisons": _table([_comparison(c) for c in comparisons]),
         "curves": [_curve(c.key, curves) for c in comparisons],
-        "averages": _table([_average(a) for a in averages(comparisons)]),
+        "averages": _table([_average(a) for a in averages]),
         "ranked": [_ranked(r) for r in ranked],
         "notes": list(notes),
         "pictures": [{"caption": name, "source": _embed(p)} for name, p in pictures.items()],
