@@ -1,8 +1,8 @@
 """Score every candidate by docs/results/selection.head.md and write docs/results/selection.md.
 
-Called as ``python docs/results/selection``. Needs FIMETRIC_DATA, and about an hour on 2 cores. No
-foreign data is read. Tables are kept in runs/selection, so a stopped run goes on when it is called
-again.
+Called as ``python docs/results/selection``. Needs FIMETRIC_DATA, and less than an hour on 2 cores.
+No foreign data is read. Tables are kept in runs/selection, so a stopped run goes on when it is
+called again.
 """
 
 import multiprocessing

@@ -7,7 +7,7 @@ import torch
 from candidates import ALL, FURTHER, Candidate
 from columns import at
 from scipy.stats import betabinom
-from tables import FROM_MEAN, JOINT, SIZE, Tables, measured
+from tables import SIZE, Tables, group_size, measured
 
 from fimetric.benchmark.cases import Case
 from fimetric.benchmark.variants import OUTLIERS
@@ -49,7 +49,7 @@ def judge(case: Case) -> tuple[str, dict[tuple[str, int], Judged]]:
 def judged(candidate: Candidate, tables: Tables, size: int) -> Judged:
     """Fit a candidate and score the calibration rows and the outliers, in groups of a size."""
     part = {k: candidate.columns(at(t, candidate.times)) for k, t in tables.items()}
-    if candidate.table not in (JOINT, FROM_MEAN):
+    if group_size(candidate.table) == 1:
         part = {k: _grouped(k, t, size) for k, t in part.items()}
     density = candidate.density().fit(part["fit"])
     scores = {k: density.score(t) for k, t in part.items()}
@@ -86,4 +86,4 @@ def _grouped(name: str, table, size: int):
 
 def sizes(candidate: Candidate) -> tuple[int, ...]:
     """Return the group sizes that a candidate can be judged by."""
-    return (SIZE,) if candidate.table in (JOINT, FROM_MEAN) else (1, SIZE)
+    return (1, SIZE) if group_size(candidate.table) == 1 else (SIZE,)

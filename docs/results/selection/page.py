@@ -25,16 +25,12 @@ class Row:
     mean: float
     single: float
     families: dict[str, float]
+    log_density: float  # nats per single row, mean over the models
     judged: list[Judged]
 
     @property
     def sound(self) -> bool:
         return all(each.sound for each in self.judged)
-
-    @property
-    def log_density(self) -> float:
-        """Nats per single row, mean over the models."""
-        return float(np.mean([each.log_density for each in self.judged if each.tested > 100]))
 
 
 def write(found: Found) -> None:
@@ -72,9 +68,12 @@ def row(found: Found, candidate: Candidate) -> Row:
     """Return the means of a candidate over models of a family, then over families."""
     by_size = {size: areas(found, candidate, size) for size in sizes(candidate)}
     families = {f: float(np.mean([areas[f] for areas in by_size.values()])) for f in by_size[SIZE]}
+    mean, single, density = float(np.mean(list(families.values()))), float("nan"), float("nan")
+    if 1 in by_size:
+        single = float(np.mean(list(by_size[1].values())))
+        density = float(np.mean([each[candidate.name, 1].log_density for each in found.values()]))
     judged = [each[candidate.name, size] for each in found.values() for size in by_size]
-    single = float(np.mean(list(by_size[1].values()))) if 1 in by_size else float("nan")
-    return Row(candidate, float(np.mean(list(families.values()))), single, families, judged)
+    return Row(candidate, mean, single, families, density, judged)
 
 
 def areas(found: Found, candidate: Candidate, size: int) -> dict[str, float]:
@@ -154,9 +153,9 @@ def _further(found: Found) -> Iterator[str]:
                 values = list(areas(some, candidate, size).values())
                 cells = " | ".join(f"{v:.3f}" for v in (np.mean(values), *values))
                 yield f"| {candidate.name} | {size} | {cells} |"
-    judged = [row(some, candidate) for candidate in FURTHER]
-    rows = [row(some, c) for c in shown if sizes(c) == (1, SIZE)]
-    both = {each.candidate.name: each.mean for each in rows if each.sound}
+    rows = [row(some, candidate) for candidate in shown]
+    alike = [r for r in rows if sizes(r.candidate) == (1, SIZE)]
+    both = {each.candidate.name: each.mean for each in alike if each.sound}
     now = both.pop(CHOSEN)
     better = [f"{name} {mean:.3f}" for name, mean in both.items() if mean > now + CLOSE]
     others = "; ".join(f"{name} {mean:.3f}" for name, mean in both.items())
@@ -166,7 +165,7 @@ def _further(found: Found) -> Iterator[str]:
         else f"None is better by more than {CLOSE}: by the criterion the simpler default stays. "
     )
     yield (
-        f"\n{_unsound(judged)}\n"
+        f"\n{_unsound([r for r in rows if r.candidate in FURTHER])}\n"
         "Mean over families and both sizes, of all that is not for groups alone: "
         f"{CHOSEN} {now:.3f}; {others}. {verdict}"
         "A metric is learned from one half of the rows for the density, which so has the other "

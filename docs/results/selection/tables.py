@@ -1,5 +1,7 @@
 """What is measured of the own data and of the outliers made from them; kept in runs/selection."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from fimetric.gradients.contributions import widened
 from fimetric.gradients.contributions.base import in_chunks
 from fimetric.groups import disjoint
 from fimetric.models import Diffusion, Glow, load
-from fimetric.objectives import Objective, standard_objective
+from fimetric.objectives import standard_objective
 from fimetric.statistics.whitened import CentredDiagonal
 
 ROOT = Path(__file__).parents[3]
@@ -36,7 +38,12 @@ class FromTheMean(CentredDiagonal):
     Of the summed gradient of ``samples`` it is the distance from as many means.
     """
 
-    samples = 1
+    def __init__(self, samples: int = 1) -> None:
+        super().__init__()
+        self.samples = samples
+
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings(), "samples": self.samples}
 
     def _fit(
         self,
@@ -66,9 +73,11 @@ class Away(Block):
 
 
 JOINT, FROM_MEAN = "joint gradients", "joint gradients from the mean"
-METRICS: dict[str, type[FisherMetric]] = {
-    "EKFAC": Kronecker,
-    "distance from the mean": FromTheMean,
+EKFAC, DISTANCE = "EKFAC", "distance from the mean"
+METRICS: dict[str, Callable[[], FisherMetric]] = {
+    EKFAC: Kronecker,
+    DISTANCE: FromTheMean,
+    FROM_MEAN: partial(FromTheMean, SIZE),
 }
 
 
@@ -84,6 +93,11 @@ def sets_of(case: Case) -> dict[str, Samples]:
     return {"fit": parts["fit"], "cal": held} | {name: make(name, held) for name in OUTLIERS}
 
 
+def group_size(table: str) -> int:
+    """Return how many samples a row of a table has."""
+    return SIZE if table in (JOINT, FROM_MEAN) else 1
+
+
 def measured(case: Case, table: str) -> Tables:
     """Return a table of all sets of a model."""
     model, sets = load(ROOT / "checkpoints" / case.name), sets_of(case)
@@ -95,19 +109,12 @@ def measured(case: Case, table: str) -> Tables:
     places = {name: RUNS / f"{case.name}-{mark}" / safe_name(f"{table}-{name}") for name in sets}
     if all(place.exists() for place in places.values()):
         return {name: Features.load(place) for name, place in places.items()}
-    extractor = Extractor(objective, SIZE if table == JOINT else 1)
-    if table in (*METRICS, FROM_MEAN):
-        extractor = MetricExtractor(_metric(table, objective, sets["fit"]))
-        sets["fit"] = sets["fit"].select(range(1, len(sets["fit"]), 2))
-        extractor.group_size = SIZE if table == FROM_MEAN else 1
+    extractor = Extractor(objective)
+    if table in METRICS:  # learned from every other row for the density
+        fit = sets["fit"]
+        references, sets["fit"] = (fit.select(range(k, len(fit), 2)) for k in (0, 1))
+        extractor = MetricExtractor(METRICS[table]().fit(objective, references, progress=False))
+    extractor.group_size = group_size(table)
     if extractor.group_size > 1:
         sets = {k: x.select(disjoint(len(x), SIZE, 0).ravel().tolist()) for k, x in sets.items()}
     return {name: run(extractor, x, 100, places[name], False) for name, x in sets.items()}
-
-
-def _metric(table: str, objective: Objective, fit: Samples) -> FisherMetric:
-    """Return the metric of a table, learned from every other row for the density."""
-    metric = METRICS.get(table, FromTheMean)()
-    if table == FROM_MEAN:
-        metric.samples = SIZE
-    return metric.fit(objective, fit.select(range(0, len(fit), 2)), progress=False)
