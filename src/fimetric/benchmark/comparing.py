@@ -147,14 +147,12 @@ def _difference(mine: Scored, theirs: Scored, other: str, one_way: bool) -> tupl
     """
     if not one_way:
         return mine.values[other] - theirs.values[other], mine.areas[other] - theirs.areas[other]
-    return _resampled_alike(
-        *({n: each.scores[n] for n in ("test", other)} for each in (mine, theirs))
-    )
+    return _resampled_alike(_pair(mine, other), _pair(theirs, other))
 
 
 def _on_the_first(mine: Scored, theirs: Scored, other: str, seed: int) -> tuple[float, Array]:
     """Return ``_difference`` on the single samples that both saw: the first of each set."""
-    pairs = [{name: each.scores[name] for name in ("test", other)} for each in (mine, theirs)]
+    pairs = [_pair(mine, other), _pair(theirs, other)]
     fewest = {name: min(len(pair[name]) for pair in pairs) for name in pairs[0]}
     # they were scored in random order
     orders = [{n: disjoint(len(x), 1, seed)[:, 0] for n, x in pair.items()} for pair in pairs]
@@ -164,6 +162,11 @@ def _on_the_first(mine: Scored, theirs: Scored, other: str, seed: int) -> tuple[
             for pair, order in zip(pairs, orders, strict=True)
         )
     )
+
+
+def _pair(scored: Scored, other: str) -> dict[str, Array]:
+    """Return the scores of the own and of a foreign set."""
+    return {name: scored.scores[name] for name in ("test", other)}
 
 
 def _resampled_alike(mine: dict[str, Array], theirs: dict[str, Array]) -> tuple[float, Array]:

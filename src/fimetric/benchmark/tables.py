@@ -52,8 +52,9 @@ def extract(wanted: Wanted, folder: Path, sets: Sets | None = None) -> Tables:
     """
     sets = sets or Sets(wanted.case)
     source = _source(wanted.case, sets, folder)
-    made_from = _made_from(wanted, source)
-    extractor = None  # made only where something is missing: some learn from references first
+    # one that learns from references first is made only where something is missing
+    extractor = None if TABLES[wanted.table].learns else _extractor(wanted, source)
+    made_from = _made_from(wanted, source, extractor)
     tables = {}
     for name, samples in _samples(wanted, sets):
         place = folder / "tables" / wanted.case.name / wanted.name
@@ -112,16 +113,16 @@ def _source(case: Case, sets: Sets, folder: Path) -> Source:
     return Source(models[0], objectives, lambda: sets.parts["fit"], seed)
 
 
-def _made_from(wanted: Wanted, source: Source) -> str:
-    """Return, as a hash, what a table is made from beside the samples of its rows."""
+def _made_from(wanted: Wanted, source: Source, extractor: Extraction | None) -> str:
+    """Return, as a hash, what a table is made from beside the samples of its rows.
+
+    Without an extractor, which would have to learn first, the number of references tells it.
+    """
     table = TABLES[wanted.table]
     members = source.objectives if table.members else source.objectives[:1]
     what = [VERSION, wanted.table, wanted.group_size, wanted.arrangement, source.seed]
     what += [(o.describe(), model_fingerprint(o.module)) for o in members]
-    if table.learns:
-        what.append(REFERENCES)
-    else:  # its settings are known before it has learned
-        what.append(_extractor(wanted, source).provenance["objective"])
+    what.append(REFERENCES if extractor is None else extractor.provenance["objective"])
     digest = hashlib.sha256(json.dumps(what).encode())
     if table.learns:
         update(digest, source.reference().values)

@@ -18,7 +18,7 @@ class GaussianMixture(StandardisedDensity):
     .. math:: s(z) = - \log \sum_m w_m N(z; \mu_m, \Sigma_m)
 
     z are the standardised columns. The number of components is the one of the smallest Bayesian
-    information criterion, at most one to ten fitting rows: it is for tables of few columns.
+    information criterion, at most one for every ten fitting rows. It is for tables of few columns.
 
     Arguments:
         components: the most that are tried.
@@ -28,7 +28,7 @@ class GaussianMixture(StandardisedDensity):
         Multiscale Score Matching for Out-of-Distribution Detection (Mahmood, Oliva and Styner,
         2021), arXiv:2010.13132, and Out-of-Distribution Detection with a Single Unconditional
         Diffusion Model (Heng, Thiery and Soh, 2024), arXiv:2405.11881, which judge their statistics
-        so
+        in this way
         Estimating the Dimension of a Model (Schwarz, 1978), Annals of Statistics 6(2)
     """
 

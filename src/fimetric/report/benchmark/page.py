@@ -53,8 +53,7 @@ def write_page(
         path: of the page.
 
     Raises:
-        ValueError: where scores hold nan, or a picture is of another
-            kind.
+        ValueError: where scores hold nan, or a picture is of another kind.
     """
     data = {
         "comparisons": _table([_comparison(c) for c in comparisons]),
