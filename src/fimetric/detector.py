@@ -12,10 +12,13 @@ from fimetric.calibration import Calibration
 from fimetric.data import length
 from fimetric.detectors import Density, NearestNeighbours, from_state
 from fimetric.extraction import Extractor, run
-from fimetric.features import MEAN, Features
-from fimetric.fingerprint import model_fingerprint
+from fimetric.features import Features
+from fimetric.fingerprint import difference as fingerprints_differ
+from fimetric.fingerprint import watched_fingerprint
 from fimetric.groups import means, overlapping
-from fimetric.objectives.base import Objective
+from fimetric.objectives.base import Objective, refuse_untold
+from fimetric.probe import Probe
+from fimetric.provenance import difference
 from fimetric.screening import refuse_strange
 
 logger = logging.getLogger(__name__)
@@ -64,7 +67,10 @@ class Detector:
         self.seed = seed
         self.calibration_: Calibration | None = None
         self.fingerprint_: str | None = None
+        self.unsteady_: tuple[str, ...] = ()
+        self.probe_: Probe | None = None
         self._extractor: Extractor | None = None
+        self._extracted = ""  # the fingerprint that it was made with
 
     def fit(self, data: Any, calibration: Any = None) -> Self:
         """Fit the density and calibrate the scores, on data that the model was not trained on.
@@ -78,7 +84,8 @@ class Detector:
             ValueError: for too few groups, features of another model, or non-finite norms (naming
                 sample and layer).
         """
-        self.fingerprint_ = self.calibration_ = None
+        self.fingerprint_ = self.calibration_ = self.probe_ = None
+        self.unsteady_ = ()
         table = self._table(data)
         features = self._grouped(table)
         if calibration is None:
@@ -94,7 +101,9 @@ class Detector:
             rows, held_out = np.arange(len(features)), self._features(calibration)
         refuse_strange(held_out)
         self.density.fit(self._to_fit(table, rows))
-        self.fingerprint_ = features.fingerprint
+        self.fingerprint_, self.unsteady_ = features.fingerprint, features.unsteady
+        self.probe_ = features.probe
+        self._extracted = self.fingerprint_
         self.calibration_ = Calibration(self.density.score(held_out))
         return self
 
@@ -162,60 +171,63 @@ class Detector:
         Raises:
             FileExistsError: where the folder exists and ``overwrite`` is False.
         """
+        if self.fingerprint_ is None:
+            raise RuntimeError("the detector is not fitted: call fit first")
+        refuse_untold(self.objective)
         arrays, density = self.density.state()
-        arrays = {f"density.{name}": np.ascontiguousarray(x) for name, x in arrays.items()}
+        arrays = {f"density.{name}": x for name, x in arrays.items()}
         arrays["calibration"] = self.calibration.scores
-        description = {
-            "objective": self.objective.describe(),
-            "objective_seed": int(self.objective.seed),  # JSON knows no numpy integer
-            "objective_settings": self.objective.settings(),
-            "fingerprint": self.fingerprint_,
-            "group_size": int(self.group_size),
-            "seed": int(self.seed),
-            "density": density,
-        }
+        description = detector_files.Description(
+            objective=self.objective.describe(),
+            seed=int(self.objective.seed),  # JSON knows no numpy integer
+            settings=self.objective.settings(),
+            fingerprint=self.fingerprint_,
+            unsteady=self.unsteady_,
+            probe=self.probe_,
+            group_size=int(self.group_size),
+            split_seed=int(self.seed),
+            density=density,
+        )
         detector_files.write(folder, description, arrays, overwrite)
 
     @classmethod
     def load(cls, folder: str | Path, objective: Objective) -> Self:
         """Read a detector and join it with its objective.
 
+        The objective is compared with the one of ``fit``: what it says of itself, all that its
+        modules are made of, and its losses of the made-up rows that are kept.
+
         Raises:
             FileNotFoundError: where there is no detector.
-            ValueError: for a corrupt folder, an unknown version, or another objective or model.
+            ValueError: for a damaged folder, another version, or another objective or model.
         """
         folder = Path(folder)
         description, arrays = detector_files.read(folder)
-        for name, value in {
-            "objective": objective.describe(),
-            "objective_seed": objective.seed,
-            "fingerprint": model_fingerprint(objective.module),
-        }.items():
-            if description[name] != value:
-                raise ValueError(
-                    f"{folder} was fitted with another {name.replace('_', ' ')}: "
-                    f"{description[name]}, not {value}. Load it with the model it was fitted on, "
-                    "or fit a new detector"
-                )
+        if other := difference(description, objective):
+            raise ValueError(
+                f"{folder} was fitted with {other}. Load it with the model and the objective it "
+                "was fitted with, or fit a new detector"
+            )
         state = {
             name.removeprefix("density."): x
             for name, x in arrays.items()
             if name.startswith("density.")
         }
         try:
-            density = from_state(state, description["density"])
-            detector = cls(objective, density, description["group_size"], description["seed"])
-        except (KeyError, TypeError, AttributeError) as error:
-            raise detector_files.corrupt(folder, error) from error
-        detector.calibration_ = Calibration(arrays["calibration"])
-        detector.fingerprint_ = description["fingerprint"]
+            density = from_state(state, description.density)
+            detector = cls(objective, density, description.group_size, description.split_seed)
+            detector.calibration_ = Calibration(arrays["calibration"])
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise detector_files.damaged(folder, error) from error
+        detector.fingerprint_, detector.unsteady_ = description.fingerprint, description.unsteady
+        detector.probe_ = description.probe
         return detector
 
     @staticmethod
     def read_settings(folder: str | Path) -> dict[str, Any]:
         """Return the settings and the seed of the objective that a saved detector belongs to."""
         description, _ = detector_files.read(Path(folder))
-        return {**description["objective_settings"], "seed": description["objective_seed"]}
+        return {**description.settings, "seed": description.seed}
 
     def _features(self, data: Any, whole: bool = False) -> Features:
         """Return ``data`` as features of this objective, a row a group."""
@@ -267,28 +279,28 @@ class Detector:
 
     def _current_extractor(self) -> Extractor:
         """Return the extractor with all it has learned, a new one where the model has changed."""
-        fingerprint = model_fingerprint(self.objective.module)
-        if self.fingerprint_ not in (None, fingerprint):
+        now, fitted = watched_fingerprint(self.objective, self.unsteady_), self.fingerprint_
+        if fitted not in (None, now):
             raise ValueError(
-                "the model has changed since the detector was fitted (its fingerprint differs); "
-                "fit the detector again"
+                "the model has changed since the detector was fitted (its fingerprint differs: "
+                f"other {fingerprints_differ(fitted or '', now)}); fit the detector again"
             )
-        if self._extractor is None or self._extractor.fingerprint != fingerprint:
+        if self._extractor is None or self._extracted != now:
             size = self.group_size if self.density.joint else 1
-            self._extractor = Extractor(self.objective, size)
+            self._extractor = Extractor(self.objective, size, self.probe_)
+            self._extracted = now
         return self._extractor
 
     def _own(self, features: Features) -> Features:
-        expected = self._current_extractor().provenance
-        if not self.density.joint and features.objective.endswith(MEAN):  # grouped already
-            objective = f"{expected['objective']}{MEAN}"
-            expected = {**expected, "objective": objective, "group_size": self.group_size}
-        for name, value in expected.items():
-            found = getattr(features, name)
-            if found != value:
-                what = "model (fingerprint)" if name == "fingerprint" else name.replace("_", " ")
-                raise ValueError(
-                    f"these features come from another {what}: {found}, not {value}; extract them "
-                    "again with the detector's"
-                )
+        """Return features of this objective, refusing those of another."""
+        if features.grouping == "mean" and not self.density.joint:  # grouped already
+            other = difference(features, self.objective)
+            if features.group_size != self.group_size:
+                other = f"another group size: {features.group_size}, not {self.group_size}"
+        else:
+            other = self._current_extractor().difference(features)
+        if other:
+            raise ValueError(
+                f"these features come from {other}; extract them again with the detector's"
+            )
         return features

@@ -13,12 +13,17 @@ from torch import Tensor
 
 from fimetric.data import Batch, batches, length, to_device
 from fimetric.features import Features
-from fimetric.fingerprint import model_fingerprint
+from fimetric.fingerprint import watched_fingerprint
 from fimetric.gradients.norms import GradientNorms, Measured
 from fimetric.objectives.base import Batch as Input
-from fimetric.objectives.base import Objective
+from fimetric.objectives.base import Objective, refuse_untold
 from fimetric.parts import Parts, add_batch
+from fimetric.probe import Probe
+from fimetric.probing import ROWS as PROBE_ROWS
+from fimetric.probing import make_probe, rows_of
 from fimetric.progress import progress as show_progress
+from fimetric.provenance import difference
+from fimetric.structure import changed, structure
 
 
 def extract(
@@ -45,6 +50,8 @@ def extract(
         ValueError: for empty or non-finite data, or a folder with features of something else.
         RuntimeError: where a sample's loss or norms depend on the rest of its batch.
     """
+    if folder is not None:
+        refuse_untold(objective)
     return run(Extractor(objective, group_size), data, batch_size, folder, progress)
 
 
@@ -53,9 +60,12 @@ class Extraction(Protocol):
 
     group_size: int
 
-    @property
-    def provenance(self) -> dict[str, object]:
-        """What the features come from, by the names that ``Features`` gives it."""
+    def words(self) -> str:
+        """Return what is measured, in words that change when it does."""
+        ...
+
+    def difference(self, features: Features) -> str:
+        """Return in words what else a table was made from; empty where it was this."""
         ...
 
     def __call__(self, batch: Batch) -> Features:
@@ -77,7 +87,7 @@ def run(
     """
     group_size = extractor.group_size
     source = (_whole if whole_groups else batches)(data, batch_size, group_size)
-    parts = Parts(None if folder is None else Path(folder), extractor.provenance)
+    parts = Parts(None if folder is None else Path(folder), extractor.difference)
     digest = hashlib.sha256()
     total = length(data)
     whole = None if total is None else total // group_size * group_size
@@ -118,23 +128,29 @@ class Extractor:
     Arguments:
         objective: what is differentiated.
         group_size: consecutive samples to a row.
+        probe: of the objective, where there is one already.
     """
 
-    def __init__(self, objective: Objective, group_size: int = 1) -> None:
+    def __init__(
+        self, objective: Objective, group_size: int = 1, probe: Probe | None = None
+    ) -> None:
         self.objective, self.group_size = objective, group_size
         self.norms = GradientNorms(objective.module)
-        self.fingerprint = model_fingerprint(objective.module)
+        self.unsteady: tuple[str, ...] = ()
+        self.probe = probe
         self._bounds: dict[str, Tensor] = {}
 
-    @property
-    def provenance(self) -> dict[str, object]:
-        """What the features come from, by the names that ``Features`` gives it."""
-        return {
-            "objective": self.objective.describe(),
-            "fingerprint": self.fingerprint,
-            "seed": self.objective.seed,
-            "group_size": self.group_size,
-        }
+    def words(self) -> str:
+        """Return what is measured."""
+        return self.objective.describe()
+
+    def difference(self, features: Features) -> str:
+        """Return in words what else a table was made from; empty where it was this."""
+        if features.group_size != self.group_size:
+            return f"another group size: {features.group_size}, not {self.group_size}"
+        if features.grouping != "joint":
+            return f"groups by the {features.grouping} of their samples, not by a joint gradient"
+        return difference(features, self.objective, self.words())
 
     def norms_of(self, prefix: str) -> Norms:
         """Return what is measured in a view, named without its draw."""
@@ -150,7 +166,10 @@ class Extractor:
         """Return the features of one batch of whole groups."""
         device = next(self.objective.module.parameters()).device
         x = to_device(batch.x, device)
+        before = {} if self._bounds else structure(self.objective)
         tables = {view: self._view(view, x) for view in self.objective.views()}
+        if not self._bounds:
+            self._learn(x, before, tables)
         values = side_by_side({view: _log(table.norms) for view, table in tables.items()})
         bounds = side_by_side({view: _log(self._bounds[view]) for view in tables})
         columns = [(p, name) for p in values for name in self.norms_of(p).names]
@@ -162,22 +181,55 @@ class Extractor:
             ids=tuple(batch.ids),
             bounds=np.exp(np.concatenate(list(bounds.values()))),
             numels=np.array([numel for p in values for numel in self.numels_of(p)]),
-            data_dimension=self.objective.data_dimension(x),
-            **self.provenance,  # type: ignore[arg-type]
+            dimensions=self.objective.dimensions(x).cpu().numpy(),
+            objective=self.words(),
+            fingerprint=watched_fingerprint(self.objective, self.unsteady),
+            unsteady=self.unsteady,
+            seed=self.objective.seed,
+            group_size=self.group_size,
+            probe=self.probe,
         )
 
     def _view(self, view: str, x: Input) -> "_Table":
         losses, joint = self._losses(view, x)
         norms = self.norms_of(without_draw(view))
-        if view in self._bounds:
+        if self._bounds:
             table = norms(joint)
             self._mend(view, x, table)
-        else:
-            table, bound = measured = norms.measure(joint)
-            self._mend(view, x, table, bound)
-            self._check_alone(view, x, losses, measured)
+            return _Table(losses.detach().cpu().double().numpy(), table)
+        table, bound = measured = norms.measure(joint)
+        self._mend(view, x, table, bound)
+        self._check_alone(view, x, losses, measured)
+        return _Table(losses.detach().cpu().double().numpy(), table, bound)
+
+    def _learn(self, x: Input, before: dict[str, str], tables: dict[str, "_Table"]) -> None:
+        """Learn from the first batch what holds for all: what is unsteady, the probe, the bounds.
+
+        Bounds are those of made-up rows, so that neither the order of the data nor the size of the
+        batches moves a column; only where no such rows can be computed are they the batch's own.
+        """
+        self.unsteady = changed(before, structure(self.objective))
+        self.probe = self.probe or make_probe(self.objective, x)
+        for view, table in tables.items():
+            bound = table.bound
+            if self.probe is not None:
+                bound = self._bound_of_rows(
+                    view, to_device(rows_of(self.probe.entries), _device(x))
+                )
+            assert bound is not None  # of the first batch
             self._bounds[view] = bound.nanmedian(0).values.nan_to_num(0.0, posinf=0.0)
-        return _Table(losses.detach().cpu().double().numpy(), table)
+
+    def _bound_of_rows(self, view: str, rows: Input) -> Tensor:
+        """Return the bounds (rows, J) of groups, each as of one row alone, times the group's size.
+
+        A bound is a square of a sum of the sizes of all terms, and a group has so many more terms.
+        """
+        norms = self.norms_of(without_draw(view))
+        each = []
+        for row in range(PROBE_ROWS):
+            losses = self.objective.losses(view, _rows(rows, slice(row, row + 1)))
+            each.append(norms.measure(losses).bound)
+        return torch.cat(each) * self.group_size**2
 
     def _mend(self, view: str, x: Input, table: Tensor, bound: Tensor | None = None) -> None:
         """Compute groups that are not finite again, alone: NaN can spread in a shared graph."""
@@ -194,8 +246,7 @@ class Extractor:
         return losses, losses.view(-1, self.group_size).sum(1)
 
     def _group(self, x: Input, g: int) -> Input:
-        rows = slice(g * self.group_size, (g + 1) * self.group_size)
-        return {k: v[rows] for k, v in x.items()} if isinstance(x, dict) else x[rows]
+        return _rows(x, slice(g * self.group_size, (g + 1) * self.group_size))
 
     def _check_alone(self, view: str, x: Input, losses: Tensor, measured: Measured) -> None:
         """Compute three groups without the rest of the batch and compare.
@@ -250,6 +301,15 @@ class Extractor:
 class _Table:
     losses: NDArray[np.float64]  # (samples,)
     norms: Tensor  # (groups, tensors), squared
+    bound: Tensor | None = None  # of the first batch
+
+
+def _rows(x: Input, rows: slice) -> Input:
+    return {k: v[rows] for k, v in x.items()} if isinstance(x, dict) else x[rows]
+
+
+def _device(x: Input) -> torch.device:
+    return (next(iter(x.values())) if isinstance(x, dict) else x).device
 
 
 def _whole(data: Any, batch_size: int, group_size: int) -> Iterator[Batch]:

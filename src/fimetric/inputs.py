@@ -9,7 +9,6 @@ import torch
 from fimetric.data import Samples, load
 from fimetric.detector import Detector
 from fimetric.features import Features
-from fimetric.models import Diffusion, Glow
 from fimetric.models import load as load_model
 from fimetric.objectives import Objective, several_timesteps, standard_objective
 
@@ -104,14 +103,8 @@ def open_objective(
     """
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed must be from 0 to 2^63 - 1, not {seed}")
-    model = load_model(folder)
-    kind = type(model).__name__
-    if timesteps is not None and not isinstance(model, Diffusion):
-        raise ValueError(f"timesteps are for diffusion models; {folder} is a {kind}")
-    if draws != 1 and isinstance(model, Glow):
-        raise ValueError(f"a {kind} has one likelihood and no noise draws; leave out draws={draws}")
-    model = model.to(known_device(device))
-    times = timesteps or several_timesteps(model)
+    model = load_model(folder).to(known_device(device))
+    times = several_timesteps(model) if timesteps is None else timesteps
     return standard_objective(model, times, draws, seed), tuple(model.shape)
 
 
@@ -121,7 +114,8 @@ def open_detector(folder: Path, model_folder: Path, device: str = "cpu") -> tupl
     Raises:
         ValueError: where it was fitted on another model, or either is damaged.
     """
-    settings = Detector.read_settings(folder)
+    kept = Detector.read_settings(folder)
+    settings = {name: kept[name] for name in ("timesteps", "draws", "seed") if name in kept}
     model = load_model(model_folder).to(known_device(device))
     return Detector.load(folder, standard_objective(model, **settings)), tuple(model.shape)
 

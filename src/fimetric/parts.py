@@ -3,11 +3,11 @@
 import hashlib
 import shutil
 import time
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 from fimetric.data import Batch
-from fimetric.features import PROVENANCE, Features
+from fimetric.features import Features
 from fimetric.files import whole_folder
 from fimetric.fingerprint import update
 from fimetric.objectives.base import values_of
@@ -24,11 +24,11 @@ class Parts:
 
     Arguments:
         folder: where the features will be, or None to keep them in memory alone.
-        expected: provenance that earlier parts must have, by name.
+        other: what tells in words how a table comes from something else, empty where it does not.
     """
 
-    def __init__(self, folder: Path | None, expected: dict[str, object]) -> None:
-        self.folder, self.expected = folder, expected
+    def __init__(self, folder: Path | None, other: Callable[[Features], str]) -> None:
+        self.folder, self.other = folder, other
         self.done: list[Features] = []
         self.new: list[tuple[Features, str]] = []  # with the digest of the data up to there
         self._digest, self._samples = hashlib.sha256(), 0
@@ -84,8 +84,7 @@ class Parts:
         if not self.new and len(self.done) == 1 and self._complete():
             return self.done[0]
         tables = [*self.done, *(features for features, _ in self.new)]
-        # the bounds of the first batch, as they would be without an interruption
-        features = replace(Features.concatenate(tables), bounds=tables[0].bounds)
+        features = Features.concatenate(tables)
         if self.folder is not None:
             _write(self.folder, features, whole_digest)
             shutil.rmtree(_parts_folder(self.folder), ignore_errors=True)
@@ -101,9 +100,8 @@ class Parts:
         parts = []
         for place in found:
             features = Features.load(place)
-            for name in PROVENANCE:
-                if name in self.expected and getattr(features, name) != self.expected[name]:
-                    raise ValueError(self._foreign(f"another {name.replace('_', ' ')}"))
+            if other := self.other(features):
+                raise ValueError(self._foreign(other))
             parts.append((features, (place / DIGEST).read_text().strip()))
         return parts
 

@@ -37,7 +37,7 @@ def test_loss_is_that_of_transformers_summed_over_tokens(model):
     for row, loss in zip(TOKENS.split(1), found.tolist(), strict=True):
         mean = model(row, labels=row).loss.item()  # over 6 tokens, in float32
         assert loss == pytest.approx(6 * mean, rel=1e-6)
-    assert CausalLM(model).data_dimension(TOKENS) == 6
+    assert CausalLM(model).dimensions(TOKENS).tolist() == [6] * len(TOKENS)
 
 
 @pytest.mark.parametrize("side", ["right", "left"])

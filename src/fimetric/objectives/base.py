@@ -8,6 +8,7 @@ stand side by side.
 """
 
 import copy
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from fimetric.noise import fixed_noise, own_noise
+from fimetric.structure import named
 
 Batch = Tensor | dict[str, Tensor]
 Losses = Callable[[Batch], Tensor]
@@ -27,6 +29,14 @@ class Objective(nn.Module):
         function: batch -> losses (N,), each a function of its own sample alone.
         module: the model whose parameters are differentiated.
         seed: of the noise, for the objectives that use any.
+        name: of the loss, in your own words, changed whenever the loss changes. Without it the loss
+            is told by the function's qualified name, and by what it computes of made-up rows.
+
+    A subclass has ``views``, or ``forward`` where there is one loss. If it takes arguments of its
+    own it has ``settings`` that returns them, or a ``name``.
+
+    Raises:
+        TypeError: where the function is none, or a subclass has no loss.
 
     Example:
         >>> model = torch.nn.Linear(3, 3)
@@ -40,11 +50,35 @@ class Objective(nn.Module):
     own_noise: bool = False
     """Whether each sample has noise of its own; see ``with_own_noise``."""
 
-    def __init__(self, function: Losses, module: nn.Module, seed: int = 0) -> None:
+    def __init__(
+        self, function: Losses, module: nn.Module, seed: int = 0, *, name: str | None = None
+    ) -> None:
         super().__init__()
+        self._refuse_no_loss(function, module)
         self.module = module
         self.function = function
         self.seed = seed
+        self.name = name
+
+    def _refuse_no_loss(self, function: Losses, module: nn.Module) -> None:
+        """Raise TypeError where there is nothing to compute or nothing to differentiate."""
+        kind = type(self)
+        if not isinstance(module, nn.Module):
+            raise TypeError(
+                f"{kind.__name__}: module must be the torch.nn.Module whose parameters are "
+                f"differentiated, not {type(module).__name__}"
+            )
+        if not callable(function):
+            raise TypeError(
+                f"{kind.__name__}: function must take a batch and return losses (N,); "
+                f"{type(function).__name__} cannot be called"
+            )
+        own = kind.views is not Objective.views or kind.forward is not Objective.forward
+        if getattr(function, "__func__", None) is Objective.forward and not own:
+            raise TypeError(
+                f"{kind.__name__} has no loss: define views(), which returns named functions of a "
+                "batch, or forward(batch), which returns losses (N,)"
+            )
 
     def views(self) -> dict[str, Losses]:
         """Return the named losses whose features stand side by side.
@@ -98,15 +132,19 @@ class Objective(nn.Module):
         """Return the noise of a batch in one view, see ``fimetric.noise``."""
         return (own_noise if self.own_noise else fixed_noise)(self.seed, name, shape, like, kind)
 
-    def data_dimension(self, batch: Batch) -> int:
-        """Return the number of dimensions of one sample, for bits per dimension."""
-        return max(1, values_of(batch)[0][0].numel())
+    def dimensions(self, batch: Batch) -> Tensor:
+        """Return the number of dimensions of each sample, int64 (N,), for bits per dimension."""
+        x = values_of(batch)[0]
+        return torch.full((len(x),), max(1, x[0].numel()))
 
     def describe(self) -> str:
         """Return what is differentiated, in words that change when it does."""
         settings = "".join(f", {name}={value}" for name, value in self.settings().items())
         noise = ", noise=own" if self.own_noise else ""
-        return f"{type(self).__name__}({type(self.module).__name__}{settings}{noise})"
+        name = "" if self.name is None else f", name={self.name!r}"
+        if type(self) is Objective and self.name is None:
+            name = f", function={named(self.function)}"
+        return f"{type(self).__name__}({type(self.module).__name__}{settings}{name}{noise})"
 
     def settings(self) -> dict[str, Any]:
         """Return what the objective was made with, as values for JSON, without model and seed."""
@@ -134,6 +172,37 @@ def values_of(batch: Batch) -> list[Tensor]:
 def data_of(batch: Batch) -> Tensor:
     """Return the data of a batch: itself, its entry ``x`` or ``image``, or its first entry."""
     return values_of(batch)[0]
+
+
+def refuse_untold(objective: Objective) -> None:
+    """Raise where what an objective was made with would not be told by what is written of it.
+
+    Raises:
+        ValueError: naming the arguments, and what to add.
+    """
+    if objective.name is not None or not (untold := _untold(objective)):
+        return
+    raise ValueError(
+        f"{type(objective).__name__} takes {', '.join(untold)}, and nothing that is written would "
+        "tell one from another: define settings(self), which returns these arguments as values "
+        "for JSON, or set objective.name to a name that you change with them"
+    )
+
+
+def _untold(objective: Objective) -> list[str]:
+    """Return the arguments of a constructor that is younger than the class's settings.
+
+    The model, which comes first, and other modules that are kept are told by themselves.
+    """
+    order = type(objective).__mro__
+    made, told = (next(c for c in order if name in vars(c)) for name in ("__init__", "settings"))
+    if order.index(made) >= order.index(told):
+        return []
+    known = {*inspect.signature(told).parameters, "args", "kwargs"}
+    rest = list(inspect.signature(made).parameters)[1:]
+    return [
+        n for n in rest if n not in known and not isinstance(getattr(objective, n, None), nn.Module)
+    ]
 
 
 def refuse_training_mode(module: nn.Module) -> None:

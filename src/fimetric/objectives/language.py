@@ -36,6 +36,7 @@ class CausalLM(Objective):
             losses = losses * mask[:, 1:] * mask[:, :-1]
         return losses.sum(1)
 
-    def data_dimension(self, batch: Batch) -> int:
-        """Return the number of predicted tokens."""
-        return max(1, values_of(batch)[0].shape[1] - 1)
+    def dimensions(self, batch: Batch) -> Tensor:
+        """Return the number of predicted tokens of each text, (N,)."""
+        ids = values_of(batch)[0]
+        return torch.full((len(ids),), max(1, ids.shape[1] - 1))
