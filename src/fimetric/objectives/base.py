@@ -102,6 +102,11 @@ class Objective(nn.Module):
         """Return the number of dimensions of one sample, for bits per dimension."""
         return max(1, values_of(batch)[0][0].numel())
 
+    def dimensions(self, batch: Batch) -> Tensor:
+        """Return the number of dimensions of each sample (N,), int64, for bits per dimension."""
+        data = data_of(batch)
+        return torch.full((len(data),), max(1, data[:1].numel()))
+
     def describe(self) -> str:
         """Return what is differentiated, in words that change when it does."""
         settings = "".join(f", {name}={value}" for name, value in self.settings().items())
