@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fimetric import detector_files
 from fimetric.calibration import Calibration
 from fimetric.data import length
-from fimetric.detectors import Density, NearestNeighbours, from_state
+from fimetric.detectors import DEFAULT, Density, create, from_state
 from fimetric.extraction import Extractor, run
 from fimetric.features import Features
 from fimetric.fingerprint import difference as fingerprints_differ
@@ -62,7 +62,7 @@ class Detector:
         if group_size < 1:
             raise ValueError(f"group_size must be at least 1, not {group_size}")
         self.objective = objective
-        self.density = NearestNeighbours() if density is None else density
+        self.density = create(DEFAULT) if density is None else density
         self.group_size = group_size
         self.seed = seed
         self.calibration_: Calibration | None = None

@@ -33,6 +33,7 @@ from fimetric.detectors.typicality import Typicality
 from fimetric.detectors.waic import WAIC
 
 __all__ = [
+    "DEFAULT",
     "DENSITIES",
     "KDE",
     "OF_ANY_TABLE",
@@ -83,6 +84,9 @@ DENSITIES: dict[str, type[Density]] = {
     )
 }
 """Name -> class; put a density of your own here before loading a detector that uses it."""
+
+DEFAULT = NearestNeighbours.name
+"""The name of the density that is taken where none is named."""
 
 OF_FEW_COLUMNS = (GaussianMixture, InputComplexity, MeanZScore, SmallestPValue, WAIC)
 OF_ANY_TABLE = tuple(name for name, d in DENSITIES.items() if d not in OF_FEW_COLUMNS)

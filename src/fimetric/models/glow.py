@@ -306,6 +306,7 @@ class Glow(nn.Module):
         latents = [torch.randn(n, *s, generator=generator) for s in self.latent_shapes()]
         return [z.to(self.top_mean) for z in latents]
 
+    @torch.no_grad()
     def sample(self, n: int, generator: Generator | None, temperature: float = 1.0) -> Tensor:
         """Return n draws (n, C, H, W) on the grid k/255, latents times ``temperature``."""
         x = self.inverse([temperature * z for z in self.draw_latents(n, generator)])

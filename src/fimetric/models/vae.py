@@ -157,6 +157,7 @@ class VAE(nn.Module):
         bound = self.bound(x, *self.encode(x), noise, discrete=True)
         return -bound / (math.prod(self.shape) * math.log(2))
 
+    @torch.no_grad()
     def sample(self, n: int, generator: Generator | None, pixel_noise: bool = True) -> Tensor:
         """Return n draws (n, C, H, W) in [0, 1].
 

@@ -133,9 +133,9 @@ class Objective(nn.Module):
         return (own_noise if self.own_noise else fixed_noise)(self.seed, name, shape, like, kind)
 
     def dimensions(self, batch: Batch) -> Tensor:
-        """Return the number of dimensions of each sample, int64 (N,), for bits per dimension."""
-        x = values_of(batch)[0]
-        return torch.full((len(x),), max(1, x[0].numel()))
+        """Return the number of dimensions of each sample (N,), int64, for bits per dimension."""
+        data = data_of(batch)
+        return torch.full((len(data),), max(1, data[:1].numel()))
 
     def describe(self) -> str:
         """Return what is differentiated, in words that change when it does."""
