@@ -15,7 +15,7 @@ NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(:.+)?")
 PATIENCE = 3.0  # seconds for the hub to answer at all
 
 
-class Unreachable(FileNotFoundError, ConnectionError):
+class UnreachableError(FileNotFoundError, ConnectionError):
     """A name that is nowhere on this machine, while the hub could not be asked."""
 
 
@@ -43,8 +43,8 @@ def from_hub(
         nowhere: what to say of the places where the name has been looked for before.
 
     Raises:
-        FileNotFoundError: where the hub does not know the name; ``Unreachable`` where it could not
-            be asked.
+        FileNotFoundError: where the hub does not know the name; ``UnreachableError`` where it could
+            not be asked.
         PermissionError: for a gated data set.
         ValueError: for one that has no such split, or cannot be read.
     """
@@ -103,7 +103,7 @@ def _told(error: Exception, name: str, split: str, nowhere: str) -> Exception:
             f"(`hf auth login`) ({error})"
         )
     if _any(chain, ConnectionError, TimeoutError, utils.LocalEntryNotFoundError):
-        return Unreachable(
+        return UnreachableError(
             f"{nowhere}, and the hub cannot be reached ({error}); check the name, or the network"
         )
     if _any(chain, FileNotFoundError, utils.RepositoryNotFoundError):

@@ -46,7 +46,8 @@ def load(
         FileNotFoundError: for a path or name that leads nowhere, or a hub that cannot be reached.
         PermissionError: for a gated data set of the hub.
         ValueError: for a damaged, empty or pickled file, an unknown split, pictures of several
-            sizes or above 256 MiB, or a value that is not finite. The message names it and says what to do.
+            sizes or above 256 MiB, or a value that is not finite. The message names it and says
+            what to do.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}")
