@@ -36,7 +36,9 @@ def write(
     content = safetensors.numpy.save(arrays)
     mark = {"version": VERSION, "sha256": hashlib.sha256(content).hexdigest()}
     with whole_folder(folder, overwrite) as place:
-        (place / "detector.json").write_text(json.dumps({**description, **mark}, indent=1))
+        (place / "detector.json").write_text(
+            json.dumps({**description, **mark}, indent=1), encoding="utf-8"
+        )
         (place / "detector.safetensors").write_bytes(content)
 
 
@@ -51,7 +53,7 @@ def read(folder: Path) -> tuple[dict[str, Any], Arrays]:
     if not path.exists():
         raise FileNotFoundError(f"{folder} holds no detector: detector.json is missing")
     try:
-        description = json.loads(path.read_text())
+        description = json.loads(path.read_text(encoding="utf-8"))
         if description["version"] != VERSION:
             raise ValueError(
                 f"{folder} is of version {description['version']}; this fimetric reads {VERSION}. "

@@ -104,7 +104,7 @@ class Parts:
             for name in PROVENANCE:
                 if name in self.expected and getattr(features, name) != self.expected[name]:
                     raise ValueError(self._foreign(f"another {name.replace('_', ' ')}"))
-            parts.append((features, (place / DIGEST).read_text().strip()))
+            parts.append((features, (place / DIGEST).read_text(encoding="utf-8").strip()))
         return parts
 
     def _complete(self) -> bool:
@@ -128,7 +128,7 @@ def _write(place: Path, features: Features, digest: str) -> None:
     """Write features and the hash of their data, both or none."""
     with whole_folder(place, overwrite=True) as temporary:
         features.save(temporary, overwrite=True)
-        (temporary / DIGEST).write_text(digest + "\n")
+        (temporary / DIGEST).write_text(digest + "\n", encoding="utf-8")
 
 
 def _parts_folder(folder: Path) -> Path:
