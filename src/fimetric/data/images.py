@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,8 @@ class Pictures:
 
 def _upright(image: Image.Image, name: str) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(image)
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(image) if turned else image  # it copies
     except Exception as error:
         raise ValueError(
             f"{name} has damaged EXIF data ({error}); store it without, or remove it"

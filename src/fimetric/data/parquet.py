@@ -16,7 +16,7 @@ from fimetric.data.samples import Samples
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
-ROWS = 16  # read at a time
+ROWS = 64  # read at a time
 MOST_UNPACKED, MOST_RATIO = 256 * 2**20, 100  # of a column in a row group; pictures hardly shrink
 OTHERS = {
     "text": "tokenise it yourself and pass the tokens",
@@ -75,9 +75,10 @@ def _rows(files: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any], str]]:
             with pq.ParquetFile(path) as file:
                 columns = file.schema_arrow.names
                 column = picture_column(columns, where)
-                _refuse_bombs(file, column, where)
+                # a cell may be the whole of its group, and repeated cells are stored once
+                most = MOST_UNPACKED // max(_largest(file, column, where), 1)
                 wanted = [key for key in (column, "id") if key in columns]
-                parts = file.iter_batches(batch_size=ROWS, columns=wanted)
+                parts = file.iter_batches(min(max(most, 1), ROWS), columns=wanted)
                 rows = itertools.chain.from_iterable(part.to_pylist() for part in parts)
                 for i, row in enumerate(rows):
                     yield f"{where}, row {i}", row, column
@@ -87,19 +88,27 @@ def _rows(files: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any], str]]:
             ) from error
 
 
-def _refuse_bombs(file: "ParquetFile", column: str, where: str) -> None:
-    """Raise ValueError for a column that is far larger than what is stored of it."""
+def _largest(file: "ParquetFile", column: str, where: str) -> int:
+    """Return the bytes that are read of the largest row group.
+
+    Raises:
+        ValueError: where they are far more than what is stored of them.
+    """
+    largest = 0
     for i in range(file.metadata.num_row_groups):
         group = file.metadata.row_group(i)
         for chunk in map(group.column, range(group.num_columns)):
+            if chunk.path_in_schema.split(".")[0] not in (column, "id"):
+                continue
             size, stored = chunk.total_uncompressed_size, max(chunk.total_compressed_size, 1)
-            mine = chunk.path_in_schema.split(".")[0] in (column, "id")
-            if mine and size > MOST_UNPACKED and size > MOST_RATIO * stored:
+            largest = max(largest, size)
+            if size > MOST_UNPACKED and size > MOST_RATIO * stored:
                 raise ValueError(
                     f"{where}: {stored} bytes of column {column!r} unpack to {size}; that is no "
                     f"store of pictures, and is not read (the limits are {MOST_UNPACKED} bytes and "
                     f"{MOST_RATIO} times the size)"
                 )
+    return largest
 
 
 def _id(row: dict[str, Any], column: str) -> str | None:

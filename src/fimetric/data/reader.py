@@ -19,7 +19,7 @@ from fimetric.data.pairs import x_of, x_of_pair
 from fimetric.data.reading import are_samples
 from fimetric.data.refusals import refuse_foreign, refuse_no_rows
 from fimetric.data.samples import Samples
-from fimetric.data.values import Converter, is_array_of_numbers
+from fimetric.data.values import Converter, is_array_of_numbers, plain
 
 
 def is_map_style(data: Any) -> bool:
@@ -107,10 +107,14 @@ class Reader:
     def _slices(self, data: Any) -> Iterator[Batch]:
         """Yield portions of arrays that lie in memory, so that no more than one is converted."""
         columns = dict(data) if isinstance(data, Mapping) else {"x": data}
-        number = refuse_no_rows({k: v for k, v in columns.items() if k not in LABELS})
+        columns = {key: value for key, value in columns.items() if key not in LABELS}
+        for key, value in columns.items():
+            if isinstance(value, Tensor):
+                plain(value, f"column {key!r}")  # before it is cut
+        number = refuse_no_rows(columns)
         for start in range(0, number, self.size):
             rows = slice(start, start + self.size)
-            part = {key: v[rows] for key, v in columns.items() if key not in LABELS}
+            part = {key: value[rows] for key, value in columns.items()}
             yield self._batch(part if isinstance(data, Mapping) else part["x"], start)
 
     def _counted(

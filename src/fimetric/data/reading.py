@@ -97,7 +97,8 @@ def _apart(item: Any) -> tuple[Any, list[Any], bool]:
         labels = [item[name] for name in item if name in LABELS + IDS]
         return (None if key is None else item[key]), labels, key == TOKENS
     if isinstance(item, list | tuple) and not is_array_of_numbers(item):
-        return x_of(item, False), list(item[1:]), False
+        x = x_of(item, False)
+        return x, [] if x is item else list(item[1:]), False
     return item, [], False
 
 

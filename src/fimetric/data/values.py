@@ -70,8 +70,8 @@ def shape_of(value: Any) -> tuple[int, ...] | None:
         return tuple(value.shape)
     if isinstance(value, bool | int | float):
         return ()
-    if isinstance(value, list | tuple) and value:
-        inner = shape_of(value[0])
+    if isinstance(value, list | tuple):
+        inner = shape_of(value[0]) if value else ()
         return None if inner is None else (len(value), *inner)
     return None
 
