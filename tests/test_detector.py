@@ -116,7 +116,7 @@ STREAMS = {
     "generator": lambda: (part for part in ID[:7].split(3)),
     "generator of many": lambda: (part for part in ID[:67].split(30)),  # the rest in batch 2
     "list": lambda: [ID[:4], ID[4:7]],
-    "less than a group": lambda: [ID[:3]],
+    "less than a group": lambda: iter([ID[:3]]),
 }
 
 

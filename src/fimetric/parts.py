@@ -102,7 +102,7 @@ class Parts:
             features = Features.load(place)
             if other := self.other(features):
                 raise ValueError(self._foreign(other))
-            parts.append((features, (place / DIGEST).read_text().strip()))
+            parts.append((features, (place / DIGEST).read_text(encoding="utf-8").strip()))
         return parts
 
     def _complete(self) -> bool:
@@ -126,7 +126,7 @@ def _write(place: Path, features: Features, digest: str) -> None:
     """Write features and the hash of their data, both or none."""
     with whole_folder(place, overwrite=True) as temporary:
         features.save(temporary, overwrite=True)
-        (temporary / DIGEST).write_text(digest + "\n")
+        (temporary / DIGEST).write_text(digest + "\n", encoding="utf-8")
 
 
 def _parts_folder(folder: Path) -> Path:

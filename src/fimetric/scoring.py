@@ -94,7 +94,7 @@ def _judge(detector: Detector, part: Features, alpha: float, confidence: float |
 
 @contextmanager
 def _csv_writer(path: Path) -> Iterator[Callable[[Rows], None]]:
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         yield writer.writerows

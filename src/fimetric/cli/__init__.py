@@ -5,8 +5,10 @@ models     one model: demo, train, extract, fit, score
 studies    several models, sets or methods: evaluate, analyse, benchmark, retrain
 """
 
+import io
 import logging
-from typing import Any
+import sys
+from typing import Any, TextIO
 
 import typer
 from rich.console import Console
@@ -60,8 +62,16 @@ for command in (
     app.command()(command)
 
 
+def take_any_name(stream: TextIO) -> None:
+    """Have a stream escape what its encoding lacks: no name of a file ends a command."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        take_any_name(stream)
     logger = logging.getLogger("fimetric")
     logger.setLevel(logging.INFO)
     if not logger.handlers:

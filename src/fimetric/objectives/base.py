@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from fimetric.data.keys import ALONE, ARGUMENTS, data_key
 from fimetric.noise import fixed_noise, own_noise
 from fimetric.structure import named
 
@@ -162,16 +163,20 @@ class Objective(nn.Module):
 
 
 def values_of(batch: Batch) -> list[Tensor]:
-    """Return the tensors of a batch, the data first."""
+    """Return the tensors of a batch, the data first where they have a known name."""
     if isinstance(batch, dict):
-        first = [key for key in ("x", "image", "input_ids") if key in batch]
+        first = [key for key in ALONE + ARGUMENTS if key in batch]
         return [batch[key] for key in [*first, *(k for k in batch if k not in first)]]
     return [batch]
 
 
 def data_of(batch: Batch) -> Tensor:
-    """Return the data of a batch: itself, its entry ``x`` or ``image``, or its first entry."""
-    return values_of(batch)[0]
+    """Return the data of a batch: itself, or the entry that is the data.
+
+    Raises:
+        ValueError: where that cannot be told, see ``fimetric.data.keys``.
+    """
+    return batch[data_key(batch, "the batch")] if isinstance(batch, dict) else batch
 
 
 def refuse_untold(objective: Objective) -> None:
