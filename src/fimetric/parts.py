@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fimetric.data import Batch
 from fimetric.features import PROVENANCE, Features
-from fimetric.files import whole_folder
+from fimetric.files import sweep, whole_folder
 from fimetric.fingerprint import update
 from fimetric.objectives.base import values_of
 
@@ -81,7 +81,9 @@ class Parts:
         """
         if self.waiting:
             raise ValueError(self._foreign("more data, or another batch size"))
-        if not self.new and len(self.done) == 1 and self._complete():
+        if self.folder is not None and not self.new and len(self.done) == 1 and self._complete():
+            # what was killed while it tidied up left them
+            shutil.rmtree(_parts_folder(self.folder), ignore_errors=True)
             return self.done[0]
         tables = [*self.done, *(features for features, _ in self.new)]
         # the bounds of the first batch, as they would be without an interruption
@@ -92,6 +94,7 @@ class Parts:
         return features
 
     def _earlier(self, folder: Path) -> list[tuple[Features, str]]:
+        sweep(folder.parent)
         found = [folder] if (folder / DIGEST).exists() else []
         if not found and folder.exists():
             raise FileExistsError(
