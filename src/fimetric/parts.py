@@ -82,15 +82,14 @@ class Parts:
         if self.waiting:
             raise ValueError(self._foreign("more data, or another batch size"))
         if self.folder is not None and not self.new and len(self.done) == 1 and self._complete():
-            # what was killed while it tidied up left them
-            shutil.rmtree(_parts_folder(self.folder), ignore_errors=True)
+            _remove_parts(self.folder)
             return self.done[0]
         tables = [*self.done, *(features for features, _ in self.new)]
         # the bounds of the first batch, as they would be without an interruption
         features = replace(Features.concatenate(tables), bounds=tables[0].bounds)
         if self.folder is not None:
             _write(self.folder, features, whole_digest)
-            shutil.rmtree(_parts_folder(self.folder), ignore_errors=True)
+            _remove_parts(self.folder)
         return features
 
     def _earlier(self, folder: Path) -> list[tuple[Features, str]]:
@@ -120,6 +119,14 @@ class Parts:
         )
 
 
+def finished(folder: Path) -> Features | None:
+    """Return the features in a folder; None where none were finished."""
+    if not (folder / DIGEST).exists():
+        return None
+    _remove_parts(folder)
+    return Features.load(folder)
+
+
 def add_batch(digest: "hashlib._Hash", batch: Batch) -> None:
     """Add the data and ids of a batch to a hash."""
     for x in values_of(batch.x):
@@ -132,6 +139,11 @@ def _write(place: Path, features: Features, digest: str) -> None:
     with whole_folder(place, overwrite=True) as temporary:
         features.save(temporary, overwrite=True)
         (temporary / DIGEST).write_text(digest + "\n")
+
+
+def _remove_parts(folder: Path) -> None:
+    """Remove the parts of finished features; where they are left, they were killed at this."""
+    shutil.rmtree(_parts_folder(folder), ignore_errors=True)
 
 
 def _parts_folder(folder: Path) -> Path:
