@@ -344,8 +344,8 @@ DAMAGE = {
     "cut description": (lambda: cut(Path("detector/detector.json")), "is damaged"),
     "newer detector": (lambda: edit(Path("detector/detector.json"), version=99), "version 99"),
     "no detector": (lambda: shutil.rmtree("detector"), "holds no detector"),
-    "cut model": (lambda: cut(Path("model/model.safetensors")), "damaged or no safetensors"),
-    "newer model": (lambda: edit(Path("model/config.json"), version=99), "has version 99"),
+    "cut model": (lambda: cut(Path("model/model.safetensors")), "model.safetensors is damaged"),
+    "newer model": (lambda: edit(Path("model/config.json"), version=99), "is of version 99"),
     "no model": (lambda: shutil.rmtree("model"), "holds no config.json"),
     "pickled model": (
         lambda: (shutil.rmtree("model"), Path("model").write_bytes(b"\x80\x04.")),

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.killing import after_kills, content
 from torch import nn
 
 from fimetric import Features, extract, parts
@@ -112,6 +113,19 @@ def test_interrupted_twice(tmp_path, part_seconds):
     again = Watched()
     assert_same(extract(again, X, 4, folder=tmp_path / "f"), extract(Watched(), X, 4))
     assert set(again.seen) == set(range(16, N))
+
+
+def test_killed_at_any_point_of_its_writing(tmp_path, small_parts):
+    def call(folder):
+        extract(Watched(), X[:6], 3, folder=folder / "f", progress=False)
+
+    call(tmp_path / "whole")
+    expected = content(tmp_path / "whole")
+    assert set(expected) == {"f", *(f"f/{name}" for name in FILES)}
+    folders = after_kills(call, tmp_path)
+    assert len(folders) > 20
+    for folder in folders:
+        assert content(folder) == expected, folder.name
 
 
 @pytest.mark.parametrize("file", FILES)

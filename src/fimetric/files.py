@@ -1,11 +1,39 @@
-"""Writing files and folders whole or not at all."""
+"""Writing files and folders whole or not at all, whenever the process is killed.
 
+What is written grows beside its place, under a name such as ``.a.csv.0f1e2d3c.unfinished.csv``, and
+takes the place in one step of the file system. Its writer holds a lock on it, which ends with the
+process however that ends; so the next writer, or ``sweep``, tells what a killed process left from
+what a living one is at work on, and removes it.
+"""
+
+import ctypes
+import errno
+import glob
 import os
+import re
+import secrets
 import shutil
-import tempfile
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows: no locks, so what killed processes left stays
+    fcntl = None  # type: ignore[assignment]
+
+UNFINISHED, REPLACED = "unfinished", "replaced"
+OURS = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.(?P<kind>unfinished|replaced)(\.[^.]*)?")
+FULL = (errno.ENOSPC, errno.EDQUOT)
+EXCHANGE = {"linux": ("renameat2", (-100, -100)), "darwin": ("renamex_np", ())}
+
+
+class DiskFullError(OSError):
+    """What is raised where a disk is full: it names the file and says what to do."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 @contextmanager
@@ -13,18 +41,14 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary name beside ``path``; move it into place when the block succeeds.
 
     A failure or an interrupt leaves whatever stood at ``path`` as it was.
+
+    Raises:
+        DiskFullError: where the disk is full.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with _growing(path, folder=False) as temporary:
         yield temporary
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -33,26 +57,155 @@ def whole_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
 
     Raises:
         FileExistsError: where ``path`` exists and ``overwrite`` is False.
+        DiskFullError: where the disk is full.
     """
     path = Path(path)
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already; pass overwrite=True to replace it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
+    with _growing(path, folder=True) as temporary:
         yield temporary
-        os.chmod(temporary, 0o755)
-        if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-            os.replace(path, old / path.name)
+        if not path.exists():
             os.replace(temporary, path)
-            shutil.rmtree(old)
-        else:
-            os.replace(temporary, path)
+        elif not _exchange(temporary, path):
+            _replace_in_two_steps(temporary, path)
+
+
+def sweep(folder: Path, deep: bool = False) -> None:
+    """Remove what killed processes left in a folder, and put back what they had moved away.
+
+    Arguments:
+        folder: where they wrote; it need not exist.
+        deep: look into all folders in it as well.
+    """
+    _settle(folder.rglob(".*") if deep else folder.glob(".*"))
+
+
+@contextmanager
+def swept(folder: Path, deep: bool = False) -> Iterator[None]:
+    """Sweep a folder before and after the block."""
+    sweep(folder, deep)
+    try:
+        yield
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        sweep(folder, deep)
 
 
 def safe_name(name: str) -> str:
     """Return a name that is one folder: hub names have a slash, and may have a colon."""
     return name.replace("/", "-").replace("\\", "-").replace(":", "-")
+
+
+@contextmanager
+def _growing(path: Path, folder: bool) -> Iterator[Path]:
+    """Yield a new file or folder beside ``path``, locked; remove it if it is there at the end."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _settle(path.parent.glob(f".{glob.escape(path.name)}.*"))
+        temporary, lock = _new(path, folder)
+        try:
+            yield temporary
+        finally:
+            try:
+                _remove(temporary)
+            finally:
+                _close(lock)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise DiskFullError(
+            error.errno,
+            f"the disk is full: {path} was not written, and nothing is half-written; make room "
+            "and call again, what was done before is kept",
+        ) from error
+
+
+def _beside(path: Path, kind: str) -> Path:
+    """Return a new name; it ends as the path does, since writers go by that."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{kind}{path.suffix}")
+
+
+def _new(path: Path, folder: bool) -> tuple[Path, int | None]:
+    """Make a file or folder beside ``path`` and lock it."""
+    while True:
+        temporary = _beside(path, UNFINISHED)
+        if folder:
+            temporary.mkdir()
+        else:
+            temporary.touch(exist_ok=False)
+        lock = _lock(temporary, wait=True)
+        if temporary.exists():  # not taken for a dead one's before it was locked
+            return temporary, lock
+        _close(lock)
+
+
+def _lock(place: Path, wait: bool = False) -> int | None:
+    """Return the open file of a lock; None where there can be none, or another one holds it."""
+    if fcntl is None:
+        return None
+    try:
+        handle = os.open(place, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _close(lock: int | None) -> None:
+    if lock is not None:
+        os.close(lock)
+
+
+def _settle(found: Iterable[Path]) -> None:
+    """Remove what dead processes left; what one had moved away goes back if its place is empty."""
+    ours = [(match["kind"], p, match) for p in found if (match := OURS.fullmatch(p.name))]
+    for kind, left, match in sorted(ours, key=lambda each: each[:2]):  # what goes back is first
+        lock = _lock(left)
+        if lock is None:
+            continue
+        try:
+            place = left.with_name(match["name"])
+            if kind == REPLACED and not place.exists():
+                os.replace(left, place)
+            else:
+                _remove(left)
+        except PermissionError:
+            pass  # of a folder that this process may not write to
+        finally:
+            _close(lock)
+
+
+def _remove(place: Path) -> None:
+    if place.is_dir():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        place.unlink(missing_ok=True)
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Let two folders change places in one step; return whether the system can."""
+    name, places = EXCHANGE.get(sys.platform, ("", ()))
+    function = getattr(ctypes.CDLL(None), name, None) if name else None
+    if function is None:
+        return False
+    first, second = os.fsencode(a), os.fsencode(b)
+    if places:
+        return function(places[0], first, places[1], second, 2) == 0
+    return function(first, second, 2) == 0
+
+
+def _replace_in_two_steps(temporary: Path, path: Path) -> None:
+    """Move ``path`` away and a new folder to its place, for systems that know no exchange.
+
+    Killed in between, the next sweep or writer moves back what was moved away.
+    """
+    lock, old = _lock(path), _beside(path, REPLACED)
+    try:
+        os.replace(path, old)
+        os.replace(temporary, path)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        _close(lock)

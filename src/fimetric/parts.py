@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fimetric.data import Batch
 from fimetric.features import Features
-from fimetric.files import whole_folder
+from fimetric.files import sweep, whole_folder
 from fimetric.fingerprint import update
 from fimetric.objectives.base import values_of
 
@@ -81,16 +81,18 @@ class Parts:
         """
         if self.waiting:
             raise ValueError(self._foreign("more data, or another batch size"))
-        if not self.new and len(self.done) == 1 and self._complete():
+        if self.folder is not None and not self.new and len(self.done) == 1 and self._complete():
+            _remove_parts(self.folder)
             return self.done[0]
         tables = [*self.done, *(features for features, _ in self.new)]
         features = Features.concatenate(tables)
         if self.folder is not None:
             _write(self.folder, features, whole_digest)
-            shutil.rmtree(_parts_folder(self.folder), ignore_errors=True)
+            _remove_parts(self.folder)
         return features
 
     def _earlier(self, folder: Path) -> list[tuple[Features, str]]:
+        sweep(folder.parent)
         found = [folder] if (folder / DIGEST).exists() else []
         if not found and folder.exists():
             raise FileExistsError(
@@ -115,6 +117,14 @@ class Parts:
         )
 
 
+def finished(folder: Path) -> Features | None:
+    """Return the features in a folder; None where none were finished."""
+    if not (folder / DIGEST).exists():
+        return None
+    _remove_parts(folder)
+    return Features.load(folder)
+
+
 def add_batch(digest: "hashlib._Hash", batch: Batch) -> None:
     """Add the data and ids of a batch to a hash."""
     for x in values_of(batch.x):
@@ -127,6 +137,11 @@ def _write(place: Path, features: Features, digest: str) -> None:
     with whole_folder(place, overwrite=True) as temporary:
         features.save(temporary, overwrite=True)
         (temporary / DIGEST).write_text(digest + "\n", encoding="utf-8")
+
+
+def _remove_parts(folder: Path) -> None:
+    """Remove the parts of finished features; where they are left, they were killed at this."""
+    shutil.rmtree(_parts_folder(folder), ignore_errors=True)
 
 
 def _parts_folder(folder: Path) -> Path:

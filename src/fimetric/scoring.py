@@ -14,7 +14,6 @@ from fimetric.progress import progress
 
 Rows = list[tuple[str, float, float, bool]]
 COLUMNS = ("id", "score", "p_value", "out_of_distribution")
-BATCH = 64
 
 
 def write_scores(
@@ -23,6 +22,7 @@ def write_scores(
     path: Path,
     alpha: float = 0.05,
     confidence: float | None = None,
+    batch_size: int = 64,
 ) -> tuple[int, int]:
     """Write id, score, p-value and decision of every sample, or group, to a CSV or Parquet file.
 
@@ -33,6 +33,7 @@ def write_scores(
         data: samples, or their ``Features``.
         path: a name that ends in .csv or .parquet.
         alpha, confidence: see ``Detector.predict``.
+        batch_size: samples to a forward pass, rounded to whole groups.
 
     Returns:
         The number of groups and the number of those out of distribution.
@@ -49,7 +50,7 @@ def write_scores(
         WRITERS[path.suffix](place) as write,
         progress("scoring", length(data)) as advance,
     ):
-        for part in _parts(detector, data):
+        for part in _parts(detector, data, batch_size):
             rows = _judge(detector, part, alpha, confidence)
             write(rows)
             advance(len(rows) * detector.group_size)
@@ -66,13 +67,13 @@ def check_target(path: Path) -> None:
         raise ValueError(f"{path} is a folder; name a file for the scores")
 
 
-def _parts(detector: Detector, data: Any) -> Iterator[Features]:
+def _parts(detector: Detector, data: Any, batch_size: int) -> Iterator[Features]:
     if isinstance(data, Features):
         yield detector.features(data)
         return
     size = detector.group_size
     done, total = 0, length(data)
-    for batch in batches(data, max(BATCH // size, 1) * size):
+    for batch in batches(data, max(batch_size // size, 1) * size):
         done += len(batch)
         left = (done if total is None else total) % size  # told at once, or at the last batch
         if left:

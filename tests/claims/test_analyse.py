@@ -1,6 +1,7 @@
 """Claims on tiny models: what is kept, what is refused, and what a page shows."""
 
 import json
+import math
 from dataclasses import replace
 from typing import get_args
 
@@ -9,7 +10,7 @@ import torch
 
 import fimetric as fm
 from fimetric.claims import CLAIMS, Study, analyse, draw
-from fimetric.claims.finding import Finding, Verdict
+from fimetric.claims.finding import Finding, Table, Verdict
 from fimetric.claims.score import judge
 from fimetric.data import Samples
 from fimetric.metrics import Estimate
@@ -111,10 +112,29 @@ def test_an_unknown_claim_is_refused_before_any_work(tmp_path):
     assert not (tmp_path / "paradox").exists()
 
 
+NUMBERS = {"half": 0.5, "none": math.nan, "most": math.inf, "least": -math.inf}
+FOUND = Finding(
+    "score", "It is so", "holds", "because", NUMBERS, [Table("t", ["a"], [["1"], ["2"]])]
+)
+
+
+def test_a_finding_is_read_as_it_was_written(tmp_path):
+    FOUND.write(tmp_path / "finding.json", {"seed": 1, "drawn": None})
+    found, key = Finding.read(tmp_path / "finding.json")
+    assert key == {"seed": 1, "drawn": None}
+    assert repr(found.numbers) == repr(NUMBERS)
+    assert found.tables == FOUND.tables
+
+
 def test_a_damaged_finding_is_named(tmp_path):
-    (tmp_path / "finding.json").write_text(json.dumps({"finding": 3}))
-    with pytest.raises(ValueError, match="no finding"):
-        Finding.read(tmp_path / "finding.json")
+    path = tmp_path / "finding.json"
+    FOUND.write(path, {})
+    whole = path.read_text()
+    older = json.dumps({"study": {}, "finding": {"claim": "score"}})
+    for text in ('{"finding": 3}', "[" * 9999, "", older, whole.replace("0.5", "0.4"), "\udcff"):
+        path.write_text(text, errors="surrogateescape")
+        with pytest.raises(ValueError, match=r"finding\.json is .*remove its folder"):
+            Finding.read(path)
 
 
 def test_claims_that_are_not_about_a_model_are_left_out(tmp_path):

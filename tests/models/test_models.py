@@ -2,13 +2,18 @@
 
 import json
 
+import msgspec
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.killing import Killed, killing
 
 from fimetric.models import KINDS, build, kind_of, load, save
+from fimetric.models.folder import describe, write
 
 SHAPE = (1, 8, 8)
+OTHER = {"channels": (16, 32), "latent": 8, "likelihood": "gaussian"}
 
 
 @pytest.fixture(params=KINDS)
@@ -81,28 +86,125 @@ def folder(tmp_path):
     return tmp_path / "m"
 
 
-def rewrite(folder, **changes) -> None:
-    about = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**about, **changes}))
+def first_version(folder, **changes) -> None:
+    """Make of a folder one of the first version, without checksums, and change its description."""
+    about = msgspec.structs.asdict(describe(folder))
+    text = json.dumps({"version": 1, **about, **changes})
+    (folder / "config.json").write_text(text)
+    save_file(load_file(folder / "model.safetensors"), folder / "model.safetensors")
+
+
+HOSTILE = [
+    ({"version": 99}, "of version 99, this fimetric reads version 2"),
+    ({"version": "1"}, "of version '1', this fimetric reads version 2"),
+    ({"kind": "gan"}, "unknown kind of model 'gan'"),
+    ({"kind": None}, "Expected `str`, got `null`"),
+    ({"shape": [1, 9, 9]}, "describes no model"),
+    ({"shape": [1, 8]}, r"config\.json is damaged"),
+    ({"shape": 3}, r"config\.json is damaged"),
+    ({"shape": [1, -8, 8]}, "shape must be"),
+    ({"shape": [1, 8, 2**70]}, r"config\.json describes no model"),
+    ({"config": []}, r"config\.json is damaged"),
+    ({"config": {"depth": 3}}, "no setting 'depth'"),
+    ({"config": {"latent": 9, "channels": [16, 32]}}, r"has shape .*config\.json says"),
+    ({"config": {"channels": [16]}}, "does not fit"),
+    ({"config": {"channels": 7}}, "Expected `array`, got `int`"),
+    ({"config": {"channels": ["16"]}}, "Expected `int`, got `str`"),
+    ({"config": {"channels": [16, -32]}}, "channels must be from 1 to 1,000,000, got -32"),
+    ({"config": {"latent": 10**12}}, "latent must be from 1"),
+    ({"config": {"latent": 900_000, "channels": [900_000, 900_000]}}, "does not fit"),
+    ({"config": {"latent": 8.0}}, "Expected `int`, got `float`"),
+    ({"config": {"likelihood": "poisson"}}, "Invalid enum value 'poisson'"),
+    (
+        {"kind": "glow", "config": {"steps": 10**6, "levels": 3}},
+        r"describes no model: it has more than 10\d\d tensors",
+    ),
+    ({"kind": "glow", "config": {"logit": True}}, "Expected `float`, got `bool`"),
+    ({"kind": "diffusion", "config": {"timesteps": 10**10}}, "timesteps must be from 1"),
+    ({"kind": "diffusion", "config": {"channels": [1, 1], "groups": 1}}, "describes no model"),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), HOSTILE)
+def test_descriptions_that_do_not_fit_are_refused(folder, changes, words):
+    first_version(folder, **changes)
+    with pytest.raises(ValueError, match=words) as error:
+        load(folder)
+    assert str(folder) in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    "text",
     [
-        ({"version": 99}, "version 99, this fimetric reads version 1"),
-        ({"kind": "gan"}, "unknown kind of model 'gan'"),
-        ({"shape": [1, 9, 9]}, "describes no model"),
-        ({"shape": 3}, "no description of a model"),
-        ({"config": {"depth": 3}}, "no setting 'depth'"),
-        ({"config": {"latent": 9, "channels": [16, 32]}}, r"has shape .*config\.json says"),
-        ({"config": {"channels": [16]}}, "does not fit"),
-        ({"config": {"channels": 7}}, "describes no model"),
+        "{",
+        "[]",
+        "3",
+        "",
+        "[" * 100_000,
+        '{"version": 1}',
+        '{"a": 1e999}',
+        '{"version": NaN}',
+        "\xff",
     ],
 )
-def test_descriptions_that_do_not_fit_are_refused(folder, changes, words):
-    rewrite(folder, **changes)
-    with pytest.raises(ValueError, match=words):
+def test_what_is_no_description_is_refused(folder, text):
+    (folder / "config.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"m/config\.json is .*(save|train) "):
         load(folder)
+
+
+def test_a_model_of_the_first_version_is_read(folder):
+    new = load(folder)
+    first_version(folder)
+    old = load(folder)
+    assert old.config == new.config and not old.training
+    for a, b in zip(new.state_dict().values(), old.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_any_flipped_bit_is_refused(folder, name):
+    whole = (folder / name).read_bytes()
+    meaningful = [i for i, byte in enumerate(whole) if not chr(byte).isspace()]
+    for place in np.random.default_rng(0).choice(meaningful, size=60):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 8
+        (folder / name).write_bytes(flipped)
+        with pytest.raises(ValueError, match=f"m/{name} "):
+            load(folder)
+
+
+def test_weights_without_their_checksum_are_refused(folder):
+    save_file(load_file(folder / "model.safetensors"), folder / "model.safetensors")
+    with pytest.raises(ValueError, match=r"model\.safetensors is damaged .it has no checksum"):
+        load(folder)
+
+
+def test_a_kill_never_leaves_weights_under_another_description(tmp_path):
+    old, new = build("vae", "tiny", SHAPE, seed=1), build("vae", OTHER, SHAPE, seed=2)
+    outcomes = set()
+    for at in range(1, 30):
+        folder = tmp_path / str(at)
+        write(old, folder)
+        try:
+            with killing(at):
+                write(new, folder)
+        except Killed:
+            pass
+        else:
+            break
+        try:
+            found = load(folder)
+        except FileNotFoundError:
+            outcomes.add("none")
+        else:
+            (whole,) = (m for m in (old, new) if m.config == found.config)
+            assert torch.equal(found.to_latent.weight, whole.to_latent.weight)
+            outcomes.add("old" if whole is old else "new")
+        write(new, folder)
+        assert load(folder).config == new.config
+        assert sorted(p.name for p in folder.iterdir()) == ["config.json", "model.safetensors"]
+    assert "none" in outcomes and "new" in outcomes
 
 
 def test_damaged_files_are_refused(folder):
@@ -111,12 +213,10 @@ def test_damaged_files_are_refused(folder):
         (folder / "model.safetensors").write_bytes(damaged)
         with pytest.raises(ValueError, match=r"model\.safetensors is damaged"):
             load(folder)
-    (folder / "config.json").write_text("{")
-    with pytest.raises(ValueError, match="no description of a model"):
-        load(folder)
 
 
 def test_missing_and_meaningless_tensors_are_refused(folder):
+    first_version(folder)
     tensors = load_file(folder / "model.safetensors")
     name = sorted(tensors)[0]
     save_file({k: v for k, v in tensors.items() if k != name}, folder / "model.safetensors")

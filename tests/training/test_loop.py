@@ -13,6 +13,7 @@ from fimetric.models import KINDS, build
 from fimetric.models import load as load_model
 from fimetric.training import loop as training
 from fimetric.training import train
+from fimetric.training.checkpoint import STATE
 from fimetric.training.recipes import recipe_for
 from fimetric.training.seeds import indices
 
@@ -146,12 +147,12 @@ def test_a_checkpoint_of_other_data_or_damaged_is_refused(digits, tmp_path):
     state = tmp_path / "m" / "checkpoint" / "state.safetensors"
     whole = state.read_bytes()
     state.write_bytes(whole[:1000])
-    with pytest.raises(ValueError, match=r"is damaged.*remove it"):
+    with pytest.raises(ValueError, match=r"is damaged.*remove the folder"):
         run("vae", digits, tmp_path / "m")
     state.write_bytes(whole)
     about = state.with_suffix(".json")
     about.write_text(json.dumps({**json.loads(about.read_text()), "version": 7}))
-    with pytest.raises(ValueError, match="version 7"):
+    with pytest.raises(ValueError, match=r"version 7.*remove the folder checkpoint"):
         run("vae", digits, tmp_path / "m")
 
 
@@ -166,7 +167,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_step(digits, tmp_path, monkeyp
     monkeypatch.setattr(KINDS["vae"], "training_losses", sometimes)
     with pytest.raises(RuntimeError, match="in step 4 the loss is nan"):
         run("vae", digits, tmp_path / "m")
-    assert json.loads((tmp_path / "m/checkpoint/state.json").read_text())["step"] == 3
+    assert STATE.read(tmp_path / "m/checkpoint")[0].step == 3
 
 
 def test_an_interrupt_says_where_the_run_stands(digits, tmp_path, monkeypatch, caplog):

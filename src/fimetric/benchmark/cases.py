@@ -18,6 +18,7 @@ from fimetric.data import Samples
 from fimetric.files import safe_name
 from fimetric.inputs import Named
 from fimetric.models import KINDS
+from fimetric.models.folder import describe
 
 
 @dataclass(frozen=True)
@@ -182,14 +183,14 @@ def model_folder(case: Case, run: Path) -> Path:
 
 
 def _check_committed(case: Case, folder: Path) -> None:
-    found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    found = describe(folder)
     model = KINDS[case.recipe.kind]
     config: Any = case.recipe.config
     config = model.CONFIGS[config] if isinstance(config, str) else model.Config(**config)
     wanted = json.loads(json.dumps(asdict(config)))
-    if found.get("kind") != case.recipe.kind or found.get("config") != wanted:
+    if found.kind != case.recipe.kind or found.config != wanted:
         raise ValueError(
-            f"{folder} is a {found.get('kind')} of {found.get('config')}, the grid asks for a "
+            f"{folder} is a {found.kind} of {found.config}, the grid asks for a "
             f"{case.recipe.kind} of {wanted}; change the grid, or move the model away"
         )
 

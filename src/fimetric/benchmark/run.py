@@ -4,27 +4,18 @@ Every stage is a set of files keyed by what they are made from, so a run that wa
 where it stopped, and a grid that has changed computes what is new.
 """
 
-import logging
-import multiprocessing
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from fimetric.benchmark.cases import Case, Sets, cases
 from fimetric.benchmark.comparing import Found, Key, compare
 from fimetric.benchmark.config import Grid
+from fimetric.benchmark.jobs import Job, do
 from fimetric.benchmark.methods import METHODS, TABLES
 from fimetric.benchmark.scoring import Scored, scored
 from fimetric.benchmark.tables import Tables, Wanted, count, extract, table_key
 from fimetric.benchmark.training import ready, trained
-from fimetric.progress import progress as show_progress
-
-logger = logging.getLogger(__name__)
-Job = tuple[float, Callable[..., Any], tuple[Any, ...]]  # work, function, arguments
+from fimetric.files import swept
 
 
 def train(grid: Grid, folder: Path, jobs: int | None = None, progress: bool = True) -> None:
@@ -34,9 +25,10 @@ def train(grid: Grid, folder: Path, jobs: int | None = None, progress: bool = Tr
         raise ValueError(f"there is no folder {place!r} here; run where the checkpoints are")
     for own in {case.own.data: case for case in cases(grid)}.values():
         Sets(own).all()  # what is too small or of another shape is told before the work
-    waiting = [case for case in cases(grid) if not ready(case, folder)]
-    trainings = [(float(case.recipe.steps), trained, (case, folder)) for case in waiting]
-    _do("training", trainings, jobs, progress)
+    with swept(folder, deep=True):
+        waiting = [case for case in cases(grid) if not ready(case, folder)]
+        trainings = [(float(case.recipe.steps), trained, (case, folder)) for case in waiting]
+        do("training", trainings, jobs, progress)
 
 
 def run(grid: Grid, folder: Path, jobs: int | None = None, progress: bool = True) -> Found:
@@ -54,10 +46,11 @@ def run(grid: Grid, folder: Path, jobs: int | None = None, progress: bool = True
     """
     models = cases(grid)
     train(grid, folder, jobs, progress)
-    _do("extracting", _extractions(models, folder), jobs, progress)
     found: dict[Key, Scored] = {}
-    for results in _do("scoring", _scorings(models, folder), jobs, progress):
-        found |= results
+    with swept(folder, deep=True):
+        do("extracting", _extractions(models, folder), jobs, progress)
+        for results in do("scoring", _scorings(models, folder), jobs, progress):
+            found |= results
     return compare(models, found)
 
 
@@ -125,32 +118,3 @@ def _score(case: Case, folder: Path) -> dict[Key, Scored]:
             result = scored(method, tables[want], size, arrangement, case.grid.seed, place, key)
             found[case.name, method, size, arrangement] = result
     return found
-
-
-def _do(what: str, jobs: Sequence[Job], processes: int | None, progress: bool) -> list[Any]:
-    """Do jobs side by side, each on one thread, and return their results as they come."""
-    results = []
-    processes = min(processes or os.cpu_count() or 1, max(len(jobs), 1))
-    total = sum(work for work, _, _ in jobs)
-    with show_progress(what, round(total), progress and bool(jobs)) as advance:
-        if processes == 1:
-            for work, function, arguments in jobs:
-                results.append(function(*arguments))
-                advance(round(work))
-            return results
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(processes, context, _one_thread) as pool:
-            futures = {pool.submit(f, *arguments): work for work, f, arguments in jobs}
-            try:
-                for done in as_completed(futures):
-                    results.append(done.result())
-                    advance(round(futures[done]))
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
-    return results
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-    logging.getLogger("fimetric").setLevel(logging.WARNING)

@@ -8,14 +8,13 @@ which samples were drawn and which came together. A look of the own images is re
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import safetensors.numpy
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
 from fimetric.benchmark.intervals import counts, resampled_areas
 from fimetric.benchmark.methods import METHODS, Method
@@ -27,12 +26,16 @@ from fimetric.features import Features
 from fimetric.files import whole_file
 from fimetric.groups import disjoint, means, overlapping
 from fimetric.metrics import auroc
+from fimetric.store import archive
+
+logger = logging.getLogger(__name__)
 
 SINGLE, GROUPED = 1000, 200  # resamples
 PARTITIONS = 50  # ways to form groups
 ROWS = 1000  # groups of a table to be scored at once
 ALPHA = 0.05
-VERSION = 2  # of what this module computes; a change of it scores everything anew
+AGAIN = "it is scored again"
+VERSION = 3  # of what this module computes; a change of it scores everything anew
 Array = NDArray[np.float64]
 
 
@@ -55,6 +58,11 @@ class Scored:
     areas: dict[str, Array]
     alarms: int
 
+    def __post_init__(self) -> None:
+        """Put the sets into one order, whether they were computed or read."""
+        for name in ("scores", "values", "areas"):
+            object.__setattr__(self, name, dict(sorted(getattr(self, name).items())))
+
 
 def scored(
     method: str, tables: Tables, size: int, arrangement: str, seed: int, place: Path, key: str
@@ -75,8 +83,8 @@ def scored(
     if file.exists():
         try:
             return _read(file)
-        except SafetensorError:
-            file.unlink()  # of a disk that was full; it is computed again
+        except ValueError as error:
+            logger.warning("%s", error)
     found = score(METHODS[method], tables, size, arrangement, seed)
     _write(found, file)
     return found
@@ -165,14 +173,17 @@ def _write(found: Scored, file: Path) -> None:
     arrays |= {f"values/{name}": np.array([x]) for name, x in found.values.items()}
     arrays["alarms"] = np.array([found.alarms])
     with whole_file(file) as temporary:
-        temporary.write_bytes(safetensors.numpy.save(arrays))
+        temporary.write_bytes(archive.seal(archive.pack(arrays)))
 
 
 def _read(file: Path) -> Scored:
-    arrays = safetensors.numpy.load(file.read_bytes())
-
-    def named(kind: str) -> dict[str, Array]:
-        return {k.split("/", 1)[1]: x for k, x in arrays.items() if k.startswith(f"{kind}/")}
-
-    values = {name: float(x[0]) for name, x in named("values").items()}
-    return Scored(named("scores"), values, named("areas"), int(arrays["alarms"][0]))
+    arrays = archive.unpack(archive.unseal(file.read_bytes(), file, AGAIN), file, AGAIN)
+    named: dict[str, dict[str, Array]] = {"scores": {}, "areas": {}, "values": {}, "alarms": {}}
+    try:
+        for key, x in arrays.items():
+            kind, _, name = key.partition("/")
+            named[kind][name] = x
+        values = {name: x.item() for name, x in named["values"].items()}
+        return Scored(named["scores"], values, named["areas"], int(named["alarms"][""].item()))
+    except (KeyError, ValueError) as error:
+        raise archive.damaged(file, error, AGAIN) from error

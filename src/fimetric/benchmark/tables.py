@@ -21,6 +21,7 @@ from fimetric.fingerprint import update, watched_fingerprint
 from fimetric.groups import disjoint
 from fimetric.models import load
 from fimetric.objectives import standard_objective
+from fimetric.parts import finished
 
 VERSION = 1  # of the tables; a change of what one of them holds extracts all anew
 Tables = dict[str, Features]  # set -> its table
@@ -59,10 +60,13 @@ def extract(wanted: Wanted, folder: Path, sets: Sets | None = None) -> Tables:
     for name, samples in _samples(wanted, sets):
         place = folder / "tables" / wanted.case.name / wanted.name
         place /= f"{safe_name(name)}-{_key(made_from, samples)}"
-        if place.exists():
-            tables[name] = Features.load(place)
+        found = finished(place)
+        if found is not None:
+            tables[name] = found
             continue
-        extractor = extractor or _extractor(wanted, source)
+        if extractor is None or not TABLES[wanted.table].learns:
+            # what one learns from its first batch must not hang on which tables were there
+            extractor = _extractor(wanted, source)
         tables[name] = run(extractor, samples, wanted.case.grid.batch_size, place, progress=False)
     return tables
 

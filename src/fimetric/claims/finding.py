@@ -1,12 +1,15 @@
 """What the measurement of a claim comes to: a verdict, numbers, tables and pictures."""
 
-import json
+import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
 from fimetric.files import whole_file
+from fimetric.store import archive
 
 Verdict = Literal["holds", "holds in part", "does not hold", "undecided"]
 
@@ -57,25 +60,34 @@ class Finding:
     notes: Sequence[str] = ()
 
     def write(self, path: Path, key: dict[str, Any]) -> None:
-        """Write the finding and the key of the study that it belongs to, as JSON."""
-        text = json.dumps({"study": key, "finding": asdict(self)}, indent=1)
+        """Write the finding and the key of its study, as JSON, to a ``finding.json``."""
+        numbers = {name: _plain(x) for name, x in self.numbers.items()}
+        kept = _Kept(study=key, finding=replace(self, numbers={}), numbers=numbers)
         with whole_file(path) as place:
-            place.write_text(text + "\n", encoding="utf-8")
+            place.write_bytes(FINDING.encode(kept))
 
     @classmethod
     def read(cls, path: Path) -> tuple["Finding", dict[str, Any]]:
         """Return a finding that was written, and the key of its study.
 
         Raises:
-            ValueError: for a file that is damaged.
+            ValueError: for a file that is damaged, or of another version.
         """
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            values = dict(found["finding"])
-            values["tables"] = [Table(**table) for table in values["tables"]]
-            values["pictures"] = [Picture(**picture) for picture in values["pictures"]]
-            return cls(**values), found["study"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{path} is no finding ({error!r}); remove its folder, it will be measured again"
-            ) from error
+        kept, _ = FINDING.read(path.parent)
+        numbers = {name: float(x) for name, x in kept.numbers.items()}
+        return replace(kept.finding, numbers=numbers), kept.study
+
+
+class _Kept(msgspec.Struct, forbid_unknown_fields=True):
+    """What a file of a finding holds; JSON has no word for a number that is not finite."""
+
+    study: dict[str, Any]
+    finding: Finding
+    numbers: dict[str, float | Literal["nan", "inf", "-inf"]]
+
+
+def _plain(number: float) -> Any:
+    return float(number) if math.isfinite(number) else str(float(number))
+
+
+FINDING = archive.Kind("finding", 2, _Kept, "remove its folder, it will be measured again")

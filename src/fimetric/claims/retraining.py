@@ -65,6 +65,7 @@ def retrain(
     steps: int = 2500,
     seed: int = 0,
     limit: int = 1000,
+    batch_size: int = 64,
     **settings: Any,
 ) -> Finding:
     """Train a model on each representation of the data, and compare how they rank samples.
@@ -81,6 +82,7 @@ def retrain(
         steps: of each training; further ``settings`` of ``fimetric.training.train`` by name.
         seed: of the dequantisation, and of the choice of samples.
         limit: samples taken of each foreign set, and for each half of the own one.
+        batch_size: samples in a step of a training, and to a forward pass.
 
     Raises:
         ValueError: where there is no foreign set, shapes differ, or images are not of 8 bits.
@@ -93,9 +95,16 @@ def retrain(
     for way in ways(data.shape, kind):
         place = folder / safe_name(way.name.replace(", ", "-").replace(" ", "-"))
         model, history = way.train(
-            data, place / "model", kind, config, noise=seed, steps=steps, **settings
+            data,
+            place / "model",
+            kind,
+            config,
+            noise=seed,
+            steps=steps,
+            batch_size=batch_size,
+            **settings,
         )
-        scores = way.scores(model, mine, sets, place / "features", noise=seed)
+        scores = way.scores(model, mine, sets, place / "features", seed, batch_size)
         found.append(Retrained(way, history.best, scores))
     return compare(found, own.name, folder, seed)
 

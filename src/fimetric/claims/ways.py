@@ -87,7 +87,13 @@ class Way:
         return model, train(model, shown, folder, seed=self.seed, **settings)
 
     def scores(
-        self, model: Model, own: Samples, foreign: Mapping[str, Samples], folder: Path, noise: int
+        self,
+        model: Model,
+        own: Samples,
+        foreign: Mapping[str, Samples],
+        folder: Path,
+        noise: int,
+        batch_size: int = 64,
     ) -> Scores:
         """Return the scores of the second half of the own samples and of all foreign ones.
 
@@ -100,7 +106,7 @@ class Way:
         densities = {TYPICALITY: Typicality(), NORMS: LayerwiseGaussian()}
         for number, (name, samples) in enumerate({own.name: own, **foreign}.items()):
             shown, log_det = self.show(samples, noise + 1 + number)
-            features = extract(objective, shown, 128, folder=folder / safe_name(name))
+            features = extract(objective, shown, batch_size, folder=folder / safe_name(name))
             if name == own.name:
                 for density in densities.values():
                     density.fit(features.select(slice(half)))

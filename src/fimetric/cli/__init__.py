@@ -7,7 +7,9 @@ studies    several models, sets or methods: evaluate, analyse, benchmark, retrai
 
 import io
 import logging
+import signal
 import sys
+from types import FrameType
 from typing import Any, TextIO
 
 import typer
@@ -17,9 +19,18 @@ from typer.core import TyperGroup
 
 from fimetric.cli import models, studies
 
+STOPPED = "stopped; what was done is kept, the same call goes on from there"
+
+
+class Terminated(KeyboardInterrupt):
+    """What SIGTERM raises, so that it stops as cleanly as Ctrl-C."""
+
 
 class Commands(TyperGroup):
-    """Creates the commands; an error in one ends in one line and a status of 1, Ctrl-C in 130."""
+    """Creates the commands; an error in one ends in one line and a status of 1.
+
+    Ctrl-C ends in 130, SIGTERM in 143.
+    """
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
@@ -27,8 +38,10 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort):  # RuntimeErrors by class, but none of ours
             raise
+        except Terminated:
+            _stop(STOPPED, 143)
         except KeyboardInterrupt:
-            _stop("stopped; what was done is kept, the same call goes on from there", 130)
+            _stop(STOPPED, 130)
         except BrokenPipeError:
             raise  # whoever read our output has left; typer ends in silence
         except (ValueError, TypeError, RuntimeError, OSError) as error:
@@ -68,10 +81,16 @@ def take_any_name(stream: TextIO) -> None:
         stream.reconfigure(errors="backslashreplace")
 
 
+def terminate(number: int, frame: FrameType | None) -> None:
+    """Handle SIGTERM."""
+    raise Terminated
+
+
 def main() -> None:
     """Run the command line."""
     for stream in (sys.stdout, sys.stderr):
         take_any_name(stream)
+    signal.signal(signal.SIGTERM, terminate)
     logger = logging.getLogger("fimetric")
     logger.setLevel(logging.INFO)
     if not logger.handlers:

@@ -22,6 +22,7 @@ from fimetric.cli.options import (
     Size,
     Split,
     Times,
+    batch_of,
     timesteps_of,
 )
 from fimetric.detectors import DEFAULT
@@ -42,7 +43,7 @@ def train(
     config: Annotated[str, typer.Option(help="tiny, small or paper.")] = "small",
     split: Split = "train",
     steps: Annotated[int, typer.Option(help="Optimiser steps in all.")] = 5000,
-    batch_size: Batch = 64,
+    batch_size: Batch = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     validate_every: Annotated[int | None, typer.Option(help="Steps between validations.")] = None,
     limit: Limit = None,
@@ -80,7 +81,7 @@ def extract(
     out: Out,
     split: Split = "test",
     group_size: Group = 1,
-    batch_size: Batch = 64,
+    batch_size: Batch = None,
     timesteps: Times = None,
     draws: Draws = 1,
     limit: Limit = None,
@@ -96,7 +97,7 @@ def extract(
     new_folder(out)
     objective, shape = open_objective(model, device, timesteps_of(timesteps), draws, seed)
     samples = Named(split, limit, size, channels).open(data, shape)
-    features = run(objective, samples, batch_size, group_size, out)
+    features = run(objective, samples, batch_of(batch_size), group_size, out)
     typer.echo(f"{out}: {features!r}")
 
 
@@ -107,6 +108,7 @@ def fit(
     density: Annotated[str, typer.Option(help="Density of the norms.")] = DEFAULT,
     split: Split = "test",
     group_size: Group = 1,
+    batch_size: Batch = None,
     timesteps: Times = None,
     draws: Draws = 1,
     limit: Limit = None,
@@ -116,17 +118,17 @@ def fit(
     device: Device = "cpu",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a detector.")] = False,
 ) -> None:
-    """Fit and calibrate a detector on in-distribution data that the model was not trained on."""
+    """Fit a detector on data that the model was not trained on; called again, it goes on."""
     from fimetric import Detector
     from fimetric.detectors import create
+    from fimetric.fitting import check_target, fit_into
     from fimetric.inputs import Named, new_folder, open_objective
 
-    if new_folder(out).exists() and not overwrite:
-        raise FileExistsError(f"{out} exists already; pass --overwrite to replace it")
+    check_target(new_folder(out), overwrite)
     objective, shape = open_objective(model, device, timesteps_of(timesteps), draws, seed)
     detector = Detector(objective, create(density), group_size, seed)
     table = Named(split, limit, size, channels).open_table(data, shape)
-    detector.fit(table).save(out, overwrite)
+    fit_into(detector, table, out, batch_of(batch_size), overwrite)
     n = len(detector.calibration)
     typer.echo(f"{out}: calibrated on {n} groups; the smallest p-value is 1/{n + 1}")
 
@@ -139,6 +141,7 @@ def score(
     split: Split = "test",
     alpha: Alpha = 0.05,
     confidence: Confidence = None,
+    batch_size: Batch = None,
     limit: Limit = None,
     size: Size = None,
     channels: Channels = None,
@@ -152,5 +155,5 @@ def score(
     loaded, shape = open_detector(detector, model, device)
     loaded.calibration.threshold(alpha, confidence)
     table = Named(split, limit, size, channels).open_table(data, shape)
-    groups, alarms = write_scores(loaded, table, out, alpha, confidence)
+    groups, alarms = write_scores(loaded, table, out, alpha, confidence, batch_of(batch_size))
     typer.echo(f"{out}: {alarms} of {groups} out of distribution at alpha = {alpha}")

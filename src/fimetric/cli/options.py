@@ -16,7 +16,9 @@ Size = Annotated[int | None, typer.Option(help="Resize 8-bit pictures to this si
 Channels = Annotated[int | None, typer.Option(help="1 makes pictures grey, 3 RGB.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps ...")]
 Seed = Annotated[int, typer.Option(help="Seed of noise and permutations.")]
-Batch = Annotated[int, typer.Option("--batch-size", help="Samples to a forward pass.")]
+Batch = Annotated[
+    int | None, typer.Option("--batch-size", help="Samples to a forward pass; 64 if left out.")
+]
 Group = Annotated[int, typer.Option("--group-size", help="Samples judged together.")]
 Times = Annotated[str | None, typer.Option(help="Timesteps of a diffusion model, as in 0,50,300.")]
 Draws = Annotated[int, typer.Option(help="Noise draws (VAE, diffusion).")]
@@ -26,6 +28,13 @@ Confidence = Annotated[
 ]
 Out = Annotated[Path, typer.Option("--out", help="Where to write.")]
 ModelFolder = Annotated[Path, typer.Argument(help="Folder of a model, as `train` writes it.")]
+
+
+def batch_of(size: int | None) -> int:
+    """Return the samples to a forward pass, 64 where the option was left out."""
+    if size is not None and size < 1:
+        raise ValueError(f"--batch-size must be at least 1, not {size}")
+    return 64 if size is None else size
 
 
 def timesteps_of(text: str | None) -> list[int] | None:

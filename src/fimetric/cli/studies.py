@@ -19,6 +19,7 @@ from fimetric.cli.options import (
     Size,
     Split,
     Times,
+    batch_of,
     timesteps_of,
 )
 
@@ -33,7 +34,7 @@ def evaluate(
     density: Annotated[list[str] | None, typer.Option(help="May be repeated; all if none.")] = None,
     timesteps: Times = None,
     draws: Draws = 1,
-    batch_size: Batch = 64,
+    batch_size: Batch = None,
     limit: Limit = None,
     size: Size = None,
     channels: Channels = None,
@@ -60,7 +61,7 @@ def evaluate(
         density or OF_ANY_TABLE,
         out / "features",
         seed,
-        batch_size,
+        batch_of(batch_size),
     )
     console = Console()
     write_model(load(model).to(device), own, out, console, seed)
@@ -76,7 +77,7 @@ def analyse(
     split: Split = "test",
     samples: Annotated[int, typer.Option(help="Samples of each set, and of the model.")] = 1000,
     timesteps: Times = None,
-    batch_size: Batch = 64,
+    batch_size: Batch = None,
     size: Size = None,
     channels: Channels = None,
     seed: Seed = 0,
@@ -92,7 +93,8 @@ def analyse(
     select(claim)  # refuses an unknown one before the work
     part = Named(split, None, size, channels)
     times = timesteps_of(timesteps)
-    study = open_study(model, data, ood or [], out, part, device, times, samples, seed, batch_size)
+    batch = batch_of(batch_size)
+    study = open_study(model, data, ood or [], out, part, device, times, samples, seed, batch)
     findings = run(study, out, claim)
     write_page(kept(study, out), study, out / "claims.md")
     for finding in findings:
@@ -131,6 +133,7 @@ def retrain(
     out: Out,
     config: Annotated[str, typer.Option(help="tiny, small or paper.")] = "tiny",
     steps: Annotated[int, typer.Option(help="Optimiser steps of each training.")] = 2500,
+    batch_size: Batch = None,
     size: Size = None,
     channels: Channels = None,
     seed: Seed = 0,
@@ -144,7 +147,15 @@ def retrain(
     own = {split: Named(split, None, size, channels).open(data) for split in ("train", "test")}
     foreign = Named("test", None, size, channels).open_all(ood, own["train"].shape)
     finding = run(
-        own["train"], own["test"], foreign, out, kind=kind, config=config, steps=steps, seed=seed
+        own["train"],
+        own["test"],
+        foreign,
+        out,
+        kind=kind,
+        config=config,
+        steps=steps,
+        batch_size=batch_of(batch_size),
+        seed=seed,
     )
     write_finding(finding, out / "retraining.md")
     typer.echo(f"{finding.verdict:14} {finding.title}. {finding.because}")

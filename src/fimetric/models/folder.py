@@ -1,23 +1,48 @@
 """Models by name; a model as a folder, ``config.json`` and ``model.safetensors``, no pickle."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from fimetric.files import whole_file, whole_folder
+from fimetric.models.bounds import check_fit, check_numbers
 from fimetric.models.diffusion import Diffusion
 from fimetric.models.glow import Glow
 from fimetric.models.vae import VAE
+from fimetric.store import archive
 
-VERSION = 1
 Model = VAE | Glow | Diffusion
 KINDS: dict[str, type[Model]] = {"vae": VAE, "glow": Glow, "diffusion": Diffusion}
+AGAIN = "save or train the model again"
+
+
+class Description(msgspec.Struct, forbid_unknown_fields=True):
+    """What ``config.json`` says: kind, shape (C, H, W) of a sample, and fields of the config."""
+
+    kind: str
+    shape: tuple[int, int, int]
+    config: dict[str, Any]
+
+
+class _First(Description):
+    """The first version, which had no checksums."""
+
+    version: int = 1
+
+
+class _Marked(msgspec.Struct):
+    version: Any = None
+
+
+CONFIG = archive.Kind("config", 2, Description, AGAIN)
 
 
 def kind_of(model: Model) -> str:
@@ -79,26 +104,32 @@ def _config(cls: type[Model], config: Any) -> Any:
             raise ValueError(
                 f"{cls.__name__} has no setting {key!r}; it has {', '.join(known_fields)}"
             )
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
-    make: Any = cls.Config
-    return make(**values)
+    try:
+        made: Any = msgspec.convert(dict(config), cls.Config)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{cls.__name__}: {error}") from error
+    check_numbers(asdict(made))
+    return made
 
 
 def write(model: Model, folder: Path, half: bool = False) -> None:
-    """Write both files of a model into a folder, each whole or not at all."""
-    description = {
-        "version": VERSION,
-        "kind": kind_of(model),
-        "shape": list(model.shape),
-        "config": asdict(model.config),
-    }
-    with whole_file(folder / "config.json") as path:
-        path.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    """Write both files of a model into a folder, each whole or not at all.
+
+    Weights of another description are removed first: killed in between, there is no model, rather
+    than one that was never trained.
+    """
+    description = Description(kind_of(model), model.shape, asdict(model.config))
+    config, weights = folder / "config.json", folder / "model.safetensors"
+    text = CONFIG.encode(description)
+    if not config.exists() or config.read_bytes() != text:
+        weights.unlink(missing_ok=True)
+        with whole_file(config) as path:
+            path.write_bytes(text)
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     if half:
         tensors = {n: t.half() if t.is_floating_point() else t for n, t in tensors.items()}
-    with whole_file(folder / "model.safetensors") as path:
-        save_file(tensors, path)
+    with whole_file(weights) as path:
+        path.write_bytes(archive.seal(safetensors.torch.save(tensors)))
 
 
 def save(model: Model, folder: str | Path, overwrite: bool = False, half: bool = False) -> None:
@@ -134,51 +165,52 @@ def load(folder: str | Path) -> Model:
                 f"{folder} holds no {name}; "
                 "a model is a folder with config.json and model.safetensors"
             )
-    model = _from_description(folder / "config.json")
-    _fill(model, folder / "model.safetensors")
-    return model.eval()
+    description, sealed = _describe(folder / "config.json")
+    tensors = read_weights(folder / "model.safetensors", sealed)
+    return _made(description, tensors, folder).eval()
 
 
-def _from_description(path: Path) -> Model:
+def describe(folder: Path) -> Description:
+    """Return what the ``config.json`` of a model says.
+
+    Raises:
+        ValueError: where it is damaged or of a version that is not known.
+    """
+    return _describe(folder / "config.json")[0]
+
+
+def read_weights(path: Path, sealed: bool = True) -> dict[str, Tensor]:
+    """Return the tensors in a ``model.safetensors``; floating-point ones are finite.
+
+    Raises:
+        ValueError: where it is damaged.
+    """
+    payload = archive.unseal(path.read_bytes(), path, AGAIN, allow_unsealed=not sealed)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        version, kind = found["version"], found["kind"]
-        shape, config = tuple(found["shape"]), found["config"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} is no description of a model ({error!r}); save the model again"
-        ) from error
-    if version != VERSION:
-        raise ValueError(
-            f"{path} has version {version!r}, this fimetric reads version {VERSION}; "
-            "use the fimetric it was written with, or train again"
-        )
-    try:
-        return build(kind, config, shape)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} describes no model: {error}") from error
-
-
-def _fill(model: Model, path: Path) -> None:
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"{path} is damaged or no safetensors file ({error}); save the model again"
-        ) from error
-    expected = model.state_dict()
-    missing, extra = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
-    if missing or extra:
-        raise ValueError(
-            f"{path} does not fit its config.json: {len(missing)} tensors missing, "
-            f"{len(extra)} unknown, such as {sorted(missing | extra)[0]}"
-        )
+        tensors = safetensors.torch.load(payload)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise archive.damaged(path, error, AGAIN) from error
     for name, tensor in tensors.items():
-        if tensor.shape != expected[name].shape:
-            raise ValueError(
-                f"{path}: {name} has shape {tuple(tensor.shape)}, "
-                f"config.json says {tuple(expected[name].shape)}"
-            )
         if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise ValueError(f"{path}: {name} has values that are not finite")
+            raise ValueError(f"{path}: {name} has values that are not finite; {AGAIN}")
+    return tensors
+
+
+def _describe(path: Path) -> tuple[Description, bool]:
+    """Return a description, and whether its version has checksums."""
+    try:
+        text = path.read_bytes()
+        if msgspec.json.decode(text, type=_Marked).version == 1:
+            return msgspec.json.decode(text, type=_First), False
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise archive.damaged(path, error, AGAIN) from error
+    return CONFIG.read(path.parent)[0], True
+
+
+def _made(description: Description, tensors: dict[str, Tensor], folder: Path) -> Model:
+    """Return a model with its weights, after a look at whether they fit it."""
+    make = partial(build, description.kind, description.config, description.shape)
+    check_fit(make, tensors, folder)
+    model = make()
     model.load_state_dict(tensors)
+    return model

@@ -69,12 +69,15 @@ class Kind(Generic[Struct]):
             sealed = seal(payload)
             arrays = hashlib.sha256(sealed).hexdigest()
             (folder / f"{self.name}.safetensors").write_bytes(sealed)
+        (folder / f"{self.name}.json").write_bytes(self.encode(content, arrays))
+
+    def encode(self, content: Struct, arrays: str | None = None) -> bytes:
+        """Return what the JSON file holds; ``arrays`` is the hash of the other one."""
         text = msgspec.json.encode(content)
         envelope = _Envelope(
             self.name, self.version, self._hash(text, arrays), arrays, msgspec.Raw(text)
         )
-        shown = msgspec.json.format(msgspec.json.encode(envelope), indent=1)
-        (folder / f"{self.name}.json").write_bytes(shown + b"\n")
+        return msgspec.json.format(msgspec.json.encode(envelope), indent=1) + b"\n"
 
     def read(self, folder: Path) -> tuple[Struct, bytes | None]:
         """Return what ``write`` was given.

@@ -1,24 +1,59 @@
 """Checkpoints of a training run: tensors in safetensors, the rest in JSON, whole or not at all."""
 
 import csv
-import importlib.util
 import json
 import zlib
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
+import safetensors.torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fimetric.data import Samples
 from fimetric.files import whole_file, whole_folder
 from fimetric.models import Model, kind_of
+from fimetric.store import archive
 from fimetric.training.recipes import Recipe
 
-VERSION = 1
+Step = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
+class Row(msgspec.Struct, forbid_unknown_fields=True):
+    """One validation."""
+
+    step: Step
+    loss: float
+    bits_per_dim: float
+
+
+class State(msgspec.Struct, forbid_unknown_fields=True):
+    """Where a run stands; ``best`` is None before the first validation.
+
+    Raises:
+        ValueError: where the numbers contradict each other.
+    """
+
+    settings: dict[str, Any]
+    step: Step
+    best: float | None
+    best_step: Step
+    rows: list[Row]
+
+    def __post_init__(self) -> None:
+        """Check that steps rise up to the present one, and that the best is among them."""
+        steps = [row.step for row in self.rows]
+        if steps != sorted(set(steps)) or (steps and steps[-1] > self.step):
+            raise ValueError(f"steps of its rows do not rise up to {self.step}: {steps}")
+        best = min((row.bits_per_dim for row in self.rows), default=None)
+        if self.best != best or (best is not None and self.best_step not in steps):
+            raise ValueError(f"best is {self.best} in step {self.best_step}, its rows say {best}")
+
+
+WRONG = (SafetensorError, ValueError, LookupError, TypeError, RuntimeError)
+STATE = archive.Kind("state", 2, State, "remove the folder checkpoint to start anew")
 
 
 def fingerprint(model: Model, data: Samples, held_out: Samples, recipe: Recipe) -> dict[str, Any]:
@@ -41,25 +76,11 @@ def _checksum(values: Tensor) -> int:
 
 def write_checkpoint(folder: Path, run: Any, settings: dict[str, Any]) -> None:
     """Write weights, average, optimiser state, step and history of a run."""
-    tensors = {f"model/{name}": t for name, t in run.model.state_dict().items()}
-    tensors |= {f"average/{name}": t for name, t in run.average.items()}
-    for index, state in run.optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser/{index}/{key}": t for key, t in state.items()}
-    about = {
-        "version": VERSION,
-        "settings": settings,
-        "step": run.step,
-        "best": run.best,
-        "best_step": run.best_step,
-        "rows": run.rows,
-    }
+    rows = [Row(**row) for row in run.rows]
+    state = State(settings, run.step, run.best if rows else None, run.best_step, rows)
+    tensors = {name: t.detach().cpu().contiguous().clone() for name, t in _tensors(run).items()}
     with whole_folder(folder, overwrite=True) as temporary:
-        save_file(
-            {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()},
-            temporary / "state.safetensors",
-        )
-        text = json.dumps(about, indent=2, default=float)
-        (temporary / "state.json").write_text(text + "\n", encoding="utf-8")
+        STATE.write(temporary, state, safetensors.torch.save(tensors))
 
 
 def read_checkpoint(folder: Path, run: Any, settings: dict[str, Any]) -> None:
@@ -69,18 +90,26 @@ def read_checkpoint(folder: Path, run: Any, settings: dict[str, Any]) -> None:
         ValueError: for a damaged checkpoint, or one of other settings or data (naming them).
     """
     try:
-        about = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        tensors = load_file(folder / "state.safetensors")
-        if about["version"] != VERSION:
-            raise ValueError(f"version {about['version']}, not {VERSION}")
-        _compare(folder, about["settings"], settings)
-        _restore(run, tensors)
-        run.step, run.rows = about["step"], about["rows"]
-        run.best, run.best_step = about["best"], about["best_step"]
-    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"the checkpoint {folder} is damaged ({error!r}); remove it to start anew"
-        ) from error
+        state, payload = STATE.read(folder)
+    except FileNotFoundError as error:
+        raise STATE.damaged(Path(error.filename), "it is missing") from error
+    _compare(folder, state.settings, settings)
+    if not 1 <= state.step <= run.recipe.steps or state.best is None:
+        raise STATE.damaged(folder / "state.json", f"it is of step {state.step}, best {state.best}")
+    try:
+        _restore(run, safetensors.torch.load(payload or b""))
+    except WRONG as error:
+        raise STATE.damaged(folder / "state.safetensors", error) from error
+    run.step, run.best, run.best_step = state.step, state.best, state.best_step
+    run.rows = [msgspec.structs.asdict(row) for row in state.rows]
+
+
+def _tensors(run: Any) -> dict[str, Tensor]:
+    tensors = {f"model/{name}": t for name, t in run.model.state_dict().items()}
+    tensors |= {f"average/{name}": t for name, t in run.average.items()}
+    for index, state in run.optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser/{index}/{key}": t for key, t in state.items()}
+    return tensors
 
 
 def _compare(folder: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -100,52 +129,25 @@ def _restore(run: Any, tensors: dict[str, Tensor]) -> None:
         parts[part][rest] = tensor
     where = next(run.model.parameters()).device
     run.model.load_state_dict(parts["model"])
-    run.average = {name: parts["average"][name].to(where) for name in run.average}
+    average = parts["average"]
+    run.average = {n: average[n].to(where).view(t.shape) for n, t in run.average.items()}
     state = run.optimiser.state_dict()
     state["state"] = {}
+    parameters = list(run.model.parameters())
     for name, tensor in parts["optimiser"].items():
         index, key = name.split("/")
+        if tensor.shape not in (parameters[int(index)].shape, ()):
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}")
         state["state"].setdefault(int(index), {})[key] = tensor
     run.optimiser.load_state_dict(state)
 
 
-class Log:
-    """Creates the writer of ``log.csv``, and of TensorBoard events if that package is installed.
-
-    The file is written whole from the history each time, so a resumed run never repeats a row.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        """Open the TensorBoard events, if they can be."""
-        self.folder, self.board = folder, None
-        if importlib.util.find_spec("tensorboard") is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.board = SummaryWriter(str(folder / "tensorboard"))
-
-    def write(self, rows: list[dict[str, float]]) -> None:
-        """Write all rows of the history; the last one goes to TensorBoard."""
-        with (
-            whole_file(self.folder / "log.csv") as path,
-            path.open("w", newline="", encoding="utf-8") as out,
-        ):
-            writer = csv.DictWriter(out, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-        if self.board is not None:
-            for key in ("loss", "bits_per_dim"):
-                self.board.add_scalar(key, rows[-1][key], int(rows[-1]["step"]))
-
-    def __enter__(self) -> "Log":
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the TensorBoard events."""
-        if self.board is not None:
-            self.board.close()
+def write_log(folder: Path, rows: list[dict[str, float]]) -> None:
+    """Write ``log.csv``, whole from the history each time, so that no row is there twice."""
+    with (
+        whole_file(folder / "log.csv") as path,
+        path.open("w", newline="", encoding="utf-8") as out,
+    ):
+        writer = csv.DictWriter(out, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)

@@ -14,14 +14,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_file
 from torch import Generator, Tensor, nn
 
 from fimetric.data import Samples, batches
+from fimetric.files import swept
 from fimetric.models import Glow, Model, kind_of
-from fimetric.models.folder import write
+from fimetric.models.folder import read_weights, write
 from fimetric.progress import progress as show_progress
-from fimetric.training.checkpoint import Log, fingerprint, read_checkpoint, write_checkpoint
+from fimetric.training.checkpoint import (
+    fingerprint,
+    read_checkpoint,
+    write_checkpoint,
+    write_log,
+)
 from fimetric.training.recipes import Recipe, recipe_for
 from fimetric.training.seeds import indices, number, order
 
@@ -147,27 +152,26 @@ def train(
     fit_on, held_out = _split(_as_samples(data, model), validation, model, seed)
     run = _Run(model.to(device).train(), recipe)
     settings = fingerprint(model, fit_on, held_out, recipe)
-    _begin(run, fit_on, folder, settings, resume)
-    try:
-        with (
-            show_progress("training", steps, progress, run.step) as advance,
-            Log(folder) as writer,
-        ):
-            for _ in _loop(run, fit_on, advance):
-                if run.step % recipe.validate_every == 0 or run.step == steps:
-                    _validate(run, held_out, folder)
-                    write_checkpoint(folder / "checkpoint", run, settings)
-                    writer.write(run.rows)
-    except KeyboardInterrupt:
-        kept = f"the checkpoint of step {run.rows[-1]['step']}" if run.rows else "no checkpoint yet"
-        log.warning(
-            "stopped in step %d; %s has %s; the same call goes on from there",
-            run.step,
-            folder,
-            kept,
-        )
-        raise
-    return _finish(run, folder)
+    with swept(folder):
+        _begin(run, fit_on, folder, settings, resume)
+        try:
+            with show_progress("training", steps, progress, run.step) as advance:
+                for _ in _loop(run, fit_on, advance):
+                    if run.step % recipe.validate_every == 0 or run.step == steps:
+                        _validate(run, held_out, folder)
+                        write_checkpoint(folder / "checkpoint", run, settings)
+                        write_log(folder, run.rows)
+        except KeyboardInterrupt:
+            _say_stopped(run, folder)
+            raise
+        return _finish(run, folder)
+
+
+def _say_stopped(run: _Run, folder: Path) -> None:
+    kept = f"the checkpoint of step {run.rows[-1]['step']}" if run.rows else "no checkpoint yet"
+    log.warning(
+        "stopped in step %d; %s has %s; the same call goes on from there", run.step, folder, kept
+    )
 
 
 def _begin(run: _Run, data: Samples, folder: Path, settings: dict[str, Any], resume: bool) -> None:
@@ -175,6 +179,7 @@ def _begin(run: _Run, data: Samples, folder: Path, settings: dict[str, Any], res
     checkpoint = folder / "checkpoint"
     if checkpoint.exists() and resume:
         read_checkpoint(checkpoint, run, settings)
+        write_log(folder, run.rows)  # it was killed before that, perhaps
         log.info("resuming %s at step %d", folder, run.step)
         return
     if checkpoint.exists() or (not resume and (folder / "config.json").exists()):
@@ -251,7 +256,7 @@ def _validate(run: _Run, held_out: Samples, folder: Path) -> None:
 
 
 def _finish(run: _Run, folder: Path) -> History:
-    run.model.load_state_dict(load_file(folder / "model.safetensors"))
+    run.model.load_state_dict(read_weights(folder / "model.safetensors"))
     run.model.eval()
     return History(run.rows, run.best, run.best_step)
 
