@@ -10,7 +10,7 @@ INSIDE = {
     "cli",
     "gradients",
     "report",
-}  # behind the command line and the API
+}  # behind commands and classes
 
 
 def test_every_room_of_the_python_interface_is_an_attribute():

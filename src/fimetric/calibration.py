@@ -133,8 +133,8 @@ def benjamini_hochberg(p: ArrayLike, alpha: float) -> NDArray[np.bool_]:
     """Mark (m,) which of m tests to reject so that the false discovery rate is at most alpha.
 
     With p_(i) the i-th smallest and k the largest i for which p_(i) <= alpha i / m, the k smallest
-    are rejected. Equal but for rounding counts as equal: the rate exceeds alpha by 2^-50 of it at
-    most, or by 2^-53. Conformal p-values against one calibration set are positively dependent, and the
+    are rejected. Equal but for rounding counts as equal: the rate is exceeded by 2^-50 of it, or by
+    2^-53, at most. Conformal p-values against one calibration set are positively dependent, and the
     bound holds for them.
 
     Arguments:

@@ -11,6 +11,7 @@ columns     the table, filled column by column
 rules/      contribution of one operation: one file per family
 contributions/  dense or in factors, and their norms
 routing     operations that move samples by data
+hooks       hooks that change gradients
 checks      one sample against autograd
 mixing      no samples mixed
 reference   the plain loop, oracle of all tests

@@ -129,8 +129,8 @@ def prediction_of(scheduler: Any) -> str:
     found = _said(scheduler, "prediction_type", "epsilon")
     if not isinstance(found, str) or found not in PREDICTIONS:
         raise ValueError(
-            f"prediction_type is {found!r}; it must be one of {', '.join(PREDICTIONS)}. For another "
-            "target write the loss as a function and pass it to Objective"
+            f"prediction_type is {found!r}; it must be one of {', '.join(PREDICTIONS)}. For "
+            "another target write the loss as a function and pass it to Objective"
         )
     return found
 
