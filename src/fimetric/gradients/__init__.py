@@ -4,6 +4,7 @@ norms       the public class
 graph       the autograd graph of one batch, as numbered nodes
 layout      which entries of a tensor belong to which sample
 colouring   learning the layouts by probes
+halving     the same in float16
 plan        where each parameter is used, found once per graph shape
 engine      one backpropagation that collects the contributions
 subgraphs   parameter-only operations below the taps
