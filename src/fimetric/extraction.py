@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from fimetric.fingerprint import model_fingerprint
 from fimetric.gradients.norms import GradientNorms, Measured
 from fimetric.objectives.base import Batch as Input
 from fimetric.objectives.base import Objective
+from fimetric.objectives.steadiness import unchanged
 from fimetric.parts import Parts, add_batch
 from fimetric.progress import progress as show_progress
 
@@ -43,7 +45,8 @@ def extract(
 
     Raises:
         ValueError: for empty or non-finite data, or a folder with features of something else.
-        RuntimeError: where a sample's loss or norms depend on the rest of its batch.
+        RuntimeError: where a sample's loss or norms depend on the rest of its batch, or the model
+            changes itself in its forward pass.
     """
     return run(Extractor(objective, group_size), data, batch_size, folder, progress)
 
@@ -113,7 +116,8 @@ class Norms(Protocol):
 class Extractor:
     """Turns one batch after another into features.
 
-    The first batch is checked: its first, middle and last group are computed alone as well.
+    The first batch is checked: its first, middle and last group are computed alone as well, and the
+    model must be the same after it.
 
     Arguments:
         objective: what is differentiated.
@@ -167,7 +171,8 @@ class Extractor:
         )
 
     def _view(self, view: str, x: Input) -> "_Table":
-        losses, joint = self._losses(view, x)
+        with nullcontext() if self._bounds else unchanged(self.objective):
+            losses, joint = self._losses(view, x)
         norms = self.norms_of(without_draw(view))
         if view in self._bounds:
             table = norms(joint)

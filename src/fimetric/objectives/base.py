@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from fimetric.noise import fixed_noise, own_noise
+from fimetric.objectives.steadiness import refuse_changing
 
 Batch = Tensor | dict[str, Tensor]
 Losses = Callable[[Batch], Tensor]
@@ -62,7 +63,7 @@ class Objective(nn.Module):
 
         Raises:
             RuntimeError: where a layer of the model is in training mode and would add noise or mix
-                samples.
+                samples, or changes itself in each forward pass.
             ValueError: where the function does not return one loss per sample.
         """
         losses = self.views()[view](self.prepared(batch))
@@ -82,6 +83,7 @@ class Objective(nn.Module):
             RuntimeError: where a layer is in training mode, see ``losses``.
         """
         refuse_training_mode(self.module)
+        refuse_changing(self.module)
         return self._cast(batch)
 
     def with_own_noise(self) -> Self:
