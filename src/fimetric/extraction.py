@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from fimetric.fingerprint import watched_fingerprint
 from fimetric.gradients.norms import GradientNorms, Measured
 from fimetric.objectives.base import Batch as Input
 from fimetric.objectives.base import Objective, refuse_untold
+from fimetric.objectives.steadiness import unchanged
 from fimetric.parts import Parts, add_batch
 from fimetric.probe import Probe
 from fimetric.probing import ROWS as PROBE_ROWS
@@ -48,7 +50,8 @@ def extract(
 
     Raises:
         ValueError: for empty or non-finite data, or a folder with features of something else.
-        RuntimeError: where a sample's loss or norms depend on the rest of its batch.
+        RuntimeError: where a sample's loss or norms depend on the rest of its batch, or the model
+            changes itself in its forward pass.
     """
     if folder is not None:
         refuse_untold(objective)
@@ -123,7 +126,8 @@ class Norms(Protocol):
 class Extractor:
     """Turns one batch after another into features.
 
-    The first batch is checked: its first, middle and last group are computed alone as well.
+    The first batch is checked: its first, middle and last group are computed alone as well, and the
+    model must be the same after it.
 
     Arguments:
         objective: what is differentiated.
@@ -191,7 +195,8 @@ class Extractor:
         )
 
     def _view(self, view: str, x: Input) -> "_Table":
-        losses, joint = self._losses(view, x)
+        with nullcontext() if self._bounds else unchanged(self.objective):
+            losses, joint = self._losses(view, x)
         norms = self.norms_of(without_draw(view))
         if self._bounds:
             table = norms(joint)

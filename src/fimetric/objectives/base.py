@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from fimetric.data.keys import ALONE, ARGUMENTS, data_key
 from fimetric.noise import fixed_noise, own_noise
+from fimetric.objectives.steadiness import refuse_changing
 from fimetric.structure import named
 
 Batch = Tensor | dict[str, Tensor]
@@ -97,7 +98,7 @@ class Objective(nn.Module):
 
         Raises:
             RuntimeError: where a layer of the model is in training mode and would add noise or mix
-                samples.
+                samples, or changes itself in each forward pass.
             ValueError: where the function does not return one loss per sample.
         """
         losses = self.views()[view](self.prepared(batch))
@@ -117,6 +118,7 @@ class Objective(nn.Module):
             RuntimeError: where a layer is in training mode, see ``losses``.
         """
         refuse_training_mode(self.module)
+        refuse_changing(self.module)
         return self._cast(batch)
 
     def with_own_noise(self) -> Self:

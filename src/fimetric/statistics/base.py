@@ -1,6 +1,7 @@
 """What every statistic keeps: samples in, K named numbers of each out, as ``Features``."""
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from fimetric.features import Features
 from fimetric.fingerprint import watched_fingerprint
 from fimetric.objectives.base import Batch as Input
 from fimetric.objectives.base import Objective, refuse_untold
+from fimetric.objectives.steadiness import unchanged
 from fimetric.probe import Probe
 from fimetric.probing import make_probe
 from fimetric.provenance import difference
@@ -104,7 +106,8 @@ class StatisticExtractor:
         x = to_device(batch.x, next(objective.module.parameters()).device)
         with torch.no_grad():
             before = {} if self._checked else structure(objective)
-            losses = {view: objective.losses(view, x) for view in objective.views()}
+            with nullcontext() if self._checked else unchanged(objective):
+                losses = {view: objective.losses(view, x) for view in objective.views()}
             values = self._measure(x)
             if not self._checked:
                 self._check_alone(x, values)
