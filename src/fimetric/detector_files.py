@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from fimetric.files import whole_folder
+from fimetric.folders import not_there
 
 VERSION = 2  # 1 described groups by joint gradients whatever the density
 NEEDED = {
@@ -49,7 +50,8 @@ def read(folder: Path) -> tuple[dict[str, Any], Arrays]:
     """
     path = folder / "detector.json"
     if not path.exists():
-        raise FileNotFoundError(f"{folder} holds no detector: detector.json is missing")
+        said = not_there(folder, "no detector", "a detector")
+        raise FileNotFoundError(f"{said} (detector.json is missing)")
     try:
         description = json.loads(path.read_text())
         if description["version"] != VERSION:

@@ -19,7 +19,9 @@ import safetensors.numpy
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError
 
+from fimetric.arguments import folder_of, listed, shown, whole
 from fimetric.files import whole_folder
+from fimetric.folders import not_there
 
 VERSION = 1
 ARRAYS = ("values", "losses", "bounds", "numels")
@@ -118,7 +120,10 @@ class Features:
         if not isinstance(rows, slice):
             rows = np.asarray(rows)
             rows = rows if rows.size else rows.astype(np.int64)
-        chosen = np.atleast_1d(np.arange(len(self))[rows])
+        try:
+            chosen = np.atleast_1d(np.arange(len(self))[rows])
+        except IndexError as error:
+            raise IndexError(f"no such rows in a table of {len(self)}: {error}") from error
         samples = (chosen[:, None] * self.group_size + np.arange(self.group_size)).reshape(-1)
         return replace(
             self,
@@ -136,6 +141,7 @@ class Features:
         Raises:
             ValueError: where the rows are groups already.
         """
+        whole("size", size)
         if self.group_size != 1:
             raise ValueError(f"the rows are groups of {self.group_size} already")
         kept = self.select(slice(len(self) // size * size))
@@ -153,6 +159,7 @@ class Features:
         Raises:
             ValueError: where a name is not a column of this table.
         """
+        names = listed("names", names, "['layer.weight']")
         places = {name: j for j, name in enumerate(self.names)}
         missing = [name for name in names if name not in places]
         if missing:
@@ -180,6 +187,8 @@ class Features:
             raise ValueError("nothing to concatenate: pass at least one Features")
         first = parts[0]
         for place, part in enumerate(parts):
+            if not isinstance(part, Features):
+                raise TypeError(f"part {place} is no Features but {shown(part)}")
             for name in ("names", "views", *PROVENANCE):
                 if getattr(part, name) != getattr(first, name):
                     raise ValueError(_difference(name, first, part, place))
@@ -214,7 +223,7 @@ class Features:
         Raises:
             ValueError: where a file is missing, damaged, of another version or of another table.
         """
-        description, arrays = _read(Path(folder))
+        description, arrays = _read(folder_of(folder))
         try:
             return cls(**description, **arrays)
         except (TypeError, ValueError) as error:
@@ -272,7 +281,8 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         content = (folder / "features.safetensors").read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ValueError(
-            f"{error.filename} is missing: {folder} holds no saved Features"
+            f"{not_there(folder, 'no saved Features', 'a table of features')} "
+            f"({Path(error.filename).name} is missing)"
         ) from error
     except ValueError as error:  # JSON or UTF-8
         raise ValueError(f"{folder}/features.json is damaged ({error}); extract again") from error

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fimetric.arguments import folder_of
+
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
@@ -34,7 +36,8 @@ def whole_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
     Raises:
         FileExistsError: where ``path`` exists and ``overwrite`` is False.
     """
-    path = Path(path)
+    path = folder_of(path)
+    refuse_file(path)
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already; pass overwrite=True to replace it")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,6 +54,13 @@ def whole_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
             os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_file(path: Path) -> None:
+    """Raise ValueError where a file stands in the place of a folder to be written."""
+    for place in (path, *path.parents):
+        if place.exists() and not place.is_dir():
+            raise ValueError(f"{place} is a file; name a folder for the results")
 
 
 def safe_name(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from fimetric.data import batches, length
 from fimetric.detector import Detector
 from fimetric.features import Features
-from fimetric.files import whole_file
+from fimetric.files import refuse_file, whole_file
 from fimetric.progress import progress
 
 Rows = list[tuple[str, float, float, bool]]
@@ -64,6 +64,7 @@ def check_target(path: Path) -> None:
         raise ValueError(f"{path} must end in .csv or .parquet")
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a file for the scores")
+    refuse_file(path.parent)
 
 
 def _parts(detector: Detector, data: Any) -> Iterator[Features]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from fimetric.arguments import whole_or_none
 from fimetric.benchmark.cases import Case, Sets, cases
 from fimetric.benchmark.comparing import Found, Key, compare
 from fimetric.benchmark.config import Grid
@@ -130,6 +131,7 @@ def _score(case: Case, folder: Path) -> dict[Key, Scored]:
 def _do(what: str, jobs: Sequence[Job], processes: int | None, progress: bool) -> list[Any]:
     """Do jobs side by side, each on one thread, and return their results as they come."""
     results = []
+    whole_or_none("jobs", processes)
     processes = min(processes or os.cpu_count() or 1, max(len(jobs), 1))
     total = sum(work for work, _, _ in jobs)
     with show_progress(what, round(total), progress and bool(jobs)) as advance:

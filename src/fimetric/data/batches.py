@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from fimetric.arguments import whole
 from fimetric.data.images import layout, to_array
 from fimetric.data.samples import Samples, check_finite
 
@@ -61,16 +62,15 @@ def batches(data: Any, batch_size: int, group_size: int = 1) -> Iterator[Batch]:
         sample).
         TypeError: for something that is no data.
     """
-    if batch_size < 1 or group_size < 1:
-        raise ValueError(
-            f"batch_size and group_size must be at least 1, got {batch_size} and {group_size}"
-        )
+    whole("batch_size", batch_size)
+    whole("group_size", group_size)
     size = max(batch_size // group_size, 1) * group_size
     return _rechunk(_parts(data, size), size, group_size)
 
 
 def length(data: Any) -> int | None:
     """Return the number of samples in ``data``, or None where only reading them would tell."""
+    _refuse_number(data)
     if isinstance(data, tuple):
         return length(data[0]) if data else None
     if isinstance(data, Mapping):
@@ -84,12 +84,18 @@ def length(data: Any) -> int | None:
     return None
 
 
+def _refuse_number(data: Any) -> None:
+    if isinstance(data, Tensor | np.ndarray) and not data.ndim:
+        raise ValueError("the data are a single number; their first dimension counts samples")
+
+
 def _is_map_style(data: Any) -> bool:
     return hasattr(data, "__getitem__") and isinstance(data, Sized) and not isinstance(data, list)
 
 
 def _parts(data: Any, size: int) -> Iterator[Batch]:
     """Yield the portions the data come in: a Batch of one for each sample of a Dataset."""
+    _refuse_number(data)
     if isinstance(data, str | bytes):
         raise TypeError(f"{data!r} is a string; open it by fimetric.data.load")
     hugging_face = type(data).__module__.startswith("datasets.")

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from fimetric.arguments import folder_of, whole_or_none
 from fimetric.data import bundled, images
 from fimetric.data.images import Size
 from fimetric.data.samples import Samples
@@ -48,9 +49,10 @@ def load(
         ValueError: for a damaged, empty or pickled file, an unknown split, pictures of several
             sizes, or a value that is not finite. The message names it and says what to do.
     """
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit must be at least 1, got {limit}")
-    path = Path(source).expanduser()
+    whole_or_none("limit", limit)
+    if isinstance(size, str):
+        raise TypeError(f"size must be a side, or (height, width), in pixels, not {size!r}")
+    path = folder_of(source, "source").expanduser()
     if path.suffix.lower() in PICKLES:
         raise ValueError(
             f"{source} is a pickle by its name, and reading one can run any code; "
