@@ -8,14 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fimetric import detector_files
+from fimetric.arguments import folder_of, seed_of, whole, whole_or_none
 from fimetric.calibration import Calibration
-from fimetric.data import length
-from fimetric.detectors import Density, NearestNeighbours, from_state
+from fimetric.data import Spec, length
+from fimetric.detectors import Density, as_density, from_state
 from fimetric.extraction import Extractor, run
 from fimetric.features import MEAN, Features
 from fimetric.fingerprint import model_fingerprint
 from fimetric.groups import means, overlapping
-from fimetric.objectives.base import Objective
+from fimetric.intake import Intake, refuse_idle_tensors, refuse_labels
+from fimetric.objectives.base import Objective, as_objective
 from fimetric.screening import refuse_strange
 
 logger = logging.getLogger(__name__)
@@ -29,11 +31,20 @@ class Detector:
     Arguments:
         objective: what is differentiated; it holds the model. For a diffusion model take
             ``Denoising`` at several timesteps, such as (0, 50, 300) of 1,000: one tells less.
-        density: of the log norms of in-distribution data; ``detectors.NearestNeighbours`` if None.
-            The paper's is ``detectors.LayerwiseGaussian``.
+        density: of the log norms of in-distribution data, itself or by its name in
+            ``detectors.DENSITIES``; ``detectors.NearestNeighbours`` if None. The paper's is
+            ``"layerwise-gaussian"``.
         group_size: consecutive samples that are judged together, by the mean of their log norms,
             or by their joint gradient where the density says so, as the paper's does.
         seed: of the split between density and calibration.
+        batch_size: samples to a forward pass; 64 if None.
+
+    ``spec_`` says what a sample looks like, as learned in ``fit``; data that follow another
+    convention are refused from then on.
+
+    Raises:
+        TypeError: for a model without an objective, a class for a density, or no whole numbers.
+        ValueError: for an unknown density, or numbers out of range.
 
     Example:
         >>> import fimetric as fm, torch
@@ -52,16 +63,17 @@ class Detector:
     def __init__(
         self,
         objective: Objective,
-        density: Density | None = None,
+        density: Density | str | None = None,
         group_size: int = 1,
         seed: int = 0,
+        batch_size: int | None = None,
     ) -> None:
-        if group_size < 1:
-            raise ValueError(f"group_size must be at least 1, not {group_size}")
-        self.objective = objective
-        self.density = NearestNeighbours() if density is None else density
-        self.group_size = group_size
-        self.seed = seed
+        self.objective = as_objective(objective)
+        self.density = as_density(density)
+        self.group_size = whole("group_size", group_size)
+        self.seed = seed_of(seed)
+        self.batch_size = whole_or_none("batch_size", batch_size)
+        self.spec_: Spec | None = None
         self.calibration_: Calibration | None = None
         self.fingerprint_: str | None = None
         self._extractor: Extractor | None = None
@@ -75,10 +87,12 @@ class Detector:
                 of ``data`` is used for the density and the other half for calibration.
 
         Raises:
-            ValueError: for too few groups, features of another model, or non-finite norms (naming
-                sample and layer).
+            ValueError: for too few groups, features of another model, non-finite norms (naming
+                sample and layer), or calibration data that look otherwise than ``data``.
+            TypeError: for what is no data.
         """
-        self.fingerprint_ = self.calibration_ = None
+        self.fingerprint_ = self.calibration_ = self.spec_ = None
+        refuse_labels(data, calibration)
         table = self._table(data)
         features = self._grouped(table)
         if calibration is None:
@@ -100,8 +114,7 @@ class Detector:
 
     def recalibrate(self, data: Any) -> Self:
         """Calibrate on new in-distribution data and keep the density."""
-        if self.calibration_ is None:
-            raise RuntimeError("the detector is not fitted: call fit first")
+        _ = self.calibration  # refused before the work
         self.calibration_ = Calibration(self.density.score(self._features(data)))
         return self
 
@@ -115,7 +128,10 @@ class Detector:
             batch: samples as ``fimetric.data.batches`` takes them, or their ``Features``.
 
         Raises:
-            ValueError: for non-finite input, or a number of samples that makes no whole groups.
+            TypeError: for what is no data, or numbers of another kind than those fitted.
+            ValueError: for non-finite input, samples that follow another convention than those
+                fitted, or a number of them that makes no whole groups.
+            RuntimeError: before ``fit``.
         """
         return self.density.score(self._features(batch, whole=True))
 
@@ -184,7 +200,7 @@ class Detector:
             FileNotFoundError: where there is no detector.
             ValueError: for a corrupt folder, an unknown version, or another objective or model.
         """
-        folder = Path(folder)
+        folder, objective = folder_of(folder), as_objective(objective)
         description, arrays = detector_files.read(folder)
         for name, value in {
             "objective": objective.describe(),
@@ -228,7 +244,18 @@ class Detector:
         samples = length(data)
         if whole and samples is not None:
             self._refuse_rest(samples)
-        return run(self._current_extractor(), data, progress=not whole, whole_groups=whole)
+        intake = Intake(self.objective, self.spec_)
+        table = run(
+            self._current_extractor(),
+            data,
+            self.batch_size or 64,
+            progress=not whole,
+            whole_groups=whole,
+            intake=intake,
+        )
+        if not whole:  # what is to be judged teaches nothing
+            self.spec_ = intake.spec
+        return table
 
     def _grouped(self, table: Features, whole: bool = False) -> Features:
         """Return the means over groups where a row is a sample still."""
@@ -267,6 +294,7 @@ class Detector:
 
     def _current_extractor(self) -> Extractor:
         """Return the extractor with all it has learned, a new one where the model has changed."""
+        refuse_idle_tensors(self.objective.module)
         fingerprint = model_fingerprint(self.objective.module)
         if self.fingerprint_ not in (None, fingerprint):
             raise ValueError(

@@ -11,12 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fimetric.arguments import folder_of, whole
 from fimetric.data import Batch, batches, length, to_device
 from fimetric.features import Features
 from fimetric.fingerprint import model_fingerprint
 from fimetric.gradients.norms import GradientNorms, Measured
+from fimetric.intake import Intake, named_failures, refuse_idle_tensors
 from fimetric.objectives.base import Batch as Input
-from fimetric.objectives.base import Objective
+from fimetric.objectives.base import Objective, as_objective
 from fimetric.parts import Parts, add_batch
 from fimetric.progress import progress as show_progress
 
@@ -44,7 +46,13 @@ def extract(
     Raises:
         ValueError: for empty or non-finite data, or a folder with features of something else.
         RuntimeError: where a sample's loss or norms depend on the rest of its batch.
+        TypeError: for a model without an objective, or sizes that are no whole numbers.
     """
+    refuse_idle_tensors(as_objective(objective).module)
+    whole("batch_size", batch_size)
+    whole("group_size", group_size)
+    if folder is not None:
+        folder_of(folder)
     return run(Extractor(objective, group_size), data, batch_size, folder, progress)
 
 
@@ -52,6 +60,11 @@ class Extraction(Protocol):
     """Turns batches into features: ``Extractor``, or one of other statistics."""
 
     group_size: int
+
+    @property
+    def objective(self) -> Objective:
+        """The objective whose model the batches go through."""
+        ...
 
     @property
     def provenance(self) -> dict[str, object]:
@@ -70,12 +83,16 @@ def run(
     folder: str | Path | None = None,
     progress: bool = True,
     whole_groups: bool = False,
+    intake: Intake | None = None,
 ) -> Features:
     """Do what ``extract`` does with an extractor that may have seen batches before.
 
-    With ``whole_groups`` samples left over at the end raise ValueError.
+    With ``whole_groups`` samples left over at the end raise ValueError. Each batch is checked by
+    ``intake``, a new one if None.
     """
-    group_size = extractor.group_size
+    group_size, module = extractor.group_size, extractor.objective.module
+    check = Intake(extractor.objective) if intake is None else intake
+    refuse_idle_tensors(module)
     source = (_whole if whole_groups else batches)(data, batch_size, group_size)
     parts = Parts(None if folder is None else Path(folder), extractor.provenance)
     digest = hashlib.sha256()
@@ -83,10 +100,11 @@ def run(
     whole = None if total is None else total // group_size * group_size
     with show_progress("extracting", whole, progress) as advance:
         try:
-            for batch in source:
+            for batch in map(check, source):
                 add_batch(digest, batch)
                 if not parts.holds(batch):
-                    parts.add(extractor(batch))
+                    with named_failures(module, batch):
+                        parts.add(extractor(batch))
                 advance(len(batch.ids))
         finally:
             parts.flush()

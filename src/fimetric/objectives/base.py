@@ -14,6 +14,8 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from fimetric.arguments import seed_of, shown, whole
+from fimetric.data.spec import Spec
 from fimetric.noise import fixed_noise, own_noise
 
 Batch = Tensor | dict[str, Tensor]
@@ -42,9 +44,16 @@ class Objective(nn.Module):
 
     def __init__(self, function: Losses, module: nn.Module, seed: int = 0) -> None:
         super().__init__()
-        self.module = module
+        if not callable(function):
+            raise TypeError(f"function must be callable with a batch, not {shown(function)}")
+        self.module = module_of(module, type(self).__name__)
         self.function = function
-        self.seed = seed
+        self.seed = seed_of(seed)
+
+    @property
+    def spec(self) -> Spec | None:
+        """What the samples must look like, as far as the loss itself says; None if it does not."""
+        return None
 
     def views(self) -> dict[str, Losses]:
         """Return the named losses whose features stand side by side.
@@ -136,6 +145,40 @@ def data_of(batch: Batch) -> Tensor:
     return values_of(batch)[0]
 
 
+def as_objective(objective: Any) -> Objective:
+    """Return an objective as it is given.
+
+    Raises:
+        TypeError: for a model alone, or anything else.
+    """
+    if isinstance(objective, Objective):
+        return objective
+    known = "Denoising, NegativeLogLikelihood, NegativeELBO, CausalLM or Objective(function, model)"
+    if isinstance(objective, nn.Module):
+        raise TypeError(
+            f"objective is {type(objective).__name__}, a model alone: say which loss is "
+            f"differentiated by wrapping it in one of fimetric.objectives: {known}"
+        )
+    raise TypeError(
+        f"objective is {shown(objective)}; pass one of fimetric.objectives, made with its model: "
+        f"{known}"
+    )
+
+
+def module_of(module: Any, objective: str) -> nn.Module:
+    """Return the model of an objective as it is given.
+
+    Raises:
+        TypeError: for what is no ``torch.nn.Module``, a class of one among it.
+    """
+    if isinstance(module, nn.Module):
+        return module
+    raise TypeError(
+        f"the model of {objective} must be a torch.nn.Module, which holds the weights, not "
+        f"{shown(module)}"
+    )
+
+
 def refuse_training_mode(module: nn.Module) -> None:
     """Raise where a layer in training mode would make losses random or mix samples.
 
@@ -161,5 +204,4 @@ def _unruly(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def refuse_no_draws(draws: int) -> None:
     """Raise ValueError where there would be no noise draw at all."""
-    if draws < 1:
-        raise ValueError(f"draws must be at least 1, not {draws}")
+    whole("draws", draws)

@@ -1,11 +1,14 @@
 """Denoising losses of diffusion models."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fimetric.arguments import listed, whole
+from fimetric.data.spec import Spec
 from fimetric.objectives.base import Batch, Losses, Objective, data_of, refuse_no_draws
 
 
@@ -46,6 +49,7 @@ class Denoising(Objective):
     ) -> None:
         super().__init__(self.forward, unet, seed)
         refuse_no_draws(draws)
+        timesteps = listed("timesteps", timesteps, "(0, 50, 300)")
         if not hasattr(scheduler, "alphas_cumprod"):
             raise ValueError(
                 f"{type(scheduler).__name__} has no alphas_cumprod: pass a scheduler of discrete "
@@ -53,7 +57,10 @@ class Denoising(Objective):
             )
         if loss not in ("l1", "l2"):
             raise ValueError(f"loss must be 'l1' or 'l2', not {loss!r}")
-        steps, timesteps = len(scheduler.alphas_cumprod), tuple(int(t) for t in timesteps)
+        steps, timesteps = (
+            len(scheduler.alphas_cumprod),
+            tuple(whole("a timestep", t, -math.inf) for t in timesteps),
+        )
         wrong = [t for t in timesteps if not 0 <= t < steps]
         if wrong or not timesteps or len(set(timesteps)) < len(timesteps):
             raise ValueError(
@@ -63,6 +70,11 @@ class Denoising(Objective):
         self.loss, self.centred = loss, centred
         config = getattr(scheduler, "config", {})
         self.predicts = getattr(config, "prediction_type", "epsilon")
+
+    @property
+    def spec(self) -> Spec | None:
+        """Images in [0, 1], where they are centred here."""
+        return Spec("floats", low=0.0, high=1.0) if self.centred else None
 
     def views(self) -> dict[str, Losses]:
         """Return one view per timestep and draw."""

@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from fimetric.data.spec import Spec
 from fimetric.objectives.base import Batch, Objective, values_of
+from fimetric.objectives.takes import vocabulary_of
 
 
 class CausalLM(Objective):
@@ -35,6 +37,13 @@ class CausalLM(Objective):
             mask = given["attention_mask"]
             losses = losses * mask[:, 1:] * mask[:, :-1]
         return losses.sum(1)
+
+    @property
+    def spec(self) -> Spec:
+        """Tokens of the model's vocabulary."""
+        size = vocabulary_of(self.module)
+        high = None if size is None else size - 1
+        return Spec("tokens", (None,), 0, high, vocabulary=size)
 
     def data_dimension(self, batch: Batch) -> int:
         """Return the number of predicted tokens."""

@@ -82,6 +82,11 @@ class StatisticExtractor:
         self._checked = False
 
     @property
+    def objective(self) -> Objective:
+        """The objective whose model the batches go through."""
+        return self.statistic.objective
+
+    @property
     def provenance(self) -> dict[str, object]:
         """What the features come from, by the names that ``Features`` gives it."""
         return {
