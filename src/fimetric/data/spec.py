@@ -52,7 +52,7 @@ class Spec:
         ('floats', (1, 8, 8), 0.0, 1.0)
         >>> spec.check(255 * torch.ones(2, 1, 8, 8))
         Traceback (most recent call last):
-        ValueError: sample 0 has values from 255 to 255; images lie in [0, 1]: ...
+        ValueError: sample 0 and 1 more have values from 255 to 255, outside [0, 1]; ...
     """
 
     kind: str
