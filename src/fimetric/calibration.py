@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import beta
 
+from fimetric.arguments import numbers, real
+
 Array = NDArray[np.float64]
 
 # A share such as 1 - 0.9 falls short of .1 by the rounding of a number near 1, and products and
@@ -174,7 +176,7 @@ def rounded_up(share: float) -> float:
 
 
 def _one_dimensional(what: str, values: ArrayLike) -> Array:
-    array = np.asarray(values, dtype=np.float64)
+    array = numbers(what, values)
     if array.ndim != 1:
         raise ValueError(f"{what} have shape {array.shape}; pass one dimension")
     if np.isnan(array).any():
@@ -183,5 +185,6 @@ def _one_dimensional(what: str, values: ArrayLike) -> Array:
 
 
 def _check_fraction(name: str, value: float) -> None:
-    if not 0 < value < 1:
-        raise ValueError(f"{name} is {value}; it must lie strictly between 0 and 1")
+    if not 0 < real(name, value) < 1:
+        percent = f"; {value} percent is {value / 100:g}" if 1 <= value < 100 else ""
+        raise ValueError(f"{name} is {value}; it must lie strictly between 0 and 1{percent}")

@@ -8,15 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fimetric import detector_files
+from fimetric.arguments import folder_of, seed_of, whole, whole_or_none
 from fimetric.calibration import Calibration
-from fimetric.data import length
-from fimetric.detectors import DEFAULT, Density, create, from_state
+from fimetric.data import Spec, length
+from fimetric.detectors import Density, as_density, from_state
 from fimetric.extraction import Extractor, run
 from fimetric.features import Features
 from fimetric.fingerprint import difference as fingerprints_differ
 from fimetric.fingerprint import watched_fingerprint
 from fimetric.groups import means, overlapping
-from fimetric.objectives.base import Objective, refuse_untold
+from fimetric.intake import Intake, refuse_idle_tensors, refuse_labels
+from fimetric.objectives.base import Objective, as_objective, refuse_untold
 from fimetric.probe import Probe
 from fimetric.provenance import difference
 from fimetric.screening import refuse_strange
@@ -32,11 +34,21 @@ class Detector:
     Arguments:
         objective: what is differentiated; it holds the model. For a diffusion model take
             ``Denoising`` at several timesteps, such as (0, 50, 300) of 1,000: one tells less.
-        density: of the log norms of in-distribution data; ``detectors.NearestNeighbours`` if None.
-            The paper's is ``detectors.LayerwiseGaussian``.
+        density: of the log norms of in-distribution data, itself or by its name in
+            ``detectors.DENSITIES``; ``detectors.NearestNeighbours`` if None. The paper's is
+            ``"layerwise-gaussian"``.
         group_size: consecutive samples that are judged together, by the mean of their log norms,
             or by their joint gradient where the density says so, as the paper's does.
         seed: of the split between density and calibration.
+        batch_size: samples to a forward pass; as many as memory holds, 64 at most, if None. What
+            was chosen in ``fit`` is kept as ``batch_size_``.
+
+    ``spec_`` says what a sample looks like, as learned in ``fit``; data that follow another
+    convention are refused from then on.
+
+    Raises:
+        TypeError: for a model without an objective, a class for a density, or no whole numbers.
+        ValueError: for an unknown density, or numbers out of range.
 
     Example:
         >>> import fimetric as fm, torch
@@ -55,16 +67,18 @@ class Detector:
     def __init__(
         self,
         objective: Objective,
-        density: Density | None = None,
+        density: Density | str | None = None,
         group_size: int = 1,
         seed: int = 0,
+        batch_size: int | None = None,
     ) -> None:
-        if group_size < 1:
-            raise ValueError(f"group_size must be at least 1, not {group_size}")
-        self.objective = objective
-        self.density = create(DEFAULT) if density is None else density
-        self.group_size = group_size
-        self.seed = seed
+        self.objective = as_objective(objective)
+        self.density = as_density(density)
+        self.group_size = whole("group_size", group_size)
+        self.seed = seed_of(seed)
+        self.batch_size = whole_or_none("batch_size", batch_size)
+        self.batch_size_ = self.batch_size
+        self.spec_: Spec | None = None
         self.calibration_: Calibration | None = None
         self.fingerprint_: str | None = None
         self.unsteady_: tuple[str, ...] = ()
@@ -81,12 +95,16 @@ class Detector:
                 of ``data`` is used for the density and the other half for calibration.
 
         Raises:
-            ValueError: for too few groups, features of another model, or non-finite norms (naming
-                sample and layer).
+            ValueError: for too few groups, features of another model, non-finite norms (naming
+                sample and layer), or calibration data that look otherwise than ``data``.
+            TypeError: for what is no data.
         """
-        self.fingerprint_ = self.calibration_ = self.probe_ = None
+        self.fingerprint_ = self.calibration_ = self.probe_ = self.spec_ = None
+        self.batch_size_ = self.batch_size
         self.unsteady_ = ()
+        refuse_labels(data, calibration)
         table = self._table(data)
+        self.spec_ = self.spec_ or table.spec
         features = self._grouped(table)
         if calibration is None:
             if len(features) < 4:
@@ -103,14 +121,14 @@ class Detector:
         self.density.fit(self._to_fit(table, rows))
         self.fingerprint_, self.unsteady_ = features.fingerprint, features.unsteady
         self.probe_ = features.probe
+        self.batch_size_ = self.batch_size or features.batch_size
         self._extracted = self.fingerprint_
         self.calibration_ = Calibration(self.density.score(held_out))
         return self
 
     def recalibrate(self, data: Any) -> Self:
         """Calibrate on new in-distribution data and keep the density."""
-        if self.calibration_ is None:
-            raise RuntimeError("the detector is not fitted: call fit first")
+        _ = self.calibration  # refused before the work
         self.calibration_ = Calibration(self.density.score(self._features(data)))
         return self
 
@@ -124,7 +142,10 @@ class Detector:
             batch: samples as ``fimetric.data.batches`` takes them, or their ``Features``.
 
         Raises:
-            ValueError: for non-finite input, or a number of samples that makes no whole groups.
+            TypeError: for what is no data, or numbers of another kind than those fitted.
+            ValueError: for non-finite input, samples that follow another convention than those
+                fitted, or a number of them that makes no whole groups.
+            RuntimeError: before ``fit``.
         """
         return self.density.score(self._features(batch, whole=True))
 
@@ -184,6 +205,8 @@ class Detector:
             fingerprint=self.fingerprint_,
             unsteady=self.unsteady_,
             probe=self.probe_,
+            spec=self.spec_,
+            batch_size=self.batch_size_,
             group_size=int(self.group_size),
             split_seed=int(self.seed),
             density=density,
@@ -201,7 +224,7 @@ class Detector:
             FileNotFoundError: where there is no detector.
             ValueError: for a damaged folder, another version, or another objective or model.
         """
-        folder = Path(folder)
+        folder, objective = folder_of(folder), as_objective(objective)
         description, arrays = detector_files.read(folder)
         if other := difference(description, objective):
             raise ValueError(
@@ -220,7 +243,8 @@ class Detector:
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise detector_files.damaged(folder, error) from error
         detector.fingerprint_, detector.unsteady_ = description.fingerprint, description.unsteady
-        detector.probe_ = description.probe
+        detector.probe_, detector.spec_ = description.probe, description.spec
+        detector.batch_size_ = description.batch_size
         return detector
 
     @staticmethod
@@ -240,7 +264,18 @@ class Detector:
         samples = length(data)
         if whole and samples is not None:
             self._refuse_rest(samples)
-        return run(self._current_extractor(), data, progress=not whole, whole_groups=whole)
+        intake = Intake(self.objective, self.spec_)
+        table = run(
+            self._current_extractor(),
+            data,
+            self.batch_size_,
+            progress=not whole,
+            whole_groups=whole,
+            intake=intake,
+        )
+        if not whole:  # what is to be judged teaches nothing
+            self.spec_ = intake.spec
+        return table
 
     def _grouped(self, table: Features, whole: bool = False) -> Features:
         """Return the means over groups where a row is a sample still."""
@@ -279,6 +314,7 @@ class Detector:
 
     def _current_extractor(self) -> Extractor:
         """Return the extractor with all it has learned, a new one where the model has changed."""
+        refuse_idle_tensors(self.objective.module)
         now, fitted = watched_fingerprint(self.objective, self.unsteady_), self.fingerprint_
         if fitted not in (None, now):
             raise ValueError(
@@ -299,6 +335,8 @@ class Detector:
                 other = f"another group size: {features.group_size}, not {self.group_size}"
         else:
             other = self._current_extractor().difference(features)
+        if not other and self.spec_ is not None and features.spec is not None:
+            other = self.spec_.difference(features.spec)
         if other:
             raise ValueError(
                 f"these features come from {other}; extract them again with the detector's"

@@ -6,7 +6,9 @@ from typing import Any
 import msgspec
 from numpy.typing import NDArray
 
+from fimetric.data.spec import Spec
 from fimetric.files import whole_folder
+from fimetric.folders import not_there
 from fimetric.probe import Probe
 from fimetric.store import archive
 
@@ -28,6 +30,8 @@ class Description(msgspec.Struct, forbid_unknown_fields=True):
     fingerprint: str
     unsteady: tuple[str, ...]
     probe: Probe | None
+    spec: Spec | None
+    batch_size: int | None
     group_size: int
     split_seed: int
     density: dict[str, Any]
@@ -56,7 +60,8 @@ def read(folder: Path) -> tuple[Description, Arrays]:
         ValueError: for a damaged folder or another version.
     """
     if not (folder / "detector.json").exists():
-        raise FileNotFoundError(f"{folder} holds no detector: detector.json is missing")
+        said = not_there(folder, "no detector", "a detector")
+        raise FileNotFoundError(f"{said} (detector.json is missing)")
     description, payload = KIND.read(folder)
     arrays = archive.unpack(payload or b"", folder / "detector.safetensors", KIND.again)
     if "calibration" not in arrays:

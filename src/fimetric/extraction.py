@@ -1,6 +1,5 @@
 """From a model and data to ``Features``: streaming, checked, and resumed where it was stopped."""
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -10,28 +9,32 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from fimetric.arguments import folder_of, whole, whole_or_none
 from fimetric.data import Batch, batches, length, to_device
+from fimetric.data.batches import Choice, rounded
 from fimetric.features import Features
 from fimetric.fingerprint import watched_fingerprint
 from fimetric.gradients.norms import GradientNorms, Measured
+from fimetric.intake import Intake, named_failures, refuse_idle_tensors
+from fimetric.memory import batch_size_for
 from fimetric.objectives.base import Batch as Input
-from fimetric.objectives.base import Objective, refuse_untold
+from fimetric.objectives.base import Objective, as_objective, refuse_untold
 from fimetric.objectives.steadiness import unchanged
-from fimetric.parts import Parts, add_batch
+from fimetric.parts import Parts
 from fimetric.probe import Probe
 from fimetric.probing import ROWS as PROBE_ROWS
 from fimetric.probing import make_probe, rows_of
 from fimetric.progress import progress as show_progress
 from fimetric.provenance import difference
-from fimetric.structure import changed, structure
+from fimetric.structure import changed, structure, unsaved
 
 
 def extract(
     objective: Objective,
     data: Any,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     group_size: int = 1,
     folder: str | Path | None = None,
     progress: bool = True,
@@ -41,7 +44,8 @@ def extract(
     Arguments:
         objective: what is differentiated.
         data: whatever ``fimetric.data.batches`` takes.
-        batch_size: samples to a forward pass, rounded to whole groups.
+        batch_size: samples to a forward pass, rounded to whole groups. If None, as many as memory
+            holds, 64 at most; a call that goes on takes the size of the one before.
         group_size: consecutive samples whose losses are summed before differentiating. Samples
             left over at the end are cut, with a log line.
         folder: where to keep the features. Parts are written to ``<folder>.parts`` as they are
@@ -52,8 +56,13 @@ def extract(
         ValueError: for empty or non-finite data, or a folder with features of something else.
         RuntimeError: where a sample's loss or norms depend on the rest of its batch, or the model
             changes itself in its forward pass.
+        TypeError: for a model without an objective, or sizes that are no whole numbers.
     """
+    refuse_idle_tensors(as_objective(objective).module)
+    whole_or_none("batch_size", batch_size)
+    whole("group_size", group_size)
     if folder is not None:
+        folder_of(folder)
         refuse_untold(objective)
     return run(Extractor(objective, group_size), data, batch_size, folder, progress)
 
@@ -62,6 +71,11 @@ class Extraction(Protocol):
     """Turns batches into features: ``Extractor``, or one of other statistics."""
 
     group_size: int
+
+    @property
+    def objective(self) -> Objective:
+        """The objective whose model the batches go through."""
+        ...
 
     def words(self) -> str:
         """Return what is measured, in words that change when it does."""
@@ -79,31 +93,45 @@ class Extraction(Protocol):
 def run(
     extractor: Extraction,
     data: Any,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     folder: str | Path | None = None,
     progress: bool = True,
     whole_groups: bool = False,
+    intake: Intake | None = None,
 ) -> Features:
     """Do what ``extract`` does with an extractor that may have seen batches before.
 
-    With ``whole_groups`` samples left over at the end raise ValueError.
+    With ``whole_groups`` samples left over at the end raise ValueError. Each batch is checked by
+    ``intake``, a new one if None.
     """
-    group_size = extractor.group_size
-    source = (_whole if whole_groups else batches)(data, batch_size, group_size)
+    group_size, module = extractor.group_size, extractor.objective.module
+    check = Intake(extractor.objective) if intake is None else intake
+    refuse_idle_tensors(module)
     parts = Parts(None if folder is None else Path(folder), extractor.difference)
-    digest = hashlib.sha256()
+
+    def choice(first: Batch) -> int:
+        size = batch_size or parts.batch_size
+        first = check(first)
+        parts.batch_size = size or batch_size_for(extractor.objective, _placed(first, module))
+        return parts.batch_size
+
+    source = (_whole if whole_groups else batches)(data, choice, group_size)
     total = length(data)
     whole = None if total is None else total // group_size * group_size
     with show_progress("extracting", whole, progress) as advance:
         try:
-            for batch in source:
-                add_batch(digest, batch)
+            for batch in map(check, source):
                 if not parts.holds(batch):
-                    parts.add(extractor(batch))
+                    with named_failures(module, batch):
+                        parts.add(extractor(batch))
                 advance(len(batch.ids))
         finally:
             parts.flush()
-    return parts.finish(digest.hexdigest())
+    return parts.finish(check.spec)
+
+
+def _placed(batch: Batch, module: nn.Module) -> Input:
+    return to_device(batch.x, next(module.parameters()).device)
 
 
 class Norms(Protocol):
@@ -168,9 +196,8 @@ class Extractor:
     @torch.enable_grad()
     def __call__(self, batch: Batch) -> Features:
         """Return the features of one batch of whole groups."""
-        device = next(self.objective.module.parameters()).device
-        x = to_device(batch.x, device)
-        before = {} if self._bounds else structure(self.objective)
+        x = _placed(batch, self.objective.module)
+        before = {} if self._bounds else {**structure(self.objective), **unsaved(self.objective)}
         tables = {view: self._view(view, x) for view in self.objective.views()}
         if not self._bounds:
             self._learn(x, before, tables)
@@ -213,7 +240,7 @@ class Extractor:
         Bounds are those of made-up rows, so that neither the order of the data nor the size of the
         batches moves a column; only where no such rows can be computed are they the batch's own.
         """
-        self.unsteady = changed(before, structure(self.objective))
+        self.unsteady = changed(before, {**structure(self.objective), **unsaved(self.objective)})
         self.probe = self.probe or make_probe(self.objective, x)
         for view, table in tables.items():
             bound = table.bound
@@ -317,14 +344,14 @@ def _device(x: Input) -> torch.device:
     return (next(iter(x.values())) if isinstance(x, dict) else x).device
 
 
-def _whole(data: Any, batch_size: int, group_size: int) -> Iterator[Batch]:
+def _whole(data: Any, choice: Choice, group_size: int) -> Iterator[Batch]:
     """Yield batches of whole groups, and raise where a batch ends within a group.
 
     Raises:
         ValueError: at the last batch, since an iterable does not tell its length before.
     """
     done = 0
-    for batch in batches(data, max(batch_size // group_size, 1) * group_size):
+    for batch in batches(data, lambda first: rounded(choice(first), group_size)):
         done += len(batch)
         if done % group_size:
             raise ValueError(

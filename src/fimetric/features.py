@@ -16,7 +16,10 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fimetric.arguments import folder_of, listed, shown, whole
+from fimetric.data.spec import Spec
 from fimetric.files import whole_folder
+from fimetric.folders import not_there
 from fimetric.probe import Probe, agree
 from fimetric.store import archive
 
@@ -41,6 +44,8 @@ class Description(msgspec.Struct, forbid_unknown_fields=True):
     group_size: int
     grouping: Grouping
     probe: Probe | None
+    spec: Spec | None
+    batch_size: int | None
 
 
 KIND = archive.Kind("features", VERSION, Description, "extract again")
@@ -70,6 +75,8 @@ class Features:
             ``mean``, the mean of their log norms.
         unsteady: attributes of the model that a forward pass changes; no part of the fingerprint.
         probe: losses of made-up rows, which tell another loss; None where there are none.
+        spec: what a sample looks like; None where that is not known.
+        batch_size: samples that went to a forward pass, where that is known.
         version: version of this format.
 
     Raises:
@@ -91,6 +98,8 @@ class Features:
     grouping: Grouping = "joint"
     unsteady: tuple[str, ...] = ()
     probe: Probe | None = None
+    spec: Spec | None = None
+    batch_size: int | None = None
     version: int = VERSION
 
     def __post_init__(self) -> None:
@@ -149,7 +158,10 @@ class Features:
         if not isinstance(rows, slice):
             rows = np.asarray(rows)
             rows = rows if rows.size else rows.astype(np.int64)
-        chosen = np.atleast_1d(np.arange(len(self))[rows])
+        try:
+            chosen = np.atleast_1d(np.arange(len(self))[rows])
+        except IndexError as error:
+            raise IndexError(f"no such rows in a table of {len(self)}: {error}") from error
         samples = (chosen[:, None] * self.group_size + np.arange(self.group_size)).reshape(-1)
         return replace(
             self,
@@ -168,6 +180,7 @@ class Features:
         Raises:
             ValueError: where the rows are groups already.
         """
+        whole("size", size)
         if self.group_size != 1:
             raise ValueError(f"the rows are groups of {self.group_size} already")
         kept = self.select(slice(len(self) // size * size))
@@ -180,6 +193,7 @@ class Features:
         Raises:
             ValueError: where a name is not a column of this table.
         """
+        names = listed("names", names, "['layer.weight']")
         places = {name: j for j, name in enumerate(self.names)}
         missing = [name for name in names if name not in places]
         if missing:
@@ -207,6 +221,8 @@ class Features:
             raise ValueError("nothing to concatenate: pass at least one Features")
         first = parts[0]
         for place, part in enumerate(parts):
+            if not isinstance(part, Features):
+                raise TypeError(f"part {place} is no Features but {shown(part)}")
             for name in ("names", "views", *PROVENANCE):
                 if getattr(part, name) != getattr(first, name):
                     raise ValueError(_difference(name, first, part, place))
@@ -241,12 +257,13 @@ class Features:
         Raises:
             ValueError: where a file is missing, damaged, of another version or of another table.
         """
-        folder = Path(folder)
+        folder = folder_of(folder)
         try:
             description, payload = KIND.read(folder)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ValueError(
-                f"{error.filename} is missing: {folder} holds no saved Features"
+                f"{not_there(folder, 'no saved Features', 'a table of features')} "
+                f"({Path(error.filename).name} is missing)"
             ) from error
         place = folder / "features.safetensors"
         arrays = archive.unpack(payload or b"", place, KIND.again)

@@ -22,14 +22,17 @@ def model_fingerprint(module: nn.Module, unsteady: Unsteady = ()) -> str:
 
     Arguments:
         module: a model, or an objective, which holds whatever else it computes with.
-        unsteady: paths of attributes that a forward pass changes, which are left out.
+        unsteady: paths of attributes, and of buffers that are not saved, which a forward pass
+            changes; they are left out.
     """
-    return _of_tensors(module) + _of_structure(module, unsteady)
+    return _of_tensors(module, unsteady) + _of_structure(module, unsteady)
 
 
-def _of_tensors(module: nn.Module) -> str:
+def _of_tensors(module: nn.Module, unsteady: Unsteady) -> str:
     digest = hashlib.sha256()
     for name, x in _tensors(module):
+        if name in unsteady:
+            continue
         digest.update(f"{name} {x.dtype} {tuple(x.shape)}\n".encode())
         update(digest, x)
     return digest.hexdigest()[:32]
@@ -75,7 +78,7 @@ class Watched:
         self._module = weakref.ref(module)
         self._marks: list[Any] = []
         self._sums = torch.zeros(0)
-        self._of_tensors = ""
+        self._of_tensors: dict[tuple[str, ...], str] = {}  # by what is left out
 
     def fingerprint(self, unsteady: Unsteady = ()) -> str:
         """Return what ``model_fingerprint`` does."""
@@ -83,10 +86,13 @@ class Watched:
         assert module is not None  # whoever asks holds it
         tensors = list(_tensors(module))
         marks, sums = [_mark(name, x) for name, x in tensors], _sums([x for _, x in tensors])
-        if marks != self._marks or not torch.equal(sums, self._sums) or not self._of_tensors:
-            self._of_tensors = _of_tensors(module)
+        if marks != self._marks or not torch.equal(sums, self._sums):
+            self._of_tensors = {}
             self._marks, self._sums = marks, sums
-        return self._of_tensors + _of_structure(module, unsteady)
+        key = tuple(unsteady)
+        if key not in self._of_tensors:
+            self._of_tensors[key] = _of_tensors(module, unsteady)
+        return self._of_tensors[key] + _of_structure(module, unsteady)
 
 
 _watched: "weakref.WeakKeyDictionary[nn.Module, Watched]" = weakref.WeakKeyDictionary()

@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
+from fimetric.arguments import seed_of
 from fimetric.data import Samples, load
+from fimetric.data.conventions import refuse_outside_unit
 from fimetric.detector import Detector
+from fimetric.devices import known_device
 from fimetric.features import Features
+from fimetric.files import refuse_file
 from fimetric.models import load as load_model
 from fimetric.objectives import Objective, several_timesteps, standard_objective
 
@@ -48,11 +50,7 @@ class Named:
                 f"{samples.name} has samples of shape {samples.shape}, the model takes {shape}; "
                 + _advice(samples, shape)
             )
-        if not samples.quantised and not 0 <= samples.values.min() <= samples.values.max() <= 1:
-            raise ValueError(
-                f"{samples.name} has values from {samples.values.min():g} to "
-                f"{samples.values.max():g}; images lie in [0, 1]: store uint8, or float k/255"
-            )
+        refuse_outside_unit(samples)
         return samples
 
     def open_table(self, source: str, shape: Shape | None = None) -> Samples | Features:
@@ -101,8 +99,7 @@ def open_objective(
         ValueError: for settings that do not concern this kind of model, or a device that is not
             there.
     """
-    if not 0 <= seed < 2**63:
-        raise ValueError(f"seed must be from 0 to 2^63 - 1, not {seed}")
+    seed_of(seed)
     model = load_model(folder).to(known_device(device))
     times = several_timesteps(model) if timesteps is None else timesteps
     return standard_objective(model, times, draws, seed), tuple(model.shape)
@@ -120,33 +117,13 @@ def open_detector(folder: Path, model_folder: Path, device: str = "cpu") -> tupl
     return Detector.load(folder, standard_objective(model, **settings)), tuple(model.shape)
 
 
-def known_device(name: str) -> torch.device:
-    """Return a device that this torch can use.
-
-    Raises:
-        ValueError: for another, naming those there are.
-    """
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        usable = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-        usable += ["mps"] if torch.backends.mps.is_available() else []
-        raise ValueError(f"there is no device {name!r} here; use {', '.join(usable)}") from error
-    if device.type == "meta":
-        raise ValueError("the device 'meta' computes nothing; use cpu")
-    return device
-
-
 def new_folder(path: Path) -> Path:
     """Return the path of a folder to be written, which may exist, but not as a file.
 
     Raises:
         ValueError: before the work that would be lost.
     """
-    for place in (path, *path.parents):
-        if place.exists() and not place.is_dir():
-            raise ValueError(f"{place} is a file; name a folder for the results")
+    refuse_file(path)
     return path
 
 

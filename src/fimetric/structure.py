@@ -50,6 +50,12 @@ def structure(module: nn.Module) -> dict[str, str]:
     return found
 
 
+def unsaved(module: nn.Module) -> dict[str, str]:
+    """Return path -> text of the buffers that a module does not save, such as caches."""
+    saved = module.state_dict().keys()
+    return {name: str(plain(x)) for name, x in module.named_buffers() if name not in saved}
+
+
 def changed(before: dict[str, str], after: dict[str, str]) -> tuple[str, ...]:
     """Return the paths, sorted, at which two structures differ."""
     paths = before.keys() | after.keys()

@@ -1,13 +1,14 @@
 """One door for data of one's own: whatever it is, out come batches of whole groups, with ids."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from fimetric.arguments import whole
 from fimetric.data.batch import Batch, join
 from fimetric.data.keys import LABELS
 from fimetric.data.reader import Reader, is_map_style
@@ -15,9 +16,11 @@ from fimetric.data.samples import check_finite
 from fimetric.data.values import shape_of
 
 log = logging.getLogger(__name__)
+Choice = Callable[[Batch], int]
+PORTION = 64  # samples of an array that are converted at a time until a batch has a size
 
 
-def batches(data: Any, batch_size: int, group_size: int = 1) -> Iterator[Batch]:
+def batches(data: Any, batch_size: int | Choice, group_size: int = 1) -> Iterator[Batch]:
     """Yield the samples of ``data`` in order, in batches of whole groups.
 
     A sample or batch is a Tensor, ndarray or PIL image, or a dictionary of them; of a tuple or list
@@ -31,7 +34,8 @@ def batches(data: Any, batch_size: int, group_size: int = 1) -> Iterator[Batch]:
             of numbers of pandas or arrow (rows are samples); a torch or Hugging Face Dataset, of
             samples; a DataLoader, generator or other iterable of batches; a list of samples or of
             batches, whichever fits its items.
-        batch_size: Samples in a batch, rounded down to whole groups, but one group at least.
+        batch_size: Samples in a batch, rounded down to whole groups, but one group at least; or
+            what tells it from the first sample.
         group_size: Consecutive samples that belong together. Samples left over at the end that
             make no whole group are left out, which is logged.
 
@@ -41,12 +45,16 @@ def batches(data: Any, batch_size: int, group_size: int = 1) -> Iterator[Batch]:
         TypeError: for something that is no data, such as texts or a dictionary of splits, or a
             list that may be samples or batches.
     """
-    if batch_size < 1 or group_size < 1:
-        raise ValueError(
-            f"batch_size and group_size must be at least 1, got {batch_size} and {group_size}"
-        )
-    size = max(batch_size // group_size, 1) * group_size
-    return _rechunk(Reader(size).parts(data), size, group_size)
+    whole("group_size", group_size)
+    if callable(batch_size):
+        return _rechunk(Reader(PORTION).parts(data), batch_size, group_size)
+    size = rounded(whole("batch_size", batch_size), group_size)
+    return _rechunk(Reader(size).parts(data), lambda _: size, group_size)
+
+
+def rounded(batch_size: int, group_size: int) -> int:
+    """Return the size of a batch in whole groups, one group at least."""
+    return max(batch_size // group_size, 1) * group_size
 
 
 def length(data: Any) -> int | None:
@@ -68,14 +76,16 @@ def _has_rows(data: Any) -> bool:
     return isinstance(data, Sized) and shape_of(data) != ()
 
 
-def _rechunk(parts: Iterable[Batch], batch_size: int, group_size: int) -> Iterator[Batch]:
+def _rechunk(parts: Iterable[Batch], choice: Choice, group_size: int) -> Iterator[Batch]:
     held: list[Batch] = []
-    count = total = 0
+    batch_size = count = total = 0
     for part in parts:
         rest = part
         total += len(part)
         for key, x in part.entries().items():
             check_finite(x, part.ids, f"column {key!r}" if isinstance(part.x, dict) else "data")
+        if len(rest) and not batch_size:
+            batch_size = rounded(choice(rest.cut(0, 1)), group_size)
         while len(rest):
             take = min(batch_size - count, len(rest))
             held.append(rest.cut(0, take))

@@ -13,6 +13,15 @@ PADDED = (TOKENS, MASK, "token_type_ids")
 COMPANIONS = (*PADDED[1:], "position_ids")
 
 
+def likely_key(names: Iterable[str]) -> str:
+    """Return the entry that is the data, or the first one where a function takes several."""
+    entries = list(names)
+    try:
+        return data_key(entries, "the batch")
+    except ValueError:
+        return next((name for name in ALONE + ARGUMENTS if name in entries), entries[0])
+
+
 def data_key(names: Iterable[str], where: str) -> str:
     """Return which of the entries is the data: the one of a known name, or else the only one.
 

@@ -4,6 +4,7 @@ import difflib
 import os
 from pathlib import Path
 
+from fimetric.arguments import folder_of, whole_or_none
 from fimetric.data import bundled, images
 from fimetric.data.arrays import from_array, read_array
 from fimetric.data.folders import picture_files
@@ -49,9 +50,10 @@ def load(
             sizes or above 256 MiB, or a value that is not finite. The message names it and says
             what to do.
     """
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit must be at least 1, got {limit}")
-    path = Path(source).expanduser()
+    whole_or_none("limit", limit)
+    if isinstance(size, str):
+        raise TypeError(f"size must be a side, or (height, width), in pixels, not {size!r}")
+    path = folder_of(source, "source").expanduser()
     if path.suffix.lower() in PICKLES:
         raise ValueError(
             f"{source} is a pickle by its name, and reading one can run any code; "

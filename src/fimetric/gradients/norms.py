@@ -12,7 +12,9 @@ from torch.utils.checkpoint import CheckpointError
 from fimetric.gradients.checks import (
     check_sample,
     coarsest_eps,
+    freed_graph_named,
     hides_parameters,
+    named_parameters,
     refuse_foreign_graphs,
     rounding_bound,
 )
@@ -27,7 +29,7 @@ from fimetric.gradients.hooks import (
     taken,
     through_hooks,
 )
-from fimetric.gradients.mixing import MixingInspector
+from fimetric.gradients.mixing import MixedSamplesError, MixingInspector
 from fimetric.gradients.plan import Plan, make_plan
 from fimetric.gradients.reference import (
     gradient_of_one,
@@ -77,9 +79,7 @@ class GradientNorms:
     """
 
     def __init__(self, module: nn.Module | Iterable[tuple[str, Tensor]]) -> None:
-        named = list(module.named_parameters() if isinstance(module, nn.Module) else module)
-        if any(not isinstance(pair, tuple) or len(pair) != 2 for pair in named):
-            raise TypeError("pass a module or (name, parameter) pairs, as named_parameters() gives")
+        named = named_parameters(module)
         self._named: dict[str, Tensor] = {}
         seen: set[int] = set()
         for name, parameter in named:
@@ -104,6 +104,7 @@ class GradientNorms:
         """Names of the J columns, in the order of ``named_parameters()``."""
         return list(self._named)
 
+    @freed_graph_named()
     def __call__(self, losses: Tensor, retain_graph: bool = False) -> Tensor:
         """Return the squared norms of d losses[n] / d parameter j.
 
@@ -155,6 +156,7 @@ class GradientNorms:
             return False
         return True
 
+    @freed_graph_named()
     def measure(self, losses: Tensor) -> Measured:
         """Return the table and the bound below which each entry is rounding noise.
 
@@ -162,6 +164,7 @@ class GradientNorms:
         """
         return self._first(self._graph(losses), losses)[1]
 
+    @freed_graph_named()
     def gram(self, losses: Tensor, retain_graph: bool = False) -> Tensor:
         """Return the inner products of the samples' gradients, (J, N, N)."""
         graph = self._graph(losses)
@@ -256,6 +259,10 @@ class GradientNorms:
             except OutdatedPlanError:
                 why = "gradients not finite, or too small to tell whose"
                 plan = Plan(by_loop=True, volatile=True)
+            except MixedSamplesError:
+                if losses.isfinite().any():
+                    raise
+                why, plan = "no loss is finite", Plan(by_loop=True, volatile=True)
         logger.warning("%s: exact, but by one backward pass per sample", why)
         self._loop(losses, consume, plan.hidden)
         return plan

@@ -15,7 +15,9 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from fimetric.arguments import seed_of, shown, whole
 from fimetric.data.keys import ALONE, ARGUMENTS, data_key
+from fimetric.data.spec import Spec
 from fimetric.noise import fixed_noise, own_noise
 from fimetric.objectives.steadiness import refuse_changing
 from fimetric.structure import named
@@ -56,31 +58,28 @@ class Objective(nn.Module):
         self, function: Losses, module: nn.Module, seed: int = 0, *, name: str | None = None
     ) -> None:
         super().__init__()
-        self._refuse_no_loss(function, module)
-        self.module = module
+        if not callable(function):
+            raise TypeError(f"function must be callable with a batch, not {shown(function)}")
+        self._refuse_no_loss(function)
+        self.module = module_of(module, type(self).__name__)
         self.function = function
-        self.seed = seed
+        self.seed = seed_of(seed)
         self.name = name
 
-    def _refuse_no_loss(self, function: Losses, module: nn.Module) -> None:
-        """Raise TypeError where there is nothing to compute or nothing to differentiate."""
+    def _refuse_no_loss(self, function: Losses) -> None:
+        """Raise TypeError where a subclass has nothing to compute."""
         kind = type(self)
-        if not isinstance(module, nn.Module):
-            raise TypeError(
-                f"{kind.__name__}: module must be the torch.nn.Module whose parameters are "
-                f"differentiated, not {type(module).__name__}"
-            )
-        if not callable(function):
-            raise TypeError(
-                f"{kind.__name__}: function must take a batch and return losses (N,); "
-                f"{type(function).__name__} cannot be called"
-            )
         own = kind.views is not Objective.views or kind.forward is not Objective.forward
         if getattr(function, "__func__", None) is Objective.forward and not own:
             raise TypeError(
                 f"{kind.__name__} has no loss: define views(), which returns named functions of a "
                 "batch, or forward(batch), which returns losses (N,)"
             )
+
+    @property
+    def spec(self) -> Spec | None:
+        """What the samples must look like, as far as the loss itself says; None if it does not."""
+        return None
 
     def views(self) -> dict[str, Losses]:
         """Return the named losses whose features stand side by side.
@@ -212,6 +211,40 @@ def _untold(objective: Objective) -> list[str]:
     ]
 
 
+def as_objective(objective: Any) -> Objective:
+    """Return an objective as it is given.
+
+    Raises:
+        TypeError: for a model alone, or anything else.
+    """
+    if isinstance(objective, Objective):
+        return objective
+    known = "Denoising, NegativeLogLikelihood, NegativeELBO, CausalLM or Objective(function, model)"
+    if isinstance(objective, nn.Module):
+        raise TypeError(
+            f"objective is {type(objective).__name__}, a model alone: say which loss is "
+            f"differentiated by wrapping it in one of fimetric.objectives: {known}"
+        )
+    raise TypeError(
+        f"objective is {shown(objective)}; pass one of fimetric.objectives, made with its model: "
+        f"{known}"
+    )
+
+
+def module_of(module: Any, objective: str) -> nn.Module:
+    """Return the model of an objective as it is given.
+
+    Raises:
+        TypeError: for what is no ``torch.nn.Module``, a class of one among it.
+    """
+    if isinstance(module, nn.Module):
+        return module
+    raise TypeError(
+        f"the model of {objective} must be a torch.nn.Module, which holds the weights, not "
+        f"{shown(module)}"
+    )
+
+
 def refuse_training_mode(module: nn.Module) -> None:
     """Raise where a layer in training mode would make losses random or mix samples.
 
@@ -237,5 +270,4 @@ def _unruly(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def refuse_no_draws(draws: int) -> None:
     """Raise ValueError where there would be no noise draw at all."""
-    if draws < 1:
-        raise ValueError(f"draws must be at least 1, not {draws}")
+    whole("draws", draws)

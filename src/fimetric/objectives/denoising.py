@@ -1,11 +1,14 @@
 """Denoising losses of diffusion models."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fimetric.arguments import listed, whole
+from fimetric.data.spec import Spec
 from fimetric.objectives.base import Batch, Losses, Objective, data_of, refuse_no_draws
 
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
@@ -53,9 +56,13 @@ class Denoising(Objective):
         super().__init__(self.forward, unet, seed)
         refuse_no_draws(draws)
         _refuse_other_schedules(scheduler)
+        timesteps = listed("timesteps", timesteps, "(0, 50, 300)")
         if loss not in ("l1", "l2"):
             raise ValueError(f"loss must be 'l1' or 'l2', not {loss!r}")
-        steps, timesteps = len(scheduler.alphas_cumprod), tuple(int(t) for t in timesteps)
+        steps, timesteps = (
+            len(scheduler.alphas_cumprod),
+            tuple(whole("a timestep", t, -math.inf) for t in timesteps),
+        )
         wrong = [t for t in timesteps if not 0 <= t < steps]
         if wrong or not timesteps or len(set(timesteps)) < len(timesteps):
             raise ValueError(
@@ -64,6 +71,11 @@ class Denoising(Objective):
         self.scheduler, self.timesteps, self.draws = scheduler, timesteps, draws
         self.loss, self.centred = loss, centred
         self.predicts = prediction_of(scheduler)
+
+    @property
+    def spec(self) -> Spec | None:
+        """Images in [0, 1], where they are centred here."""
+        return Spec("floats", low=0.0, high=1.0) if self.centred else None
 
     def views(self) -> dict[str, Losses]:
         """Return one view per timestep and draw."""

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from fimetric.data.spec import Spec
 from fimetric.objectives.base import Batch, Objective
 from fimetric.objectives.limits import refuse_beyond, refuse_foresight
 from fimetric.objectives.logits import logits_of
+from fimetric.objectives.takes import vocabulary_of
 from fimetric.objectives.texts import refuse_unknown, texts_of
 
 IGNORED = -100  # a target that costs nothing
@@ -31,6 +33,13 @@ class CausalLM(Objective):
 
     def __init__(self, language_model: nn.Module) -> None:
         super().__init__(self._negative_log_likelihood, language_model)
+
+    @property
+    def spec(self) -> Spec:
+        """Tokens of the model's vocabulary."""
+        size = vocabulary_of(self.module)
+        high = None if size is None else size - 1
+        return Spec("tokens", (None,), 0, high, vocabulary=size)
 
     def losses(self, view: str, batch: Batch) -> Tensor:
         """Return the negative log-likelihoods (N,) in nats, summed over the predicted tokens.

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fimetric.objectives.logits import logits_of
+from fimetric.objectives.takes import vocabulary_of
 from fimetric.objectives.texts import Texts, refuse_unknown
 
 POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")
@@ -22,7 +23,7 @@ def refuse_beyond(model: nn.Module, texts: Texts) -> None:
     Raises:
         ValueError: naming the row.
     """
-    refuse_unknown(texts.tokens, _vocabulary(model))
+    refuse_unknown(texts.tokens, vocabulary_of(model))
     longest, row = int(texts.mask.sum(1).max()), int(texts.mask.sum(1).argmax())
     for limit, why in _limits(model):
         if longest > limit:
@@ -58,14 +59,6 @@ def refuse_foresight(model: nn.Module, texts: Texts) -> None:
 
 def _rounding(logits: Tensor) -> float:
     return 5e-2 if logits.dtype.itemsize < 4 else 1e-4
-
-
-def _vocabulary(model: nn.Module) -> int | None:
-    """Return the number of token ids that a model of transformers embeds, None for others."""
-    try:
-        return int(model.get_input_embeddings().num_embeddings)  # type: ignore[operator]
-    except (AttributeError, NotImplementedError):
-        return None
 
 
 def _limits(model: nn.Module) -> Iterator[tuple[int, str]]:

@@ -19,7 +19,7 @@ from fimetric.objectives.steadiness import unchanged
 from fimetric.probe import Probe
 from fimetric.probing import make_probe
 from fimetric.provenance import difference
-from fimetric.structure import changed, structure
+from fimetric.structure import changed, structure, unsaved
 
 ALONE = 1e-3  # float32 rounding through a deep model, relative to the size of the numbers
 
@@ -90,6 +90,11 @@ class StatisticExtractor:
         self.probe: Probe | None = None
         self._checked = False
 
+    @property
+    def objective(self) -> Objective:
+        """The objective whose model the batches go through."""
+        return self.statistic.objective
+
     def words(self) -> str:
         """Return what is measured."""
         return self.statistic.describe()
@@ -105,13 +110,13 @@ class StatisticExtractor:
         objective = self.statistic.objective
         x = to_device(batch.x, next(objective.module.parameters()).device)
         with torch.no_grad():
-            before = {} if self._checked else structure(objective)
+            before = {} if self._checked else {**structure(objective), **unsaved(objective)}
             with nullcontext() if self._checked else unchanged(objective):
                 losses = {view: objective.losses(view, x) for view in objective.views()}
             values = self._measure(x)
             if not self._checked:
                 self._check_alone(x, values)
-                self.unsteady = changed(before, structure(objective))
+                self.unsteady = changed(before, {**structure(objective), **unsaved(objective)})
                 self.probe = make_probe(objective, x)
         names = self.statistic.names
         return Features(

@@ -20,7 +20,7 @@ from fimetric.fisher.stream import refuse_infinite
 from fimetric.gradients import Contribution, GradientNorms
 from fimetric.objectives.base import Objective
 from fimetric.objectives.steadiness import unchanged
-from fimetric.parts import add_batch
+from fimetric.parts import row_digests
 from fimetric.progress import progress as show_progress
 
 
@@ -70,8 +70,8 @@ class References:
         """Return a hash of the samples."""
         digest = hashlib.sha256()
         for batch in self._held:
-            for row in range(len(batch)):  # one by one: the size of batches does not matter
-                add_batch(digest, _rows(batch, slice(row, row + 1)))
+            for digest_of_row in row_digests(batch):
+                digest.update(digest_of_row)
         return digest.hexdigest()[:16]
 
     def read(self, prefix: str, what: str) -> Iterator[tuple[Tensor, Tensor]]:
