@@ -4,14 +4,18 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.peers
 RUN := $(VENV)/bin
+LONG := tests/test_mutations.py tests/data/test_spec_fuzz.py
 
-.PHONY: demo test lint bench coverage-zoo claims benchmark smoke clean
+.PHONY: demo test check lint bench coverage-zoo claims benchmark smoke clean
 
 demo: $(STAMP)  ## The main job: train, fit, calibrate and score on bundled data, within two minutes
 	$(RUN)/fimetric demo
 
 test: $(STAMP)  ## All tests, the docstrings' and the README's examples among them
 	OMP_NUM_THREADS=1 $(RUN)/pytest -n auto --dist worksteal
+
+check: $(STAMP)  ## The long form of the tests that draw at random: four minutes
+	FIMETRIC_CHECK=long OMP_NUM_THREADS=1 $(RUN)/pytest -n auto --dist worksteal $(LONG)
 
 lint: $(STAMP)  ## Style, format and types
 	$(RUN)/ruff check .
