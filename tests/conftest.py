@@ -28,7 +28,7 @@ def make_features() -> Callable[..., Features]:
             "ids": [f"image{i}" for i in range(N * group_size)],
             "bounds": np.full(J, 1e-12),
             "numels": np.arange(1, J + 1) * 10,
-            "data_dimension": 12,
+            "dimensions": 12,
             "objective": "Denoising(t=0)",
             "fingerprint": "00ff",
             "seed": 7,

@@ -1,7 +1,10 @@
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from fimetric.calibration import Calibration, benjamini_hochberg
@@ -107,6 +110,42 @@ def test_held_out_rejections_follow_the_beta_binomial(alpha):
     assert abs(np.mean(counts) / m - k / (n + 1)) < 3 * error
 
 
+# One share, exactly and as three people would have it computed.
+SHARES = st.sampled_from([1000, 100, 20, 10, 3]).flatmap(
+    lambda q: st.integers(1, q - 1).flatmap(
+        lambda r: st.tuples(
+            st.just(Fraction(r, q)), st.sampled_from([r / q, 1 - (q - r) / q, r * (1 / q)])
+        )
+    )
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(SHARES, st.integers(1, 3000))
+def test_rank_is_that_of_exact_arithmetic(share, n):
+    exact, alpha = share
+    k = math.floor(exact * (n + 1))
+    calibration = Calibration(range(n))
+    if k == 0:
+        with pytest.raises(ValueError, match=f"on at least {math.ceil(1 / exact) - 1}$"):
+            calibration.threshold(alpha)
+    else:
+        assert calibration.threshold(alpha) == n - k
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 60), SHARES, st.data())
+def test_confident_rank_is_that_of_exact_arithmetic(n, share, data):
+    exact, alpha = share
+    # P(rate <= alpha) for each rank k: at least k of n uniform scores lie in the upper alpha
+    terms = [math.comb(n, j) * exact**j * (1 - exact) ** (n - j) for j in range(n + 1)]
+    kept = [sum(terms[k:]) for k in range(1, n + 1)]
+    confidence = data.draw(st.sampled_from([c for c in kept if 0.5 <= c < 0.9999] or [0]))
+    if confidence:  # it lies on the line of its rank exactly
+        threshold = Calibration(range(n)).threshold(alpha, float(confidence))
+        assert threshold == n - sum(c >= confidence * (1 - Fraction(1, 10**11)) for c in kept)
+
+
 @pytest.mark.parametrize(("alpha", "confidence"), [(0.05, 0.95), (0.1, 0.9), (0.1, 0.5)])
 def test_confidence_holds_over_calibration_sets(alpha, confidence):
     sets, n = 2000, 150
@@ -144,6 +183,22 @@ def test_benjamini_hochberg_against_a_dumb_one():
         np.testing.assert_array_equal(expected, stats.false_discovery_control(p) <= 0.2 + 1e-12)
         rejected += sum(expected)
     assert rejected > 100
+
+
+@settings(deadline=None, max_examples=40)
+@given(SHARES, st.integers(1, 60), st.sampled_from([20, 100, 300, 1000]), st.data())
+def test_benjamini_hochberg_is_that_of_exact_arithmetic(share, m, steps, data):
+    exact, alpha = share
+    counts = data.draw(st.lists(st.integers(1, steps), min_size=m, max_size=m))
+    i = data.draw(st.integers(1, m))
+    line = exact * i / m * steps
+    if line >= 1:  # i p-values on the line, or next to it
+        counts[:i] = [math.floor(line)] * i
+    p = [Fraction(count, steps) for count in counts]
+    k = max((k for k in range(1, m + 1) if sorted(p)[k - 1] <= exact * k / m), default=0)
+    expected = [k > 0 and value <= sorted(p)[k - 1] for value in p]
+    found = benjamini_hochberg(np.array(counts) / steps, alpha)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_benjamini_hochberg_on_the_example_of_1995():

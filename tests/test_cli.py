@@ -339,9 +339,9 @@ def retrained(folder):
 
 
 DAMAGE = {
-    "another model": (lambda: retrained("model"), "another fingerprint"),
-    "cut detector": (lambda: cut(Path("detector/detector.safetensors")), "corrupt or truncated"),
-    "cut description": (lambda: cut(Path("detector/detector.json")), "corrupt or truncated"),
+    "another model": (lambda: retrained("model"), "another model"),
+    "cut detector": (lambda: cut(Path("detector/detector.safetensors")), "is damaged"),
+    "cut description": (lambda: cut(Path("detector/detector.json")), "is damaged"),
     "newer detector": (lambda: edit(Path("detector/detector.json"), version=99), "version 99"),
     "no detector": (lambda: shutil.rmtree("detector"), "holds no detector"),
     "cut model": (lambda: cut(Path("model/model.safetensors")), "model.safetensors is damaged"),

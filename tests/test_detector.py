@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from fimetric import Detector, extract
+from fimetric.detector_files import KIND
 from fimetric.detectors import OF_ANY_TABLE, NotExplainableError, create
 from fimetric.groups import overlapping
 from fimetric.objectives import Objective
+from sealed import reseal
 
 D = 6
 
@@ -114,7 +116,7 @@ STREAMS = {
     "generator": lambda: (part for part in ID[:7].split(3)),
     "generator of many": lambda: (part for part in ID[:67].split(30)),  # the rest in batch 2
     "list": lambda: [ID[:4], ID[4:7]],
-    "less than a group": lambda: [ID[:3]],
+    "less than a group": lambda: iter([ID[:3]]),
 }
 
 
@@ -183,7 +185,9 @@ def test_model_changed_after_fit_is_refused(objective, detector, tmp_path):
             with pytest.raises(ValueError, match="model has changed since the detector was fitted"):
                 verb(batch)
     detector.save(tmp_path / "d")  # it is still the detector of the old model
-    with pytest.raises(ValueError, match="fitted with another fingerprint"):
+    with pytest.raises(
+        ValueError, match=r"fitted with another model .its fingerprint differs: other weights"
+    ):
         Detector.load(tmp_path / "d", objective)
     assert detector.fit(ID).score(MORE).shape == (40,)  # fitting again is what helps
 
@@ -201,7 +205,9 @@ def test_features_of_another_origin_are_refused(objective, detector):
     model = objective.module
     for features, what in {
         extract(objective, ID, group_size=5): "group size: 5, not 1",
-        extract(reconstruction(network(1)), ID): r"model \(fingerprint\)",
+        extract(
+            reconstruction(network(1)), ID
+        ): r"model \(its fingerprint differs: other weights or buffers\)",
         extract(reconstruction(model, seed=1), ID): "seed: 1, not 0",
         extract(Other(objective.function, model), ID): "objective: Other",
     }.items():
@@ -313,18 +319,17 @@ def test_load_refuses_another_model_objective_or_seed(detector, objective, tmp_p
 
     detector.save(tmp_path / "d")
     for other, what in {
-        reconstruction(network(1)): "fingerprint",
-        reconstruction(objective.module, seed=1): "objective seed",
-        Other(objective.function, objective.module): "objective",
+        reconstruction(network(1)): "model .its fingerprint differs: other weights",
+        reconstruction(objective.module, seed=1): "seed: 0, not 1",
+        Other(objective.function, objective.module): "objective: .*, not Other",
     }.items():
-        with pytest.raises(ValueError, match=rf"d was fitted with another {what}: .* not"):
+        with pytest.raises(ValueError, match=rf"d was fitted with another {what}"):
             Detector.load(tmp_path / "d", other)
 
 
 def change(folder, **fields) -> None:
     path = folder / "detector.json"
-    kept = {**json.loads(path.read_text()), **fields}
-    path.write_text(json.dumps({k: v for k, v in kept.items() if v is not None}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
 def cut(path) -> None:
@@ -337,7 +342,7 @@ def flip(path) -> None:
     path.write_bytes(content)
 
 
-CORRUPT = "corrupt or truncated"
+CORRUPT = "is damaged .*fit and save the detector again"
 DAMAGE = {
     "no folder": (lambda d: d.rename(d.with_name("e")), "detector.json is missing"),
     "no json": (lambda d: (d / "detector.json").unlink(), "detector.json is missing"),
@@ -348,14 +353,31 @@ DAMAGE = {
     "cut arrays": (lambda d: cut(d / "detector.safetensors"), CORRUPT),
     "flipped bit": (lambda d: flip(d / "detector.safetensors"), CORRUPT),
     "empty arrays": (lambda d: (d / "detector.safetensors").write_bytes(b""), CORRUPT),
-    "version": (lambda d: change(d, version=99), "of version 99; this fimetric reads 2"),
-    "no version": (lambda d: change(d, version=None), CORRUPT),
-    "no seed": (lambda d: change(d, seed=None), CORRUPT),
-    "no density": (lambda d: change(d, density=None), CORRUPT),
-    "half a density": (lambda d: change(d, density={"density": "typicality"}), CORRUPT),
-    "density of the wrong type": (lambda d: change(d, density=[3]), CORRUPT),
-    "unknown density": (lambda d: change(d, density={"density": "magic"}), "no density 'magic'"),
-    "group size of the wrong type": (lambda d: change(d, group_size="x"), CORRUPT),
+    "version": (lambda d: change(d, version=99), "of version 99, this fimetric reads version 3"),
+    "no version": (lambda d: change(d, version=None), "of version None"),
+    "edited by hand": (lambda d: change(d, sha256="0"), CORRUPT),
+    "no seed": (lambda d: reseal(d, KIND, seed=None), CORRUPT),
+    "no density": (lambda d: reseal(d, KIND, density=None), CORRUPT),
+    "half a density": (lambda d: reseal(d, KIND, density={"density": "typicality"}), CORRUPT),
+    "density of the wrong type": (lambda d: reseal(d, KIND, density=[3]), CORRUPT),
+    "unknown density": (
+        lambda d: reseal(d, KIND, density={"density": "magic"}),
+        "no density 'magic'",
+    ),
+    "group size of the wrong type": (lambda d: reseal(d, KIND, group_size="x"), CORRUPT),
+    "group size below one": (lambda d: reseal(d, KIND, group_size=0), CORRUPT),
+    "a probe of astronomical size": (
+        lambda d: reseal(
+            d,
+            KIND,
+            probe={
+                "entries": [{"key": "", "shape": [10**12], "kind": "float64", "low": 0, "high": 1}],
+                "losses": [[1.0]],
+                "tolerance": 1e-5,
+            },
+        ),
+        "no rows of shape",
+    ),
 }
 
 

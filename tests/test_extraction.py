@@ -64,7 +64,8 @@ def test_values_are_the_logarithms_of_the_plain_loop(objective, group_size, batc
     assert features.views == ("loss",)
     assert features.ids == tuple(map(str, range(samples)))
     assert features.numels.tolist() == [48, 8, 48, 6]
-    assert features.data_dimension == D and features.group_size == group_size
+    assert features.dimensions.tolist() == [D] * samples
+    assert features.group_size == group_size
 
 
 def test_draws_are_averaged_after_the_logarithm_and_timesteps_stand_side_by_side():

@@ -4,7 +4,9 @@ import math
 import numpy as np
 import pytest
 
-from fimetric.features import ARRAYS, PROVENANCE, VERSION, Features
+from fimetric.features import ARRAYS, KIND, PROVENANCE, VERSION, Features
+from fimetric.probe import Probe
+from sealed import reseal
 
 
 def assert_same(a, b):
@@ -42,9 +44,9 @@ def test_round_trip_of_arrays_that_are_not_contiguous(make_features, tmp_path):
 
 
 def test_numpy_integers_can_be_saved(make_features, tmp_path):
-    features = make_features(seed=np.int64(3), data_dimension=np.int64(4))
+    features = make_features(seed=np.int64(3), dimensions=np.int64(4))
     features.save(tmp_path / "table")
-    assert Features.load(tmp_path / "table").data_dimension == 4
+    assert (Features.load(tmp_path / "table").dimensions == 4).all()
 
 
 def test_save_refuses_an_existing_folder(make_features, tmp_path):
@@ -60,28 +62,28 @@ def _edit(folder, **changes):
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def _drop(folder, key):
-    path = folder / "features.json"
-    description = json.loads(path.read_text())
-    del description[key]
-    path.write_text(json.dumps(description))
-
-
 DAMAGE = {
     "no json": (lambda f: (f / "features.json").unlink(), "features.json is missing"),
-    "no arrays": (lambda f: (f / "features.safetensors").unlink(), "safetensors is missing"),
+    "no arrays": (
+        lambda f: (f / "features.safetensors").unlink(),
+        r"safetensors is damaged .it is missing",
+    ),
     "cut json": (lambda f: (f / "features.json").write_text('{"version": 1'), "json is damaged"),
     "binary json": (lambda f: (f / "features.json").write_bytes(b"\xff\xfe"), "json is damaged"),
-    "other json": (lambda f: (f / "features.json").write_text("[1]"), "does not describe"),
+    "other json": (lambda f: (f / "features.json").write_text("[1]"), "json is damaged"),
     "cut arrays": (
         lambda f: (f / "features.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}"),
         "safetensors is damaged",
     ),
-    "version": (lambda f: _edit(f, version=VERSION + 1), "format version 2"),
-    "ids": (lambda f: _edit(f, ids=["only one"]), "1 ids for 40"),
-    "unknown field": (lambda f: _edit(f, colour="red"), "colour"),
-    "missing field": (lambda f: _drop(f, "names"), "names"),
-    "field of the wrong type": (lambda f: _edit(f, names=None), "extract again"),
+    "version": (
+        lambda f: _edit(f, version=VERSION + 1),
+        "of version 3, this fimetric reads version 2",
+    ),
+    "ids": (lambda f: reseal(f, KIND, ids=["only one"]), r"dimensions has shape|1 ids for 40"),
+    "unknown field": (lambda f: reseal(f, KIND, colour="red"), "colour"),
+    "missing field": (lambda f: reseal(f, KIND, names=None), "names"),
+    "field of the wrong type": (lambda f: reseal(f, KIND, names=3), "extract again"),
+    "edited by hand": (lambda f: _edit(f, version=VERSION, sha256="0"), "its checksum"),
 }
 
 
@@ -121,12 +123,13 @@ def test_load_of_no_folder(tmp_path):
         ({"bounds": np.full(5, np.nan)}, "bounds must be finite and not negative"),
         ({"numels": np.ones(6)}, "numels has shape"),
         ({"numels": -np.ones(5)}, "numels must not be negative"),
-        ({"ids": ["a"]}, "1 ids"),
+        ({"ids": ["a"], "dimensions": np.ones(40)}, "1 ids"),
+        ({"dimensions": np.ones(39)}, "dimensions has shape"),
         ({"names": list("abcda")}, "column names must differ; repeated: 'a'"),
         ({"views": ["t", "t"]}, "view names must differ"),
         ({"names": [], "values": np.zeros((40, 0))}, "at least one column"),
         ({"group_size": 0}, "group_size is 0"),
-        ({"data_dimension": 0}, "data_dimension is 0"),
+        ({"dimensions": 0}, "dimensions must be at least 1"),
     ],
 )
 def test_shapes_and_names_are_checked(make_features, fields, message):
@@ -184,6 +187,9 @@ def test_concatenate_keeps_the_largest_bound(make_features):
     np.testing.assert_array_equal(Features.concatenate(parts).bounds, [3e-9, 2e-9])
 
 
+PROBE = Probe((), ((2.0,),), 1e-5)
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -192,12 +198,16 @@ def test_concatenate_keeps_the_largest_bound(make_features):
         {"names": list("abcde")},
         {"views": ["x", "y"]},
         {"numels": np.ones(5)},
-        {"data_dimension": 13},
+        {"grouping": "mean"},
+        {"unsteady": ("a",)},
+        {"probe": Probe((), ((1.0,),), 1e-5)},
     ],
 )
 def test_concatenate_refuses_tables_of_different_origin(make_features, fields):
     with pytest.raises(ValueError, match=f"{next(iter(fields))} of part 1 differs"):
-        Features.concatenate([make_features(), make_features(**fields)])
+        Features.concatenate(
+            [make_features(probe=PROBE), make_features(**{"probe": PROBE, **fields})]
+        )
 
 
 def test_concatenate_nothing():

@@ -1,5 +1,7 @@
 """Noise is a function of the seed and the name alone."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 
@@ -77,3 +79,37 @@ def test_an_objective_with_noise_of_its_own_averages_over_it():
     assert own.describe() != objective.describe()
     assert torch.allclose(own(x[3:4]), own(x)[3:4], rtol=1e-4)
     assert not objective.own_noise
+
+
+@contextmanager
+def float64_by_default():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+@pytest.mark.parametrize("draw", [fixed_noise, own_noise])
+def test_draw_is_the_same_whatever_torch_makes_by_default(draw, kind):
+    like = torch.zeros(2, 4)
+    expected = draw(0, "view", (5, 5), like, kind)
+    with float64_by_default():
+        assert torch.equal(draw(0, "view", (5, 5), like, kind), expected)
+
+
+@pytest.mark.parametrize("name", fm.models.KINDS)
+def test_models_draw_the_same_whatever_torch_makes_by_default(name):
+    model, x = fm.models.build(name, "tiny", (1, 8, 8)).eval(), torch.rand(2, 1, 8, 8)
+
+    def draws():
+        generator = torch.Generator().manual_seed(0)
+        return model.training_losses(x, generator), model.sample(2, generator)
+
+    with torch.no_grad():
+        expected = draws()
+        with float64_by_default():
+            found = draws()
+    for a, b in zip(found, expected, strict=True):
+        assert a.dtype == torch.float32 and torch.equal(a, b)

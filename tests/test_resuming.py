@@ -9,6 +9,7 @@ from tests.killing import after_kills, content
 from torch import nn
 
 from fimetric import Features, extract, parts
+from fimetric.features import PROVENANCE
 from fimetric.objectives import Objective
 
 N, D = 22, 6
@@ -26,12 +27,16 @@ class Watched(Objective):
             torch.manual_seed(seed)
             model = nn.Sequential(nn.Linear(D, width), nn.Tanh(), nn.Linear(width, D))
         super().__init__(self._losses, model, noise)
-        self.seen: list[int] = []
-        self.stop_at: int | None = None
+        self.seen: list[int] = []  # public, and changed by every forward pass
+        self._stop_at: int | None = None
+        self.width = width
+
+    def settings(self):
+        return {"width": self.width}
 
     def _losses(self, x):
-        self.seen += x[:, 0].int().tolist()
-        if self.stop_at in self.seen:
+        self.seen += [int(i) for i in x[:, 0] if i == i.round()]  # made-up rows have no number
+        if self._stop_at in self.seen:
             raise KeyboardInterrupt
         return (self.module(x) - x).square().sum(1)
 
@@ -47,9 +52,9 @@ def names(folder: Path) -> list[str]:
 
 
 def assert_same(a: Features, b: Features) -> None:
-    for name in ("values", "losses", "bounds", "numels"):
+    for name in ("values", "losses", "bounds", "numels", "dimensions"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
-    for name in ("names", "views", "ids", *parts.PROVENANCE):
+    for name in ("names", "views", "ids", "probe", *PROVENANCE):
         assert getattr(a, name) == getattr(b, name), name
 
 
@@ -85,7 +90,7 @@ def test_folder_is_written_whole_and_nothing_beside_it(tmp_path, part_seconds):
 def test_interrupted_extraction_goes_on_to_the_same_bits(tmp_path, part_seconds, where, group_size):
     first = Watched()
     if where == "model":
-        first.stop_at = 13  # in the fourth batch
+        first._stop_at = 13  # in the fourth batch
     data = stopping(3) if where == "data" else X
     with pytest.raises(KeyboardInterrupt):
         extract(first, data, 4, group_size, tmp_path / "f")
@@ -176,8 +181,8 @@ OTHERS = {
     "other order": (lambda: (Watched(), X.flip(0), 4, 1), "made from other data"),
     "other ids": (lambda: (Watched(), {"x": X, "id": range(1, N + 1)}, 4, 1), "other data"),
     "other format": (lambda: (Watched(), X.double(), 4, 1), "other data"),
-    "other weights": (lambda: (Watched(seed=1), X, 4, 1), "another fingerprint"),
-    "other width": (lambda: (Watched(width=9), X, 4, 1), "another fingerprint"),
+    "other weights": (lambda: (Watched(seed=1), X, 4, 1), "another model"),
+    "other width": (lambda: (Watched(width=9), X, 4, 1), "another objective"),
     "other seed": (lambda: (Watched(noise=1), X, 4, 1), "another seed"),
     "other group size": (lambda: (Watched(), X, 4, 2), "another group size"),
     "smaller batches": (lambda: (Watched(), X, 2, 1), "another batch size"),

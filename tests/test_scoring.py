@@ -25,7 +25,7 @@ def read(path):
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: list(x.split(7)), lambda x: x.numpy()])
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: list(x.split(9)), lambda x: x.numpy()])
 def test_the_file_holds_what_the_detector_says(detector, tmp_path, wrap):
     x = data(140)
     groups, alarms = write_scores(detector, wrap(x), tmp_path / "s.csv", alpha=0.2)

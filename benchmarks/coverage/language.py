@@ -13,7 +13,10 @@ WORDS, LENGTH = 37, 6
 
 NAMES = [
     line
-    for line in Path(__file__).with_name("architectures.txt").read_text().splitlines()
+    for line in Path(__file__)
+    .with_name("architectures.txt")
+    .read_text(encoding="utf-8")
+    .splitlines()
     if not line.startswith("#")
 ]
 

@@ -32,8 +32,8 @@ WAYS = (FAST, CALLED, LOOP, UNUSED)
 
 def write(rows: Sequence[Row], page: Path, seconds: float) -> None:
     """Write ``page`` and, beside it, a CSV file of the same name."""
-    page.write_text(markdown(rows, seconds))
-    page.with_suffix(".csv").write_text(as_csv(rows))
+    page.write_text(markdown(rows, seconds), encoding="utf-8")
+    page.with_suffix(".csv").write_text(as_csv(rows), encoding="utf-8")
 
 
 def markdown(rows: Sequence[Row], seconds: float) -> str:
@@ -113,7 +113,7 @@ misses."""
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         model = platform.processor() or platform.machine()

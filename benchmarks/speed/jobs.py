@@ -155,7 +155,7 @@ def loop_job(folder: Path, images: int, clock: Clock) -> None:
         detector, shape = inputs.open_detector(folder / "detector", folder / "model")
         samples = inputs.Named(limit=images).open(str(folder / "images.npy"), shape)
         known = fm.Features.load(folder / "features")  # names and bounds, which no loop knows
-    with (folder / "loop.csv").open("w", newline="") as file:
+    with (folder / "loop.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(scoring.COLUMNS)
         for k in range(0, images, BATCH):
@@ -196,7 +196,7 @@ def agree(folder: Path) -> None:
     """
     tables = []
     for how in JOBS:
-        with (folder / f"{how}.csv").open(newline="") as file:
+        with (folder / f"{how}.csv").open(newline="", encoding="utf-8") as file:
             tables.append([(row["id"], float(row["score"])) for row in csv.DictReader(file)])
     pairs = list(zip(*tables, strict=False))  # the loop may have done fewer
     allowed = 0.05 * np.std([score for (_, score), _ in pairs])

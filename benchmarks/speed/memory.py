@@ -85,14 +85,14 @@ def _give_back() -> None:
 def _reset() -> bool:
     """Set the high-water mark to what is resident now; return whether the system allows it."""
     try:
-        (PROCESS / "clear_refs").write_text("5")
+        (PROCESS / "clear_refs").write_text("5", encoding="utf-8")
     except OSError:
         return False
     return True
 
 
 def _status(field: str) -> float:
-    for line in (PROCESS / "status").read_text().splitlines():
+    for line in (PROCESS / "status").read_text(encoding="utf-8").splitlines():
         if line.startswith(f"{field}:"):
             return 1024.0 * int(line.split()[1])
     raise RuntimeError(f"{PROCESS}/status has no {field}")

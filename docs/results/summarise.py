@@ -22,7 +22,7 @@ def number(row: dict[str, str]) -> str:
 
 
 def summary(model: str, size: str) -> str:
-    with (HERE / "fashion_mnist" / model / "table.csv").open() as file:
+    with (HERE / "fashion_mnist" / model / "table.csv").open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["group_size"] == size]
     sets = list(dict.fromkeys(row["ood"] for row in rows))
     cells = {(row["detector"], row["ood"]): number(row) for row in rows}
@@ -37,13 +37,13 @@ def summary(model: str, size: str) -> str:
 
 
 def said(model: str) -> str:
-    text = (HERE / "fashion_mnist" / model / "table.md").read_text()
+    text = (HERE / "fashion_mnist" / model / "table.md").read_text(encoding="utf-8")
     return "\n".join(line for line in text.splitlines() if line.startswith("- "))
 
 
 def section(model: str) -> str:
     folder = f"fashion_mnist/{model}"
-    bits = (HERE / folder / "model.md").read_text().strip()
+    bits = (HERE / folder / "model.md").read_text(encoding="utf-8").strip()
     return f"""## {model}
 
 {bits}
@@ -69,9 +69,9 @@ In words, as the program wrote them:
 
 
 def main() -> None:
-    head = (HERE / "fashion_mnist.head.md").read_text()
+    head = (HERE / "fashion_mnist.head.md").read_text(encoding="utf-8")
     page = "\n".join([head, *map(section, MODELS)])
-    (HERE / "fashion_mnist.md").write_text(page)
+    (HERE / "fashion_mnist.md").write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,17 @@ density of that vector and a conformal calibration make it a decision.
     data -> objective -> gradients -> Features -> density -> calibration -> decisions
 """
 
-from fimetric import calibration, data, detectors, metrics, models, objectives, training
+from fimetric import (
+    calibration,
+    data,
+    detectors,
+    fisher,
+    metrics,
+    models,
+    objectives,
+    statistics,
+    training,
+)
 from fimetric.detector import Detector
 from fimetric.extraction import extract
 from fimetric.features import Features
@@ -22,8 +32,10 @@ __all__ = [
     "data",
     "detectors",
     "extract",
+    "fisher",
     "metrics",
     "models",
     "objectives",
+    "statistics",
     "training",
 ]

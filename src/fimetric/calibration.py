@@ -14,7 +14,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import beta
 
+from fimetric.arguments import numbers, real
+
 Array = NDArray[np.float64]
+
+# A share such as 1 - 0.9 falls short of .1 by the rounding of a number near 1, and products and
+# quotients of shares by a few units in their last place. p-values are counts over n + 1, and often
+# lie exactly on alpha: such a one is to be rejected, and no other is as near.
+SHARE_ROUNDING = 2.0**-53
+RELATIVE_ROUNDING = 2.0**-50
+CDF_ROUNDING = 1e-12  # of scipy's beta distribution, relative
 
 
 class Calibration:
@@ -98,20 +107,21 @@ class Calibration:
     def _rank(self, alpha: float) -> int:
         _check_fraction("alpha", alpha)
         n = len(self)
-        if alpha < self.smallest_p:
+        if self.smallest_p > rounded_up(alpha):
             raise ValueError(
                 f"alpha={alpha} is below the smallest possible p-value 1/(n + 1) = "
                 f"{self.smallest_p:.3g} of n={n} calibration scores, so nothing could ever be "
                 f"rejected; calibrate on at least {math.ceil(1 / alpha - 1e-9) - 1}"
             )
-        return int((np.arange(1, n + 1) / (n + 1) <= alpha).sum())
+        return int((np.arange(1, n + 1) / (n + 1) <= rounded_up(alpha)).sum())
 
     def _confident_rank(self, alpha: float, confidence: float) -> int:
         _check_fraction("alpha", alpha)
         _check_fraction("confidence", confidence)
         n = len(self)
         ranks = np.arange(1, n + 1)
-        k = int((beta.cdf(alpha, ranks, n + 1 - ranks) >= confidence).sum())
+        kept = beta.cdf(alpha, ranks, n + 1 - ranks)
+        k = int((kept >= confidence * (1 - CDF_ROUNDING)).sum())
         if k == 0:
             needed = math.ceil(math.log1p(-confidence) / math.log1p(-alpha) - 1e-9)
             raise ValueError(
@@ -125,7 +135,8 @@ def benjamini_hochberg(p: ArrayLike, alpha: float) -> NDArray[np.bool_]:
     """Mark (m,) which of m tests to reject so that the false discovery rate is at most alpha.
 
     With p_(i) the i-th smallest and k the largest i for which p_(i) <= alpha i / m, the k smallest
-    are rejected. Conformal p-values against one calibration set are positively dependent, and the
+    are rejected. Equal but for rounding counts as equal: the rate is exceeded by 2^-50 of it, or by
+    2^-53, at most. Conformal p-values against one calibration set are positively dependent, and the
     bound holds for them.
 
     Arguments:
@@ -148,14 +159,24 @@ def benjamini_hochberg(p: ArrayLike, alpha: float) -> NDArray[np.bool_]:
     _check_fraction("alpha", alpha)
     if ((p < 0) | (p > 1)).any():
         raise ValueError("p-values must lie in [0, 1]; pass p_value(...), not scores")
-    below = np.flatnonzero(np.sort(p) <= alpha * np.arange(1, len(p) + 1) / max(len(p), 1))
+    ordered, ranks = np.sort(p), np.arange(1, len(p) + 1)
+    below = np.flatnonzero(ordered <= rounded_up(alpha) * ranks / max(len(p), 1))
     if not len(below):
         return np.zeros(len(p), dtype=bool)
-    return p <= np.sort(p)[below[-1]]
+    return p <= ordered[below[-1]]
+
+
+def rounded_up(share: float) -> float:
+    """Return the largest number that a share can have been before it was rounded.
+
+    >>> 1 - 0.9 >= 0.1, rounded_up(1 - 0.9) >= 0.1
+    (False, True)
+    """
+    return share * (1 + RELATIVE_ROUNDING) + SHARE_ROUNDING
 
 
 def _one_dimensional(what: str, values: ArrayLike) -> Array:
-    array = np.asarray(values, dtype=np.float64)
+    array = numbers(what, values)
     if array.ndim != 1:
         raise ValueError(f"{what} have shape {array.shape}; pass one dimension")
     if np.isnan(array).any():
@@ -164,5 +185,6 @@ def _one_dimensional(what: str, values: ArrayLike) -> Array:
 
 
 def _check_fraction(name: str, value: float) -> None:
-    if not 0 < value < 1:
-        raise ValueError(f"{name} is {value}; it must lie strictly between 0 and 1")
+    if not 0 < real(name, value) < 1:
+        percent = f"; {value} percent is {value / 100:g}" if 1 <= value < 100 else ""
+        raise ValueError(f"{name} is {value}; it must lie strictly between 0 and 1{percent}")

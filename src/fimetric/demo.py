@@ -9,6 +9,7 @@ from rich.console import Console
 from fimetric.baselines import gaussian_bits_per_dim, png_bits_per_dim
 from fimetric.data import Samples, load
 from fimetric.detector import Detector
+from fimetric.detectors import DEFAULT
 from fimetric.evaluation import Evaluation, evaluate
 from fimetric.models import build
 from fimetric.models import load as load_model
@@ -22,7 +23,7 @@ OOD = ("patches", "letters")
 NAMES = {
     "likelihood": "likelihood",
     "typicality": "typicality",
-    "layerwise-gaussian": "layer-wise norms",
+    DEFAULT: "layer-wise norms",
 }
 
 

@@ -8,14 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fimetric import detector_files
+from fimetric.arguments import folder_of, seed_of, whole, whole_or_none
 from fimetric.calibration import Calibration
-from fimetric.data import length
-from fimetric.detectors import Density, NearestNeighbours, from_state
+from fimetric.data import Spec, length
+from fimetric.detectors import Density, as_density, from_state
 from fimetric.extraction import Extractor, run
-from fimetric.features import MEAN, Features
-from fimetric.fingerprint import model_fingerprint
+from fimetric.features import Features
+from fimetric.fingerprint import difference as fingerprints_differ
+from fimetric.fingerprint import watched_fingerprint
 from fimetric.groups import means, overlapping
-from fimetric.objectives.base import Objective
+from fimetric.intake import Intake, refuse_idle_tensors, refuse_labels
+from fimetric.objectives.base import Objective, as_objective, refuse_untold
+from fimetric.probe import Probe
+from fimetric.provenance import difference
 from fimetric.screening import refuse_strange
 
 logger = logging.getLogger(__name__)
@@ -29,11 +34,21 @@ class Detector:
     Arguments:
         objective: what is differentiated; it holds the model. For a diffusion model take
             ``Denoising`` at several timesteps, such as (0, 50, 300) of 1,000: one tells less.
-        density: of the log norms of in-distribution data; ``detectors.NearestNeighbours`` if None.
-            The paper's is ``detectors.LayerwiseGaussian``.
+        density: of the log norms of in-distribution data, itself or by its name in
+            ``detectors.DENSITIES``; ``detectors.NearestNeighbours`` if None. The paper's is
+            ``"layerwise-gaussian"``.
         group_size: consecutive samples that are judged together, by the mean of their log norms,
             or by their joint gradient where the density says so, as the paper's does.
         seed: of the split between density and calibration.
+        batch_size: samples to a forward pass; as many as memory holds, 64 at most, if None. What
+            was chosen in ``fit`` is kept as ``batch_size_``.
+
+    ``spec_`` says what a sample looks like, as learned in ``fit``; data that follow another
+    convention are refused from then on.
+
+    Raises:
+        TypeError: for a model without an objective, a class for a density, or no whole numbers.
+        ValueError: for an unknown density, or numbers out of range.
 
     Example:
         >>> import fimetric as fm, torch
@@ -52,19 +67,24 @@ class Detector:
     def __init__(
         self,
         objective: Objective,
-        density: Density | None = None,
+        density: Density | str | None = None,
         group_size: int = 1,
         seed: int = 0,
+        batch_size: int | None = None,
     ) -> None:
-        if group_size < 1:
-            raise ValueError(f"group_size must be at least 1, not {group_size}")
-        self.objective = objective
-        self.density = NearestNeighbours() if density is None else density
-        self.group_size = group_size
-        self.seed = seed
+        self.objective = as_objective(objective)
+        self.density = as_density(density)
+        self.group_size = whole("group_size", group_size)
+        self.seed = seed_of(seed)
+        self.batch_size = whole_or_none("batch_size", batch_size)
+        self.batch_size_ = self.batch_size
+        self.spec_: Spec | None = None
         self.calibration_: Calibration | None = None
         self.fingerprint_: str | None = None
+        self.unsteady_: tuple[str, ...] = ()
+        self.probe_: Probe | None = None
         self._extractor: Extractor | None = None
+        self._extracted = ""  # the fingerprint that it was made with
 
     def fit(self, data: Any, calibration: Any = None) -> Self:
         """Fit the density and calibrate the scores, on data that the model was not trained on.
@@ -75,11 +95,16 @@ class Detector:
                 of ``data`` is used for the density and the other half for calibration.
 
         Raises:
-            ValueError: for too few groups, features of another model, or non-finite norms (naming
-                sample and layer).
+            ValueError: for too few groups, features of another model, non-finite norms (naming
+                sample and layer), or calibration data that look otherwise than ``data``.
+            TypeError: for what is no data.
         """
-        self.fingerprint_ = self.calibration_ = None
+        self.fingerprint_ = self.calibration_ = self.probe_ = self.spec_ = None
+        self.batch_size_ = self.batch_size
+        self.unsteady_ = ()
+        refuse_labels(data, calibration)
         table = self._table(data)
+        self.spec_ = self.spec_ or table.spec
         features = self._grouped(table)
         if calibration is None:
             if len(features) < 4:
@@ -94,14 +119,16 @@ class Detector:
             rows, held_out = np.arange(len(features)), self._features(calibration)
         refuse_strange(held_out)
         self.density.fit(self._to_fit(table, rows))
-        self.fingerprint_ = features.fingerprint
+        self.fingerprint_, self.unsteady_ = features.fingerprint, features.unsteady
+        self.probe_ = features.probe
+        self.batch_size_ = self.batch_size or features.batch_size
+        self._extracted = self.fingerprint_
         self.calibration_ = Calibration(self.density.score(held_out))
         return self
 
     def recalibrate(self, data: Any) -> Self:
         """Calibrate on new in-distribution data and keep the density."""
-        if self.calibration_ is None:
-            raise RuntimeError("the detector is not fitted: call fit first")
+        _ = self.calibration  # refused before the work
         self.calibration_ = Calibration(self.density.score(self._features(data)))
         return self
 
@@ -115,7 +142,10 @@ class Detector:
             batch: samples as ``fimetric.data.batches`` takes them, or their ``Features``.
 
         Raises:
-            ValueError: for non-finite input, or a number of samples that makes no whole groups.
+            TypeError: for what is no data, or numbers of another kind than those fitted.
+            ValueError: for non-finite input, samples that follow another convention than those
+                fitted, or a number of them that makes no whole groups.
+            RuntimeError: before ``fit``.
         """
         return self.density.score(self._features(batch, whole=True))
 
@@ -162,60 +192,66 @@ class Detector:
         Raises:
             FileExistsError: where the folder exists and ``overwrite`` is False.
         """
+        if self.fingerprint_ is None:
+            raise RuntimeError("the detector is not fitted: call fit first")
+        refuse_untold(self.objective)
         arrays, density = self.density.state()
-        arrays = {f"density.{name}": np.ascontiguousarray(x) for name, x in arrays.items()}
+        arrays = {f"density.{name}": x for name, x in arrays.items()}
         arrays["calibration"] = self.calibration.scores
-        description = {
-            "objective": self.objective.describe(),
-            "objective_seed": int(self.objective.seed),  # JSON knows no numpy integer
-            "objective_settings": self.objective.settings(),
-            "fingerprint": self.fingerprint_,
-            "group_size": int(self.group_size),
-            "seed": int(self.seed),
-            "density": density,
-        }
+        description = detector_files.Description(
+            objective=self.objective.describe(),
+            seed=int(self.objective.seed),  # JSON knows no numpy integer
+            settings=self.objective.settings(),
+            fingerprint=self.fingerprint_,
+            unsteady=self.unsteady_,
+            probe=self.probe_,
+            spec=self.spec_,
+            batch_size=self.batch_size_,
+            group_size=int(self.group_size),
+            split_seed=int(self.seed),
+            density=density,
+        )
         detector_files.write(folder, description, arrays, overwrite)
 
     @classmethod
     def load(cls, folder: str | Path, objective: Objective) -> Self:
         """Read a detector and join it with its objective.
 
+        The objective is compared with the one of ``fit``: what it says of itself, all that its
+        modules are made of, and its losses of the made-up rows that are kept.
+
         Raises:
             FileNotFoundError: where there is no detector.
-            ValueError: for a corrupt folder, an unknown version, or another objective or model.
+            ValueError: for a damaged folder, another version, or another objective or model.
         """
-        folder = Path(folder)
+        folder, objective = folder_of(folder), as_objective(objective)
         description, arrays = detector_files.read(folder)
-        for name, value in {
-            "objective": objective.describe(),
-            "objective_seed": objective.seed,
-            "fingerprint": model_fingerprint(objective.module),
-        }.items():
-            if description[name] != value:
-                raise ValueError(
-                    f"{folder} was fitted with another {name.replace('_', ' ')}: "
-                    f"{description[name]}, not {value}. Load it with the model it was fitted on, "
-                    "or fit a new detector"
-                )
+        if other := difference(description, objective):
+            raise ValueError(
+                f"{folder} was fitted with {other}. Load it with the model and the objective it "
+                "was fitted with, or fit a new detector"
+            )
         state = {
             name.removeprefix("density."): x
             for name, x in arrays.items()
             if name.startswith("density.")
         }
         try:
-            density = from_state(state, description["density"])
-            detector = cls(objective, density, description["group_size"], description["seed"])
-        except (KeyError, TypeError, AttributeError) as error:
-            raise detector_files.corrupt(folder, error) from error
-        detector.calibration_ = Calibration(arrays["calibration"])
-        detector.fingerprint_ = description["fingerprint"]
+            density = from_state(state, description.density)
+            detector = cls(objective, density, description.group_size, description.split_seed)
+            detector.calibration_ = Calibration(arrays["calibration"])
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise detector_files.damaged(folder, error) from error
+        detector.fingerprint_, detector.unsteady_ = description.fingerprint, description.unsteady
+        detector.probe_, detector.spec_ = description.probe, description.spec
+        detector.batch_size_ = description.batch_size
         return detector
 
     @staticmethod
     def read_settings(folder: str | Path) -> dict[str, Any]:
         """Return the settings and the seed of the objective that a saved detector belongs to."""
         description, _ = detector_files.read(Path(folder))
-        return {**description["objective_settings"], "seed": description["objective_seed"]}
+        return {**description.settings, "seed": description.seed}
 
     def _features(self, data: Any, whole: bool = False) -> Features:
         """Return ``data`` as features of this objective, a row a group."""
@@ -228,7 +264,18 @@ class Detector:
         samples = length(data)
         if whole and samples is not None:
             self._refuse_rest(samples)
-        return run(self._current_extractor(), data, progress=not whole, whole_groups=whole)
+        intake = Intake(self.objective, self.spec_)
+        table = run(
+            self._current_extractor(),
+            data,
+            self.batch_size_,
+            progress=not whole,
+            whole_groups=whole,
+            intake=intake,
+        )
+        if not whole:  # what is to be judged teaches nothing
+            self.spec_ = intake.spec
+        return table
 
     def _grouped(self, table: Features, whole: bool = False) -> Features:
         """Return the means over groups where a row is a sample still."""
@@ -267,28 +314,31 @@ class Detector:
 
     def _current_extractor(self) -> Extractor:
         """Return the extractor with all it has learned, a new one where the model has changed."""
-        fingerprint = model_fingerprint(self.objective.module)
-        if self.fingerprint_ not in (None, fingerprint):
+        refuse_idle_tensors(self.objective.module)
+        now, fitted = watched_fingerprint(self.objective, self.unsteady_), self.fingerprint_
+        if fitted not in (None, now):
             raise ValueError(
-                "the model has changed since the detector was fitted (its fingerprint differs); "
-                "fit the detector again"
+                "the model has changed since the detector was fitted (its fingerprint differs: "
+                f"other {fingerprints_differ(fitted or '', now)}); fit the detector again"
             )
-        if self._extractor is None or self._extractor.fingerprint != fingerprint:
+        if self._extractor is None or self._extracted != now:
             size = self.group_size if self.density.joint else 1
-            self._extractor = Extractor(self.objective, size)
+            self._extractor = Extractor(self.objective, size, self.probe_)
+            self._extracted = now
         return self._extractor
 
     def _own(self, features: Features) -> Features:
-        expected = self._current_extractor().provenance
-        if not self.density.joint and features.objective.endswith(MEAN):  # grouped already
-            objective = f"{expected['objective']}{MEAN}"
-            expected = {**expected, "objective": objective, "group_size": self.group_size}
-        for name, value in expected.items():
-            found = getattr(features, name)
-            if found != value:
-                what = "model (fingerprint)" if name == "fingerprint" else name.replace("_", " ")
-                raise ValueError(
-                    f"these features come from another {what}: {found}, not {value}; extract them "
-                    "again with the detector's"
-                )
+        """Return features of this objective, refusing those of another."""
+        if features.grouping == "mean" and not self.density.joint:  # grouped already
+            other = difference(features, self.objective)
+            if features.group_size != self.group_size:
+                other = f"another group size: {features.group_size}, not {self.group_size}"
+        else:
+            other = self._current_extractor().difference(features)
+        if not other and self.spec_ is not None and features.spec is not None:
+            other = self.spec_.difference(features.spec)
+        if other:
+            raise ValueError(
+                f"these features come from {other}; extract them again with the detector's"
+            )
         return features

@@ -1,76 +1,74 @@
 """The folder of a detector: detector.json and detector.safetensors, no pickle."""
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
-import safetensors.numpy
+import msgspec
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
+from fimetric.data.spec import Spec
 from fimetric.files import whole_folder
+from fimetric.folders import not_there
+from fimetric.probe import Probe
+from fimetric.store import archive
 
-VERSION = 2  # 1 described groups by joint gradients whatever the density
-NEEDED = {
-    "objective",
-    "objective_seed",
-    "objective_settings",
-    "fingerprint",
-    "group_size",
-    "seed",
-    "density",
-}
-DAMAGE = (json.JSONDecodeError, UnicodeDecodeError, SafetensorError, KeyError, TypeError, OSError)
+# 1 described groups by joint gradients whatever the density, 2 had neither probe nor settings of
+# what a sample is, and no checksum of its JSON
+VERSION = 3
 Arrays = dict[str, NDArray[Any]]
 
 
-def write(
-    folder: str | Path, description: dict[str, Any], arrays: Arrays, overwrite: bool = False
-) -> None:
+class Description(msgspec.Struct, forbid_unknown_fields=True):
+    """What ``detector.json`` says.
+
+    ``density`` is the density's own ``state``; ``settings`` are those of the objective.
+    """
+
+    objective: str
+    seed: int
+    settings: dict[str, Any]
+    fingerprint: str
+    unsteady: tuple[str, ...]
+    probe: Probe | None
+    spec: Spec | None
+    batch_size: int | None
+    group_size: int
+    split_seed: int
+    density: dict[str, Any]
+
+
+KIND = archive.Kind(
+    "detector", VERSION, Description, "fit and save the detector again with this release"
+)
+
+
+def write(folder: str | Path, description: Description, arrays: Arrays, overwrite: bool) -> None:
     """Write a detector's description and arrays, both or none.
 
     Raises:
         FileExistsError: where the folder exists and ``overwrite`` is False.
     """
-    content = safetensors.numpy.save(arrays)
-    mark = {"version": VERSION, "sha256": hashlib.sha256(content).hexdigest()}
     with whole_folder(folder, overwrite) as place:
-        (place / "detector.json").write_text(json.dumps({**description, **mark}, indent=1))
-        (place / "detector.safetensors").write_bytes(content)
+        KIND.write(place, description, archive.pack(arrays))
 
 
-def read(folder: Path) -> tuple[dict[str, Any], Arrays]:
+def read(folder: Path) -> tuple[Description, Arrays]:
     """Return what ``write`` wrote.
 
     Raises:
         FileNotFoundError: where there is no detector.
-        ValueError: for a corrupt folder or an unknown version.
+        ValueError: for a damaged folder or another version.
     """
-    path = folder / "detector.json"
-    if not path.exists():
-        raise FileNotFoundError(f"{folder} holds no detector: detector.json is missing")
-    try:
-        description = json.loads(path.read_text())
-        if description["version"] != VERSION:
-            raise ValueError(
-                f"{folder} is of version {description['version']}; this fimetric reads {VERSION}. "
-                "Install the fimetric that wrote it"
-            )
-        content = (folder / "detector.safetensors").read_bytes()
-        if hashlib.sha256(content).hexdigest() != description["sha256"]:
-            raise SafetensorError("detector.safetensors is not what was written")
-        arrays = safetensors.numpy.load(content)
-        missing = (NEEDED - description.keys()) | ({"calibration"} - arrays.keys())
-        if missing:
-            raise KeyError(", ".join(sorted(missing)))
-    except DAMAGE as error:
-        raise corrupt(folder, error) from error
+    if not (folder / "detector.json").exists():
+        said = not_there(folder, "no detector", "a detector")
+        raise FileNotFoundError(f"{said} (detector.json is missing)")
+    description, payload = KIND.read(folder)
+    arrays = archive.unpack(payload or b"", folder / "detector.safetensors", KIND.again)
+    if "calibration" not in arrays:
+        raise damaged(folder, "it has no calibration scores")
     return description, arrays
 
 
-def corrupt(folder: Path, error: Exception) -> ValueError:
+def damaged(folder: Path, why: object) -> ValueError:
     """Return what to raise of a folder that is no whole detector."""
-    return ValueError(
-        f"{folder} is corrupt or truncated ({error!r}); fit and save the detector again"
-    )
+    return KIND.damaged(folder / "detector.json", why)

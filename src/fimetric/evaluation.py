@@ -52,7 +52,7 @@ def evaluate(
     densities: Sequence[str] = OF_ANY_TABLE,
     folder: Path | None = None,
     seed: int = 0,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Evaluation:
     """Fit every density on held-out in-distribution data and score all sets.
@@ -68,7 +68,7 @@ def evaluate(
         densities: names in ``fimetric.detectors.DENSITIES``.
         folder: where features are kept, so that a stopped evaluation goes on.
         seed: of the permutations and of the bootstrap.
-        batch_size: samples to a forward pass.
+        batch_size: samples to a forward pass; as many as memory holds if None.
         progress: show progress.
 
     Raises:

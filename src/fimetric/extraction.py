@@ -1,7 +1,7 @@
 """From a model and data to ``Features``: streaming, checked, and resumed where it was stopped."""
 
-import hashlib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,22 +9,32 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from fimetric.arguments import folder_of, whole, whole_or_none
 from fimetric.data import Batch, batches, length, to_device
+from fimetric.data.batches import Choice, rounded
 from fimetric.features import Features
-from fimetric.fingerprint import model_fingerprint
+from fimetric.fingerprint import watched_fingerprint
 from fimetric.gradients.norms import GradientNorms, Measured
+from fimetric.intake import Intake, named_failures, refuse_idle_tensors
+from fimetric.memory import batch_size_for
 from fimetric.objectives.base import Batch as Input
-from fimetric.objectives.base import Objective
-from fimetric.parts import Parts, add_batch
+from fimetric.objectives.base import Objective, as_objective, refuse_untold
+from fimetric.objectives.steadiness import unchanged
+from fimetric.parts import Parts
+from fimetric.probe import Probe
+from fimetric.probing import ROWS as PROBE_ROWS
+from fimetric.probing import make_probe, rows_of
 from fimetric.progress import progress as show_progress
+from fimetric.provenance import difference
+from fimetric.structure import changed, structure, unsaved
 
 
 def extract(
     objective: Objective,
     data: Any,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     group_size: int = 1,
     folder: str | Path | None = None,
     progress: bool = True,
@@ -34,7 +44,8 @@ def extract(
     Arguments:
         objective: what is differentiated.
         data: whatever ``fimetric.data.batches`` takes.
-        batch_size: samples to a forward pass, rounded to whole groups.
+        batch_size: samples to a forward pass, rounded to whole groups. If None, as many as memory
+            holds, 64 at most; a call that goes on takes the size of the one before.
         group_size: consecutive samples whose losses are summed before differentiating. Samples
             left over at the end are cut, with a log line.
         folder: where to keep the features. Parts are written to ``<folder>.parts`` as they are
@@ -43,8 +54,16 @@ def extract(
 
     Raises:
         ValueError: for empty or non-finite data, or a folder with features of something else.
-        RuntimeError: where a sample's loss or norms depend on the rest of its batch.
+        RuntimeError: where a sample's loss or norms depend on the rest of its batch, or the model
+            changes itself in its forward pass.
+        TypeError: for a model without an objective, or sizes that are no whole numbers.
     """
+    refuse_idle_tensors(as_objective(objective).module)
+    whole_or_none("batch_size", batch_size)
+    whole("group_size", group_size)
+    if folder is not None:
+        folder_of(folder)
+        refuse_untold(objective)
     return run(Extractor(objective, group_size), data, batch_size, folder, progress)
 
 
@@ -54,8 +73,16 @@ class Extraction(Protocol):
     group_size: int
 
     @property
-    def provenance(self) -> dict[str, object]:
-        """What the features come from, by the names that ``Features`` gives it."""
+    def objective(self) -> Objective:
+        """The objective whose model the batches go through."""
+        ...
+
+    def words(self) -> str:
+        """Return what is measured, in words that change when it does."""
+        ...
+
+    def difference(self, features: Features) -> str:
+        """Return in words what else a table was made from; empty where it was this."""
         ...
 
     def __call__(self, batch: Batch) -> Features:
@@ -66,31 +93,45 @@ class Extraction(Protocol):
 def run(
     extractor: Extraction,
     data: Any,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     folder: str | Path | None = None,
     progress: bool = True,
     whole_groups: bool = False,
+    intake: Intake | None = None,
 ) -> Features:
     """Do what ``extract`` does with an extractor that may have seen batches before.
 
-    With ``whole_groups`` samples left over at the end raise ValueError.
+    With ``whole_groups`` samples left over at the end raise ValueError. Each batch is checked by
+    ``intake``, a new one if None.
     """
-    group_size = extractor.group_size
-    source = (_whole if whole_groups else batches)(data, batch_size, group_size)
-    parts = Parts(None if folder is None else Path(folder), extractor.provenance)
-    digest = hashlib.sha256()
+    group_size, module = extractor.group_size, extractor.objective.module
+    check = Intake(extractor.objective) if intake is None else intake
+    refuse_idle_tensors(module)
+    parts = Parts(None if folder is None else Path(folder), extractor.difference)
+
+    def choice(first: Batch) -> int:
+        size = batch_size or parts.batch_size
+        first = check(first)
+        parts.batch_size = size or batch_size_for(extractor.objective, _placed(first, module))
+        return parts.batch_size
+
+    source = (_whole if whole_groups else batches)(data, choice, group_size)
     total = length(data)
     whole = None if total is None else total // group_size * group_size
     with show_progress("extracting", whole, progress) as advance:
         try:
-            for batch in source:
-                add_batch(digest, batch)
+            for batch in map(check, source):
                 if not parts.holds(batch):
-                    parts.add(extractor(batch))
+                    with named_failures(module, batch):
+                        parts.add(extractor(batch))
                 advance(len(batch.ids))
         finally:
             parts.flush()
-    return parts.finish(digest.hexdigest())
+    return parts.finish(check.spec)
+
+
+def _placed(batch: Batch, module: nn.Module) -> Input:
+    return to_device(batch.x, next(module.parameters()).device)
 
 
 class Norms(Protocol):
@@ -113,28 +154,35 @@ class Norms(Protocol):
 class Extractor:
     """Turns one batch after another into features.
 
-    The first batch is checked: its first, middle and last group are computed alone as well.
+    The first batch is checked: its first, middle and last group are computed alone as well, and the
+    model must be the same after it.
 
     Arguments:
         objective: what is differentiated.
         group_size: consecutive samples to a row.
+        probe: of the objective, where there is one already.
     """
 
-    def __init__(self, objective: Objective, group_size: int = 1) -> None:
+    def __init__(
+        self, objective: Objective, group_size: int = 1, probe: Probe | None = None
+    ) -> None:
         self.objective, self.group_size = objective, group_size
         self.norms = GradientNorms(objective.module)
-        self.fingerprint = model_fingerprint(objective.module)
+        self.unsteady: tuple[str, ...] = ()
+        self.probe = probe
         self._bounds: dict[str, Tensor] = {}
 
-    @property
-    def provenance(self) -> dict[str, object]:
-        """What the features come from, by the names that ``Features`` gives it."""
-        return {
-            "objective": self.objective.describe(),
-            "fingerprint": self.fingerprint,
-            "seed": self.objective.seed,
-            "group_size": self.group_size,
-        }
+    def words(self) -> str:
+        """Return what is measured."""
+        return self.objective.describe()
+
+    def difference(self, features: Features) -> str:
+        """Return in words what else a table was made from; empty where it was this."""
+        if features.group_size != self.group_size:
+            return f"another group size: {features.group_size}, not {self.group_size}"
+        if features.grouping != "joint":
+            return f"groups by the {features.grouping} of their samples, not by a joint gradient"
+        return difference(features, self.objective, self.words())
 
     def norms_of(self, prefix: str) -> Norms:
         """Return what is measured in a view, named without its draw."""
@@ -148,9 +196,11 @@ class Extractor:
     @torch.enable_grad()
     def __call__(self, batch: Batch) -> Features:
         """Return the features of one batch of whole groups."""
-        device = next(self.objective.module.parameters()).device
-        x = to_device(batch.x, device)
+        x = _placed(batch, self.objective.module)
+        before = {} if self._bounds else {**structure(self.objective), **unsaved(self.objective)}
         tables = {view: self._view(view, x) for view in self.objective.views()}
+        if not self._bounds:
+            self._learn(x, before, tables)
         values = side_by_side({view: _log(table.norms) for view, table in tables.items()})
         bounds = side_by_side({view: _log(self._bounds[view]) for view in tables})
         columns = [(p, name) for p in values for name in self.norms_of(p).names]
@@ -162,22 +212,56 @@ class Extractor:
             ids=tuple(batch.ids),
             bounds=np.exp(np.concatenate(list(bounds.values()))),
             numels=np.array([numel for p in values for numel in self.numels_of(p)]),
-            data_dimension=self.objective.data_dimension(x),
-            **self.provenance,  # type: ignore[arg-type]
+            dimensions=self.objective.dimensions(x).cpu().numpy(),
+            objective=self.words(),
+            fingerprint=watched_fingerprint(self.objective, self.unsteady),
+            unsteady=self.unsteady,
+            seed=self.objective.seed,
+            group_size=self.group_size,
+            probe=self.probe,
         )
 
     def _view(self, view: str, x: Input) -> "_Table":
-        losses, joint = self._losses(view, x)
+        with nullcontext() if self._bounds else unchanged(self.objective):
+            losses, joint = self._losses(view, x)
         norms = self.norms_of(without_draw(view))
-        if view in self._bounds:
+        if self._bounds:
             table = norms(joint)
             self._mend(view, x, table)
-        else:
-            table, bound = measured = norms.measure(joint)
-            self._mend(view, x, table, bound)
-            self._check_alone(view, x, losses, measured)
+            return _Table(losses.detach().cpu().double().numpy(), table)
+        table, bound = measured = norms.measure(joint)
+        self._mend(view, x, table, bound)
+        self._check_alone(view, x, losses, measured)
+        return _Table(losses.detach().cpu().double().numpy(), table, bound)
+
+    def _learn(self, x: Input, before: dict[str, str], tables: dict[str, "_Table"]) -> None:
+        """Learn from the first batch what holds for all: what is unsteady, the probe, the bounds.
+
+        Bounds are those of made-up rows, so that neither the order of the data nor the size of the
+        batches moves a column; only where no such rows can be computed are they the batch's own.
+        """
+        self.unsteady = changed(before, {**structure(self.objective), **unsaved(self.objective)})
+        self.probe = self.probe or make_probe(self.objective, x)
+        for view, table in tables.items():
+            bound = table.bound
+            if self.probe is not None:
+                bound = self._bound_of_rows(
+                    view, to_device(rows_of(self.probe.entries), _device(x))
+                )
+            assert bound is not None  # of the first batch
             self._bounds[view] = bound.nanmedian(0).values.nan_to_num(0.0, posinf=0.0)
-        return _Table(losses.detach().cpu().double().numpy(), table)
+
+    def _bound_of_rows(self, view: str, rows: Input) -> Tensor:
+        """Return the bounds (rows, J) of groups, each as of one row alone, times the group's size.
+
+        A bound is a square of a sum of the sizes of all terms, and a group has so many more terms.
+        """
+        norms = self.norms_of(without_draw(view))
+        each = []
+        for row in range(PROBE_ROWS):
+            losses = self.objective.losses(view, _rows(rows, slice(row, row + 1)))
+            each.append(norms.measure(losses).bound)
+        return torch.cat(each) * self.group_size**2
 
     def _mend(self, view: str, x: Input, table: Tensor, bound: Tensor | None = None) -> None:
         """Compute groups that are not finite again, alone: NaN can spread in a shared graph."""
@@ -194,8 +278,7 @@ class Extractor:
         return losses, losses.view(-1, self.group_size).sum(1)
 
     def _group(self, x: Input, g: int) -> Input:
-        rows = slice(g * self.group_size, (g + 1) * self.group_size)
-        return {k: v[rows] for k, v in x.items()} if isinstance(x, dict) else x[rows]
+        return _rows(x, slice(g * self.group_size, (g + 1) * self.group_size))
 
     def _check_alone(self, view: str, x: Input, losses: Tensor, measured: Measured) -> None:
         """Compute three groups without the rest of the batch and compare.
@@ -250,16 +333,25 @@ class Extractor:
 class _Table:
     losses: NDArray[np.float64]  # (samples,)
     norms: Tensor  # (groups, tensors), squared
+    bound: Tensor | None = None  # of the first batch
 
 
-def _whole(data: Any, batch_size: int, group_size: int) -> Iterator[Batch]:
+def _rows(x: Input, rows: slice) -> Input:
+    return {k: v[rows] for k, v in x.items()} if isinstance(x, dict) else x[rows]
+
+
+def _device(x: Input) -> torch.device:
+    return (next(iter(x.values())) if isinstance(x, dict) else x).device
+
+
+def _whole(data: Any, choice: Choice, group_size: int) -> Iterator[Batch]:
     """Yield batches of whole groups, and raise where a batch ends within a group.
 
     Raises:
         ValueError: at the last batch, since an iterable does not tell its length before.
     """
     done = 0
-    for batch in batches(data, max(batch_size // group_size, 1) * group_size):
+    for batch in batches(data, lambda first: rounded(choice(first), group_size)):
         done += len(batch)
         if done % group_size:
             raise ValueError(

@@ -6,27 +6,49 @@ Everything before makes this table; everything after is statistics on it and kno
 the model. A table of other statistics of a sample (one named column each) goes the same way.
 """
 
-import hashlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
+import msgspec
 import numpy as np
-import safetensors.numpy
 from numpy.typing import ArrayLike, NDArray
-from safetensors import SafetensorError
 
+from fimetric.arguments import folder_of, listed, shown, whole
+from fimetric.data.spec import Spec
 from fimetric.files import whole_folder
+from fimetric.folders import not_there
+from fimetric.probe import Probe, agree
+from fimetric.store import archive
 
-VERSION = 1
-ARRAYS = ("values", "losses", "bounds", "numels")
-MEAN = ", mean of the samples' log norms"  # added to the objective of a table of such groups
-PROVENANCE = ("data_dimension", "objective", "fingerprint", "seed", "group_size", "version")
+VERSION = 2  # 1 had one data dimension, neither a probe nor what a sample is, and joint groups only
+ARRAYS = ("values", "losses", "bounds", "numels", "dimensions")
+PROVENANCE = ("objective", "fingerprint", "unsteady", "seed", "group_size", "grouping", "version")
+Grouping = Literal["joint", "mean"]
 
 Array = NDArray[np.float64]
+
+
+class Description(msgspec.Struct, forbid_unknown_fields=True):
+    """What ``features.json`` says of a table; the fields are those of ``Features``."""
+
+    names: tuple[str, ...]
+    views: tuple[str, ...]
+    ids: tuple[str, ...]
+    objective: str
+    fingerprint: str
+    unsteady: tuple[str, ...]
+    seed: int
+    group_size: int
+    grouping: Grouping
+    probe: Probe | None
+    spec: Spec | None
+    batch_size: int | None
+
+
+KIND = archive.Kind("features", VERSION, Description, "extract again")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -43,11 +65,18 @@ class Features:
         bounds: (J,) bound on the rounding error of the *squared* norm (not its logarithm), >= 0;
             a value at or below it is noise. 0 where none is known or the column is no norm.
         numels: (J,) elements of each parameter tensor; 1 where the column is no norm.
-        data_dimension: number of dimensions of one sample, for bits per dimension.
+        dimensions: (N * group_size,) number of dimensions of each sample, for bits per dimension,
+            such as its pixels or its predicted tokens; or one number for all.
         objective: what was differentiated, in words.
-        fingerprint: hexadecimal fingerprint of the model and its weights.
+        fingerprint: hexadecimal fingerprint of the objective, see ``fimetric.fingerprint``.
         seed: seed of the objective's noise.
         group_size: samples per row.
+        grouping: what a row of several samples is: ``joint``, the norms of their joint gradient, or
+            ``mean``, the mean of their log norms.
+        unsteady: attributes of the model that a forward pass changes; no part of the fingerprint.
+        probe: losses of made-up rows, which tell another loss; None where there are none.
+        spec: what a sample looks like; None where that is not known.
+        batch_size: samples that went to a forward pass, where that is known.
         version: version of this format.
 
     Raises:
@@ -61,11 +90,16 @@ class Features:
     ids: tuple[str, ...]
     bounds: Array
     numels: NDArray[np.int64]
-    data_dimension: int
+    dimensions: NDArray[np.int64]
     objective: str
     fingerprint: str
     seed: int
     group_size: int = 1
+    grouping: Grouping = "joint"
+    unsteady: tuple[str, ...] = ()
+    probe: Probe | None = None
+    spec: Spec | None = None
+    batch_size: int | None = None
     version: int = VERSION
 
     def __post_init__(self) -> None:
@@ -73,13 +107,17 @@ class Features:
         for name in ("values", "losses", "bounds"):
             object.__setattr__(self, name, _contiguous(getattr(self, name), np.float64))
         object.__setattr__(self, "numels", _contiguous(self.numels, np.int64))
-        for name in ("names", "views", "ids"):
+        for name in ("names", "views", "ids", "unsteady"):
             object.__setattr__(self, name, tuple(map(str, getattr(self, name))))
-        for name in ("data_dimension", "seed", "group_size", "version"):
+        for name in ("seed", "group_size", "version"):
             object.__setattr__(self, name, int(getattr(self, name)))  # JSON knows no numpy integer
-        for name in ("data_dimension", "group_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.group_size < 1:
+            raise ValueError(f"group_size is {self.group_size}; it must be at least 1")
+        if self.grouping not in ("joint", "mean"):
+            raise ValueError(f"grouping is {self.grouping!r}; it must be 'joint' or 'mean'")
+        each = self.dimensions
+        each = np.broadcast_to(each, len(self.ids)) if np.ndim(each) == 0 else each
+        object.__setattr__(self, "dimensions", _contiguous(each, np.int64))
         _check_shapes(self)
         _check_different("column", self.names)
         _check_different("view", self.views)
@@ -87,6 +125,8 @@ class Features:
             raise ValueError("bounds must be finite and not negative: they bound squared norms")
         if (self.numels < 0).any():
             raise ValueError("numels must not be negative: they count elements")
+        if (self.dimensions < 1).any():
+            raise ValueError("dimensions must be at least 1: they count what a loss is a sum over")
 
     def __len__(self) -> int:
         """Return the number N of rows (groups)."""
@@ -107,7 +147,7 @@ class Features:
     @property
     def bits_per_dim(self) -> Array:
         """(N * group_size,) loss of each sample, mean over the views, in bits per dimension."""
-        return self.losses.mean(1) / (self.data_dimension * math.log(2))
+        return self.losses.mean(1) / (self.dimensions * math.log(2))
 
     def group_ids(self, row: int) -> tuple[str, ...]:
         """Return the names of the samples in one row."""
@@ -118,12 +158,16 @@ class Features:
         if not isinstance(rows, slice):
             rows = np.asarray(rows)
             rows = rows if rows.size else rows.astype(np.int64)
-        chosen = np.atleast_1d(np.arange(len(self))[rows])
+        try:
+            chosen = np.atleast_1d(np.arange(len(self))[rows])
+        except IndexError as error:
+            raise IndexError(f"no such rows in a table of {len(self)}: {error}") from error
         samples = (chosen[:, None] * self.group_size + np.arange(self.group_size)).reshape(-1)
         return replace(
             self,
             values=self.values[chosen],
             losses=self.losses[samples],
+            dimensions=self.dimensions[samples],
             ids=tuple(self.ids[sample] for sample in samples),
         )
 
@@ -136,16 +180,12 @@ class Features:
         Raises:
             ValueError: where the rows are groups already.
         """
+        whole("size", size)
         if self.group_size != 1:
             raise ValueError(f"the rows are groups of {self.group_size} already")
         kept = self.select(slice(len(self) // size * size))
         means = kept.values.reshape(-1, size, len(self.names)).mean(1)
-        return replace(
-            kept,
-            values=means,
-            group_size=size,
-            objective=self.objective + MEAN,
-        )
+        return replace(kept, values=means, group_size=size, grouping="mean")
 
     def columns(self, names: Sequence[str]) -> Self:
         """Return the table of some columns, in the order asked for.
@@ -153,6 +193,7 @@ class Features:
         Raises:
             ValueError: where a name is not a column of this table.
         """
+        names = listed("names", names, "['layer.weight']")
         places = {name: j for j, name in enumerate(self.names)}
         missing = [name for name in names if name not in places]
         if missing:
@@ -180,15 +221,20 @@ class Features:
             raise ValueError("nothing to concatenate: pass at least one Features")
         first = parts[0]
         for place, part in enumerate(parts):
+            if not isinstance(part, Features):
+                raise TypeError(f"part {place} is no Features but {shown(part)}")
             for name in ("names", "views", *PROVENANCE):
                 if getattr(part, name) != getattr(first, name):
                     raise ValueError(_difference(name, first, part, place))
             if not np.array_equal(part.numels, first.numels):
                 raise ValueError(_difference("numels", first, part, place))
+            if not agree(first.probe, part.probe):
+                raise ValueError(_difference("probe", first, part, place))
         return replace(
             first,
             values=np.concatenate([part.values for part in parts]),
             losses=np.concatenate([part.losses for part in parts]),
+            dimensions=np.concatenate([part.dimensions for part in parts]),
             ids=tuple(sample for part in parts for sample in part.ids),
             bounds=np.max([part.bounds for part in parts], axis=0),
         )
@@ -199,13 +245,10 @@ class Features:
         Raises:
             FileExistsError: where the folder exists and ``overwrite`` is False.
         """
-        content = safetensors.numpy.save({name: getattr(self, name) for name in ARRAYS})
-        description = {name: getattr(self, name) for name in ("names", "views", "ids", *PROVENANCE)}
-        description["sha256"] = hashlib.sha256(content).hexdigest()
+        fields = {name: getattr(self, name) for name in Description.__struct_fields__}
+        payload = archive.pack({name: getattr(self, name) for name in ARRAYS})
         with whole_folder(folder, overwrite) as temporary:
-            (temporary / "features.safetensors").write_bytes(content)
-            text = json.dumps(description, indent=1)
-            (temporary / "features.json").write_text(text, encoding="utf-8")
+            KIND.write(temporary, Description(**fields), payload)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -214,9 +257,19 @@ class Features:
         Raises:
             ValueError: where a file is missing, damaged, of another version or of another table.
         """
-        description, arrays = _read(Path(folder))
+        folder = folder_of(folder)
         try:
-            return cls(**description, **arrays)
+            description, payload = KIND.read(folder)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise ValueError(
+                f"{not_there(folder, 'no saved Features', 'a table of features')} "
+                f"({Path(error.filename).name} is missing)"
+            ) from error
+        place = folder / "features.safetensors"
+        arrays = archive.unpack(payload or b"", place, KIND.again)
+        try:
+            fields: dict[str, Any] = {**msgspec.structs.asdict(description), **arrays}
+            return cls(**fields)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{folder} is no whole Features: {error}; extract again") from error
 
@@ -233,7 +286,8 @@ def _check_shapes(features: Features) -> None:
     if values.ndim != 2:
         raise ValueError(f"values has shape {values.shape}; it must be (N, J)")
     samples = len(values) * features.group_size
-    shapes = {"values": (len(values), J), "losses": (samples, V), "bounds": (J,), "numels": (J,)}
+    shapes: dict[str, tuple[int, ...]] = {"values": (len(values), J), "losses": (samples, V)}
+    shapes |= {"bounds": (J,), "numels": (J,), "dimensions": (samples,)}
     for name, shape in shapes.items():
         if getattr(features, name).shape != shape:
             raise ValueError(
@@ -263,34 +317,3 @@ def _difference(name: str, first: Features, part: Features, place: int) -> str:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the description and the arrays in a folder, each checked for wholeness."""
-    try:
-        description = json.loads((folder / "features.json").read_text(encoding="utf-8"))
-        content = (folder / "features.safetensors").read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ValueError(
-            f"{error.filename} is missing: {folder} holds no saved Features"
-        ) from error
-    except ValueError as error:  # JSON or UTF-8
-        raise ValueError(f"{folder}/features.json is damaged ({error}); extract again") from error
-    if not isinstance(description, dict) or "version" not in description:
-        raise ValueError(f"{folder}/features.json does not describe Features; extract again")
-    if description["version"] != VERSION:
-        raise ValueError(
-            f"{folder} is in format version {description['version']!r}, this fimetric reads "
-            f"{VERSION}; use the release that wrote it or extract again"
-        )
-    if description.pop("sha256", None) != hashlib.sha256(content).hexdigest():
-        raise ValueError(
-            f"{folder}/features.safetensors is damaged or belongs to another features.json; "
-            "extract again"
-        )
-    try:
-        return description, safetensors.numpy.load(content)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{folder}/features.safetensors is damaged ({error}); extract again"
-        ) from error

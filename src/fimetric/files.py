@@ -18,6 +18,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fimetric.arguments import folder_of
+
 try:
     import fcntl
 except ImportError:  # Windows: no locks, so what killed processes left stays
@@ -59,7 +61,8 @@ def whole_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         FileExistsError: where ``path`` exists and ``overwrite`` is False.
         DiskFullError: where the disk is full.
     """
-    path = Path(path)
+    path = folder_of(path)
+    refuse_file(path)
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already; pass overwrite=True to replace it")
     with _growing(path, folder=True) as temporary:
@@ -88,6 +91,13 @@ def swept(folder: Path, deep: bool = False) -> Iterator[None]:
         yield
     finally:
         sweep(folder, deep)
+
+
+def refuse_file(path: Path) -> None:
+    """Raise ValueError where a file stands in the place of a folder to be written."""
+    for place in (path, *path.parents):
+        if place.exists() and not place.is_dir():
+            raise ValueError(f"{place} is a file; name a folder for the results")
 
 
 def safe_name(name: str) -> str:

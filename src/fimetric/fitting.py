@@ -11,7 +11,11 @@ from fimetric.files import sweep
 
 
 def fit_into(
-    detector: Detector, data: Any, folder: Path, batch_size: int = 64, overwrite: bool = False
+    detector: Detector,
+    data: Any,
+    folder: Path,
+    batch_size: int | None = None,
+    overwrite: bool = False,
 ) -> Detector:
     """Fit a detector and write it into a folder.
 
@@ -22,7 +26,7 @@ def fit_into(
         detector: one to be fitted.
         data: in-distribution data that the model was not trained on, or its ``Features``.
         folder: where the detector will be.
-        batch_size: samples to a forward pass.
+        batch_size: samples to a forward pass; as many as memory holds if None.
         overwrite: replace a detector that is there.
 
     Raises:

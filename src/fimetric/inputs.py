@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
+from fimetric.arguments import seed_of
 from fimetric.data import Samples, load
+from fimetric.data.conventions import refuse_outside_unit
 from fimetric.detector import Detector
+from fimetric.devices import known_device
 from fimetric.features import Features
-from fimetric.models import Diffusion, Glow
+from fimetric.files import refuse_file
 from fimetric.models import load as load_model
 from fimetric.objectives import Objective, several_timesteps, standard_objective
 
@@ -49,11 +50,7 @@ class Named:
                 f"{samples.name} has samples of shape {samples.shape}, the model takes {shape}; "
                 + _advice(samples, shape)
             )
-        if not samples.quantised and not 0 <= samples.values.min() <= samples.values.max() <= 1:
-            raise ValueError(
-                f"{samples.name} has values from {samples.values.min():g} to "
-                f"{samples.values.max():g}; images lie in [0, 1]: store uint8, or float k/255"
-            )
+        refuse_outside_unit(samples)
         return samples
 
     def open_table(self, source: str, shape: Shape | None = None) -> Samples | Features:
@@ -102,16 +99,9 @@ def open_objective(
         ValueError: for settings that do not concern this kind of model, or a device that is not
             there.
     """
-    if not 0 <= seed < 2**63:
-        raise ValueError(f"seed must be from 0 to 2^63 - 1, not {seed}")
-    model = load_model(folder)
-    kind = type(model).__name__
-    if timesteps is not None and not isinstance(model, Diffusion):
-        raise ValueError(f"timesteps are for diffusion models; {folder} is a {kind}")
-    if draws != 1 and isinstance(model, Glow):
-        raise ValueError(f"a {kind} has one likelihood and no noise draws; leave out draws={draws}")
-    model = model.to(known_device(device))
-    times = timesteps or several_timesteps(model)
+    seed_of(seed)
+    model = load_model(folder).to(known_device(device))
+    times = several_timesteps(model) if timesteps is None else timesteps
     return standard_objective(model, times, draws, seed), tuple(model.shape)
 
 
@@ -121,27 +111,10 @@ def open_detector(folder: Path, model_folder: Path, device: str = "cpu") -> tupl
     Raises:
         ValueError: where it was fitted on another model, or either is damaged.
     """
-    settings = Detector.read_settings(folder)
+    kept = Detector.read_settings(folder)
+    settings = {name: kept[name] for name in ("timesteps", "draws", "seed") if name in kept}
     model = load_model(model_folder).to(known_device(device))
     return Detector.load(folder, standard_objective(model, **settings)), tuple(model.shape)
-
-
-def known_device(name: str) -> torch.device:
-    """Return a device that this torch can use.
-
-    Raises:
-        ValueError: for another, naming those there are.
-    """
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        usable = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-        usable += ["mps"] if torch.backends.mps.is_available() else []
-        raise ValueError(f"there is no device {name!r} here; use {', '.join(usable)}") from error
-    if device.type == "meta":
-        raise ValueError("the device 'meta' computes nothing; use cpu")
-    return device
 
 
 def new_folder(path: Path) -> Path:
@@ -150,9 +123,7 @@ def new_folder(path: Path) -> Path:
     Raises:
         ValueError: before the work that would be lost.
     """
-    for place in (path, *path.parents):
-        if place.exists() and not place.is_dir():
-            raise ValueError(f"{place} is a file; name a folder for the results")
+    refuse_file(path)
     return path
 
 

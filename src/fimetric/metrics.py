@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
+from fimetric.arguments import numbers, real, seed_of, whole
+
 Array = NDArray[np.float64]
 Metric = Callable[[Array, Array], float]
 
@@ -89,7 +91,7 @@ def fpr_at_tpr(id_scores: ArrayLike, ood_scores: ArrayLike, tpr: float = 0.95) -
     0.5
     """
     below, above = _scores(id_scores, ood_scores)
-    if not 0 < tpr <= 1:
+    if not 0 < real("tpr", tpr) <= 1:
         raise ValueError(f"tpr is {tpr}; it must lie in (0, 1]")
     needed = int(np.ceil(tpr * len(above) - 1e-9))  # 0.95 * 20 is 19 and not a little more
     return float((below >= np.sort(above)[len(above) - needed]).mean())
@@ -123,9 +125,11 @@ def bootstrap(
         An Introduction to the Bootstrap (Efron, Tibshirani, 1993), chapter 13
     """
     below, above = _scores(id_scores, ood_scores)
-    if not 0 < level < 1 or repeats < 1:
+    if not callable(metric):
+        raise TypeError(f"metric must be a function such as fimetric.metrics.auroc, not {metric!r}")
+    if not 0 < real("level", level) < 1 or whole("repeats", repeats, 0) < 1:
         raise ValueError(f"level={level} must lie in (0, 1) and repeats={repeats} be at least 1")
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(seed_of(seed))
     values = [
         metric(
             below[random.integers(len(below), size=len(below))],
@@ -155,7 +159,7 @@ def estimate(
 
 
 def _scores(id_scores: ArrayLike, ood_scores: ArrayLike) -> tuple[Array, Array]:
-    below, above = (np.asarray(scores, dtype=np.float64) for scores in (id_scores, ood_scores))
+    below, above = numbers("ID scores", id_scores), numbers("OOD scores", ood_scores)
     for what, scores in (("ID", below), ("OOD", above)):
         if scores.ndim != 1 or not len(scores):
             raise ValueError(f"{what} scores have shape {scores.shape}; pass (n,) with n >= 1")

@@ -37,7 +37,16 @@ def own_noise(seed: int, name: str, shape: Sequence[int], like: Tensor, kind: st
     return torch.stack(draws).to(like)
 
 
+def drawn(kind: str, shape: Sequence[int], generator: torch.Generator | None) -> Tensor:
+    """Return the next draw of a generator, on the CPU, in float32 whatever torch's default is.
+
+    The number format decides which numbers are drawn, not only how they are rounded.
+    """
+    draw = torch.randn if kind == "normal" else torch.rand
+    return draw(tuple(shape), generator=generator, dtype=torch.float32)
+
+
 def _draw(key: bytes, shape: Sequence[int], kind: str) -> Tensor:
     digest = hashlib.sha256(key).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
-    return (torch.randn if kind == "normal" else torch.rand)(tuple(shape), generator=generator)
+    return drawn(kind, shape, generator)

@@ -3,13 +3,18 @@
 import hashlib
 import shutil
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from fimetric.data import Batch
-from fimetric.features import PROVENANCE, Features
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fimetric.data import Batch, Spec
+from fimetric.features import Features
 from fimetric.files import sweep, whole_folder
-from fimetric.fingerprint import update
 from fimetric.objectives.base import values_of
 
 PART_SECONDS = 20.0  # how much work may be lost when extraction is stopped
@@ -24,16 +29,21 @@ class Parts:
 
     Arguments:
         folder: where the features will be, or None to keep them in memory alone.
-        expected: provenance that earlier parts must have, by name.
+        other: what tells in words how a table comes from something else, empty where it does not.
     """
 
-    def __init__(self, folder: Path | None, expected: dict[str, object]) -> None:
-        self.folder, self.expected = folder, expected
+    def __init__(self, folder: Path | None, other: Callable[[Features], str]) -> None:
+        self.folder, self.other = folder, other
+        self.batch_size: int | None = None
+        """Samples to a batch, which a later call goes on with."""
         self.done: list[Features] = []
         self.new: list[tuple[Features, str]] = []  # with the digest of the data up to there
         self._digest, self._samples = hashlib.sha256(), 0
+        self._whole = hashlib.sha256()
         self._last = time.monotonic()
         self.waiting = [] if folder is None else self._earlier(folder)
+        if self.waiting and not (folder and (folder / DIGEST).exists()):
+            self.batch_size = self.waiting[0][0].batch_size
         self._number = len(self.waiting)
 
     def holds(self, batch: Batch) -> bool:
@@ -42,8 +52,12 @@ class Parts:
         Raises:
             ValueError: where the data are not those that the part was made from.
         """
+        if self.folder is None:
+            return False
         self._samples += len(batch.ids)
-        add_batch(self._digest, batch)
+        for digest_of_row in row_digests(batch):
+            self._digest.update(digest_of_row)
+            self._whole.update(digest_of_row)
         if not self.waiting:
             return False
         features, digest = self.waiting[0]
@@ -64,17 +78,17 @@ class Parts:
         """Write what is new to disk as one part."""
         if self.folder is None or not self.new:
             return
-        part = Features.concatenate([features for features, _ in self.new])
+        part = self._joined([features for features, _ in self.new], None)
         _write(_parts_folder(self.folder) / f"{self._number:05d}", part, self.new[-1][1])
         self.done.append(part)
         self.new, self._number, self._last = [], self._number + 1, time.monotonic()
         self._digest, self._samples = hashlib.sha256(), 0
 
-    def finish(self, whole_digest: str) -> Features:
+    def finish(self, spec: Spec | None) -> Features:
         """Join all parts and write the folder.
 
         Arguments:
-            whole_digest: hash of all data, for a later call.
+            spec: what a sample of all the data looks like.
 
         Raises:
             ValueError: where the data ended before the earlier parts did.
@@ -85,12 +99,14 @@ class Parts:
             _remove_parts(self.folder)
             return self.done[0]
         tables = [*self.done, *(features for features, _ in self.new)]
-        # the bounds of the first batch, as they would be without an interruption
-        features = replace(Features.concatenate(tables), bounds=tables[0].bounds)
+        features = self._joined(tables, spec)
         if self.folder is not None:
-            _write(self.folder, features, whole_digest)
+            _write(self.folder, features, self._whole.hexdigest())
             _remove_parts(self.folder)
         return features
+
+    def _joined(self, tables: list[Features], spec: Spec | None) -> Features:
+        return replace(Features.concatenate(tables), spec=spec, batch_size=self.batch_size)
 
     def _earlier(self, folder: Path) -> list[tuple[Features, str]]:
         sweep(folder.parent)
@@ -103,10 +119,9 @@ class Parts:
         parts = []
         for place in found:
             features = Features.load(place)
-            for name in PROVENANCE:
-                if name in self.expected and getattr(features, name) != self.expected[name]:
-                    raise ValueError(self._foreign(f"another {name.replace('_', ' ')}"))
-            parts.append((features, (place / DIGEST).read_text().strip()))
+            if other := self.other(features):
+                raise ValueError(self._foreign(other))
+            parts.append((features, (place / DIGEST).read_text(encoding="utf-8").strip()))
         return parts
 
     def _complete(self) -> bool:
@@ -127,18 +142,25 @@ def finished(folder: Path) -> Features | None:
     return Features.load(folder)
 
 
-def add_batch(digest: "hashlib._Hash", batch: Batch) -> None:
-    """Add the data and ids of a batch to a hash."""
-    for x in values_of(batch.x):
-        update(digest, x)
-    digest.update("\n".join(batch.ids).encode())
+def row_digests(batch: Batch) -> Iterator[bytes]:
+    """Yield a hash of each sample and its id, so that no batch size changes a hash of many."""
+    columns = [_bytes(x) for x in values_of(batch.x)]
+    for row, name in enumerate(batch.ids):
+        content = b"".join(column[row].tobytes() for column in columns)
+        yield hashlib.sha256(content + name.encode("utf-8", "surrogatepass")).digest()
+
+
+def _bytes(x: Tensor) -> NDArray[np.uint8]:
+    """Return the bytes (N, B) of the rows of a tensor."""
+    flat = x.detach().cpu().contiguous().reshape(len(x), -1)
+    return flat.view(torch.uint8).numpy() if flat.numel() else np.zeros((len(x), 0), np.uint8)
 
 
 def _write(place: Path, features: Features, digest: str) -> None:
     """Write features and the hash of their data, both or none."""
     with whole_folder(place, overwrite=True) as temporary:
         features.save(temporary, overwrite=True)
-        (temporary / DIGEST).write_text(digest + "\n")
+        (temporary / DIGEST).write_text(digest + "\n", encoding="utf-8")
 
 
 def _remove_parts(folder: Path) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from fimetric.data import batches, length
+from fimetric.data.batches import rounded
 from fimetric.detector import Detector
 from fimetric.features import Features
-from fimetric.files import whole_file
+from fimetric.files import refuse_file, whole_file
+from fimetric.memory import MOST
 from fimetric.progress import progress
 
 Rows = list[tuple[str, float, float, bool]]
@@ -22,7 +24,7 @@ def write_scores(
     path: Path,
     alpha: float = 0.05,
     confidence: float | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
 ) -> tuple[int, int]:
     """Write id, score, p-value and decision of every sample, or group, to a CSV or Parquet file.
 
@@ -33,7 +35,7 @@ def write_scores(
         data: samples, or their ``Features``.
         path: a name that ends in .csv or .parquet.
         alpha, confidence: see ``Detector.predict``.
-        batch_size: samples to a forward pass, rounded to whole groups.
+        batch_size: samples to a forward pass, rounded to whole groups; that of ``fit`` if None.
 
     Returns:
         The number of groups and the number of those out of distribution.
@@ -50,7 +52,7 @@ def write_scores(
         WRITERS[path.suffix](place) as write,
         progress("scoring", length(data)) as advance,
     ):
-        for part in _parts(detector, data, batch_size):
+        for part in _parts(detector, data, batch_size or detector.batch_size_ or MOST):
             rows = _judge(detector, part, alpha, confidence)
             write(rows)
             advance(len(rows) * detector.group_size)
@@ -65,6 +67,7 @@ def check_target(path: Path) -> None:
         raise ValueError(f"{path} must end in .csv or .parquet")
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a file for the scores")
+    refuse_file(path.parent)
 
 
 def _parts(detector: Detector, data: Any, batch_size: int) -> Iterator[Features]:
@@ -73,7 +76,7 @@ def _parts(detector: Detector, data: Any, batch_size: int) -> Iterator[Features]
         return
     size = detector.group_size
     done, total = 0, length(data)
-    for batch in batches(data, max(batch_size // size, 1) * size):
+    for batch in batches(data, rounded(batch_size, size)):
         done += len(batch)
         left = (done if total is None else total) % size  # told at once, or at the last batch
         if left:

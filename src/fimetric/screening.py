@@ -57,8 +57,25 @@ def refuse_strange(features: Features) -> None:
         ValueError: naming the sample and the layer or view.
     """
     found = describe_strange(features)
+    if found and strange(features).all():
+        raise ValueError(f"cannot fit: {_nowhere_finite(features)}")
     if found:
         raise ValueError(f"cannot fit on {found}; leave it out of the fitting data or mend it")
+
+
+def _nowhere_finite(features: Features) -> str:
+    """Say what the model gives on samples of which none has finite numbers."""
+    lost = ~np.isfinite(features.losses)
+    more = f" and the {len(features.ids) - 1} others" if len(features.ids) > 1 else ""
+    found = describe_strange(features)
+    if lost.any(1).all():
+        view = int(np.flatnonzero(lost[0])[0])
+        found = f"sample {features.ids[0]!r}, view {features.views[view]!r}: loss "
+        found += f"{features.losses[0, view]}{more}"
+    return (
+        f"the model gives finite numbers on no sample ({found}); check that its weights are "
+        "finite, and that the data are scaled as they were in its training"
+    )
 
 
 def informative(features: Features) -> NDArray[np.bool_]:

@@ -33,7 +33,7 @@ def study(model, folder, drawn=True, own=24):
     objective = standard_objective(model)
     samples = None
     if drawn:
-        images = model.sample(12, torch.Generator().manual_seed(1)).detach()
+        images = model.sample(12, torch.Generator().manual_seed(1))
         samples = Drawn(objective.continuous(), Samples(images, name="drawn"), "by inversion")
     digits, letters = load("digits", split="test"), load("letters", split="test")
     return Study(

@@ -61,11 +61,11 @@ def test_factors_of_one_position_are_the_exact_moments(reduce):
     data = independent()
     moments = Moments(reduce, largest_side=10)
     moments.add(Factors(data["u"][:, None], data["x"][:, None]), halves(42))
-    for side, rows in zip(moments.sides(0, 1), (data["u"], data["x"]), strict=True):
+    for side, rows in zip(moments.sides(1.0, 0, 1), (data["u"], data["x"]), strict=True):
         found = side.basis * side.values @ side.basis.T
         torch.testing.assert_close(found, rows.T @ rows / 42, **EXACT)
     first = data["u"][halves(42)]
-    side = moments.sides(0)[0]
+    side = moments.sides(1.0, 0)[0]
     torch.testing.assert_close(
         side.basis * side.values @ side.basis.T, first.T @ first / 21, **EXACT
     )
@@ -116,6 +116,39 @@ def test_many_positions_are_summed_as_by_a_loop(kind, share, T):
     assert metric.of().blocks["weight"].noise == pytest.approx(
         float(torch.linalg.inv(whole).trace() / len(whole)), rel=1e-9
     )
+
+
+CANCELLING = {"u": ["u"], "x": ["x"], "both": ["u", "x"]}
+
+
+@pytest.mark.parametrize("largest_side", [10, 2])
+@pytest.mark.parametrize("damping", [0.2, None])
+@pytest.mark.parametrize("names", CANCELLING.values(), ids=CANCELLING)
+def test_reduce_takes_a_side_for_round_whose_positions_cancel(names, damping, largest_side):
+    """As below a normalisation; what rounding leaves of the sums is no direction."""
+    objective, data = bilinear(), positions(N=12)
+    for name in names:
+        data[name] = data[name] - data[name].mean(1, keepdim=True)
+    G = gradients(objective, data)["weight"]
+    sides = dict(zip(("u", "x"), naive(data["u"], data["x"], "reduce"), strict=True))
+    if largest_side == 2:
+        sides = {name: side.diagonal().diag() for name, side in sides.items()}
+    for name in names:
+        sides[name] = torch.eye(len(sides[name])).double()
+    metric = Kronecker("reduce", damping, largest_side).fit(objective, data, progress=False)
+    share = metric.of().blocks["weight"].damping
+    whole = torch.kron(damped(sides["u"], share), damped(sides["x"], share))
+    expected = quadratic(G, whole)
+    found = measured(metric, objective, data)
+    ratio = found / expected
+    torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio), **EXACT)
+    if damping is not None:  # and the mean of F is the gradients' mean square
+        size = whole.trace() / len(whole) / ratio[0, 0]
+        torch.testing.assert_close(size, G.square().mean(), **EXACT)
+    else:  # noise in other digits, the same choice
+        turned = {name: value.flip(1) for name, value in data.items()}
+        again = Kronecker("reduce", damping, largest_side).fit(objective, turned, progress=False)
+        torch.testing.assert_close(measured(again, objective, data), found, **EXACT)
 
 
 def in_eigenbasis(G, u, v):

@@ -33,8 +33,8 @@ def test_losses_bits_and_samples_have_their_shapes_and_follow_the_generator(mode
         other = getattr(model, name)(x, torch.Generator().manual_seed(2))
         assert first.shape == (3,) and first.isfinite().all()
         assert torch.equal(first, again) and not torch.equal(first, other)
-    with torch.no_grad():
-        drawn = model.sample(2, torch.Generator().manual_seed(1))
+    drawn = model.sample(2, torch.Generator().manual_seed(1))
+    assert not drawn.requires_grad  # or the graphs of all draws are held
     assert drawn.shape == (2, *SHAPE)
     assert torch.equal((drawn * 255).round() / 255, drawn)  # 8-bit, within [0, 1]
     assert drawn.min() >= 0 and drawn.max() <= 1

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler, UNet2DModel
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, UNet2DModel
 from torch import nn
 
 from fimetric.noise import fixed_noise
@@ -125,11 +125,48 @@ def test_prediction_that_would_be_broadcast_is_refused():
         ({"draws": 0}, "draws must be at least 1"),
         ({"loss": "huber"}, "'l1' or 'l2', not 'huber'"),
         ({"scheduler": object()}, "object has no alphas_cumprod"),
+        ({"scheduler": SimpleNamespace(alphas_cumprod=[1.0, 0.5])}, "no alphas_cumprod that is a"),
     ],
 )
 def test_arguments_that_make_no_sense(settings, message):
     with pytest.raises(ValueError, match=message):
         Denoising(Plain(), **{"scheduler": DDPMScheduler(), **settings})
+
+
+LEVELS = DDPMScheduler().alphas_cumprod
+
+
+def says(config) -> SimpleNamespace:
+    return SimpleNamespace(alphas_cumprod=LEVELS, config=config)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "predicts"),
+    [
+        (says({"prediction_type": "sample"}), "sample"),
+        (says(SimpleNamespace(prediction_type="v_prediction")), "v_prediction"),
+        (SimpleNamespace(alphas_cumprod=LEVELS, prediction_type="sample"), "sample"),
+        (says({"use_flow_sigmas": False}), "epsilon"),
+        (says(SimpleNamespace()), "epsilon"),
+        (says(None), "epsilon"),
+    ],
+)
+def test_prediction_type_is_read_wherever_a_scheduler_keeps_it(scheduler, predicts):
+    expected = Denoising(Plain(), DDPMScheduler(prediction_type=predicts), (50,))(X)
+    assert torch.equal(Denoising(Plain(), scheduler, (50,))(X), expected)
+
+
+@pytest.mark.parametrize("kind", ["score", "flow_prediction", "velocity", "", None, 1, ["epsilon"]])
+@pytest.mark.parametrize("make", [dict, SimpleNamespace])
+def test_prediction_types_that_are_not_known_are_refused(make, kind):
+    with pytest.raises(ValueError, match=r"prediction_type is .*one of epsilon, sample, v_pred"):
+        Denoising(Plain(), says(make(prediction_type=kind)))
+
+
+def test_a_scheduler_of_flow_matching_is_refused():
+    scheduler = DPMSolverMultistepScheduler(use_flow_sigmas=True, prediction_type="epsilon")
+    with pytest.raises(ValueError, match=r"use_flow_sigmas=True.*pass it to Objective"):
+        Denoising(Plain(), scheduler)
 
 
 def test_timesteps_may_be_an_array():

@@ -20,7 +20,7 @@ def test_any_function_of_a_batch_is_an_objective():
     assert torch.equal(objective(X), expected)
     assert torch.equal(objective.losses("", X), expected)
     assert list(objective.views()) == [""]
-    assert objective.data_dimension(X) == 4
+    assert objective.dimensions(X).tolist() == [4] * 6
 
 
 def test_called_directly_it_is_the_mean_over_its_views():

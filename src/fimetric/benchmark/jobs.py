@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from fimetric.arguments import whole_or_none
 from fimetric.progress import progress as show_progress
 
 Job = tuple[float, Callable[..., Any], tuple[Any, ...]]  # work, function, arguments
@@ -31,6 +32,7 @@ def do(what: str, jobs: Sequence[Job], processes: int | None, progress: bool) ->
         processes: at most so many side by side, by default one a core; 1 does all in this process.
         progress: whether to show a bar.
     """
+    whole_or_none("jobs", processes)
     processes = min(processes or os.cpu_count() or 1, max(len(jobs), 1))
     total = sum(work for work, _, _ in jobs)
     with show_progress(what, round(total), progress and bool(jobs)) as advance:

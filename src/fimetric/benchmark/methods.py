@@ -141,7 +141,7 @@ OURS, LOSSES = "this project", "the losses alone"
 METHODS = {
     "fimetric": Method(
         "norms",
-        detectors.NearestNeighbours,
+        detectors.DENSITIES[detectors.DEFAULT],
         OURS,
         diffusion="norms by timestep",
         first_only=False,

@@ -17,7 +17,7 @@ from fimetric.data import Samples
 from fimetric.extraction import Extraction, Extractor, run
 from fimetric.features import Features
 from fimetric.files import safe_name
-from fimetric.fingerprint import model_fingerprint, update
+from fimetric.fingerprint import update, watched_fingerprint
 from fimetric.groups import disjoint
 from fimetric.models import load
 from fimetric.objectives import standard_objective
@@ -125,8 +125,8 @@ def _made_from(wanted: Wanted, source: Source, extractor: Extraction | None) -> 
     table = TABLES[wanted.table]
     members = source.objectives if table.members else source.objectives[:1]
     what = [VERSION, wanted.table, wanted.group_size, wanted.arrangement, source.seed]
-    what += [(o.describe(), model_fingerprint(o.module)) for o in members]
-    what.append(REFERENCES if extractor is None else extractor.provenance["objective"])
+    what += [(o.describe(), watched_fingerprint(o)) for o in members]
+    what.append(REFERENCES if extractor is None else extractor.words())
     digest = hashlib.sha256(json.dumps(what).encode())
     if table.learns:
         update(digest, source.reference().values)

@@ -15,6 +15,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Generator, Tensor
 
 from fimetric.data import Samples
+from fimetric.noise import drawn
 
 Recipe = Callable[[Tensor, Generator], Tensor]  # (N, C, H, W) in [0, 1] -> the same
 
@@ -61,7 +62,7 @@ def blurred(x: Tensor, generator: Generator) -> Tensor:
 
 def noisy(x: Tensor, generator: Generator) -> Tensor:
     """Add Gaussian noise of a tenth of the range."""
-    return x + 0.1 * torch.randn(x.shape, generator=generator)
+    return x + 0.1 * drawn("normal", x.shape, generator)
 
 
 def pale(x: Tensor, generator: Generator) -> Tensor:
@@ -73,7 +74,7 @@ def pale(x: Tensor, generator: Generator) -> Tensor:
 def shuffled(x: Tensor, side: int, generator: Generator) -> Tensor:
     """Lay the square patches of each image in random order."""
     patches = F.unfold(x, side, stride=side)  # (N, C * side * side, patches)
-    order = torch.rand(len(x), patches.shape[2], generator=generator).argsort(1)
+    order = drawn("uniform", (len(x), patches.shape[2]), generator).argsort(1)
     mixed = patches.gather(2, order[:, None].expand_as(patches))
     return F.fold(mixed, x.shape[2:], side, stride=side)
 

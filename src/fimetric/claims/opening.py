@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fimetric.arguments import whole
 from fimetric.claims.draws import draw
 from fimetric.claims.study import Study
-from fimetric.inputs import Named, known_device, open_objective
+from fimetric.devices import known_device
+from fimetric.inputs import Named, open_objective
 from fimetric.models import Diffusion, load
 
 FEWEST = 200  # samples that claims are measured on: below, no number of theirs means anything
@@ -29,6 +31,7 @@ def open_study(
     Raises:
         ValueError: for too few samples, and whatever opening model and data raises.
     """
+    whole("batch_size", batch_size)
     if samples < FEWEST:
         raise ValueError(f"claims need at least {FEWEST} samples of each set, not {samples}")
     model = load(folder).to(known_device(device))

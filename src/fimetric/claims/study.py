@@ -13,7 +13,7 @@ from fimetric.data import Samples
 from fimetric.extraction import extract
 from fimetric.features import Features
 from fimetric.files import safe_name
-from fimetric.fingerprint import model_fingerprint, update
+from fimetric.fingerprint import update, watched_fingerprint
 from fimetric.objectives import Objective
 
 CRITERIA = 1  # raised when a claim's criterion or numbers change: older findings are then refused
@@ -108,7 +108,7 @@ class Study:
         drawn = self.drawn
         return {
             "objective": self.objective.describe(),
-            "fingerprint": model_fingerprint(self.objective.module),
+            "fingerprint": watched_fingerprint(self.objective),
             "noise": self.objective.seed,
             "data": {name: _digest(samples) for name, samples in self.sets.items()},
             "drawn": _digest(drawn.samples if drawn else None),

@@ -120,7 +120,7 @@ class Way:
 
     def _likelihoods(self, features: Features, log_det: Array) -> tuple[Array, Array]:
         """Return bits per dimension in the representation itself and in units of x."""
-        bits, change = features.bits_per_dim, log_det / (features.data_dimension * math.log(2))
+        bits, change = features.bits_per_dim, log_det / (features.dimensions * math.log(2))
         bits = np.nan_to_num(bits, nan=np.inf, posinf=np.inf)  # a loss that breaks down is an alarm
         return (bits + change, bits) if self.inside else (bits, bits - change)
 

@@ -5,10 +5,12 @@ models     one model: demo, train, extract, fit, score
 studies    several models, sets or methods: evaluate, analyse, benchmark, retrain
 """
 
+import io
 import logging
 import signal
+import sys
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from rich.console import Console
@@ -73,6 +75,12 @@ for command in (
     app.command()(command)
 
 
+def take_any_name(stream: TextIO) -> None:
+    """Have a stream escape what its encoding lacks: no name of a file ends a command."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+
+
 def terminate(number: int, frame: FrameType | None) -> None:
     """Handle SIGTERM."""
     raise Terminated
@@ -80,6 +88,8 @@ def terminate(number: int, frame: FrameType | None) -> None:
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        take_any_name(stream)
     signal.signal(signal.SIGTERM, terminate)
     logger = logging.getLogger("fimetric")
     logger.setLevel(logging.INFO)

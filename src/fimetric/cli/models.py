@@ -25,6 +25,7 @@ from fimetric.cli.options import (
     batch_of,
     timesteps_of,
 )
+from fimetric.detectors import DEFAULT
 
 
 def demo(out: Out = Path("fimetric-demo"), seed: Seed = 0) -> None:
@@ -104,7 +105,7 @@ def fit(
     model: ModelFolder,
     data: Data,
     out: Out,
-    density: Annotated[str, typer.Option(help="Density of the norms.")] = "nearest-neighbours",
+    density: Annotated[str, typer.Option(help="Density of the norms.")] = DEFAULT,
     split: Split = "test",
     group_size: Group = 1,
     batch_size: Batch = None,

@@ -30,11 +30,11 @@ Out = Annotated[Path, typer.Option("--out", help="Where to write.")]
 ModelFolder = Annotated[Path, typer.Argument(help="Folder of a model, as `train` writes it.")]
 
 
-def batch_of(size: int | None) -> int:
-    """Return the samples to a forward pass, 64 where the option was left out."""
+def batch_of(size: int | None) -> int | None:
+    """Return the samples to a forward pass, None where the option was left out."""
     if size is not None and size < 1:
         raise ValueError(f"--batch-size must be at least 1, not {size}")
-    return 64 if size is None else size
+    return size
 
 
 def timesteps_of(text: str | None) -> list[int] | None:

@@ -93,7 +93,7 @@ def analyse(
     select(claim)  # refuses an unknown one before the work
     part = Named(split, None, size, channels)
     times = timesteps_of(timesteps)
-    batch = batch_of(batch_size)
+    batch = batch_of(batch_size) or 64
     study = open_study(model, data, ood or [], out, part, device, times, samples, seed, batch)
     findings = run(study, out, claim)
     write_page(kept(study, out), study, out / "claims.md")
@@ -154,7 +154,7 @@ def retrain(
         kind=kind,
         config=config,
         steps=steps,
-        batch_size=batch_of(batch_size),
+        batch_size=batch_of(batch_size) or 64,
         seed=seed,
     )
     write_finding(finding, out / "retraining.md")

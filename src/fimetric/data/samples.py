@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from fimetric.arguments import shown
+
 
 class Samples(Dataset[dict[str, Any]]):
     """Creates a data set of N samples of one shape, each with an id.
@@ -28,6 +30,8 @@ class Samples(Dataset[dict[str, Any]]):
         self, values: Tensor, ids: Sequence[str] | None = None, name: str = "samples"
     ) -> None:
         """Check and store."""
+        if not isinstance(values, Tensor):
+            raise TypeError(f"{name} must be a tensor, not {shown(values)}; torch.as_tensor it")
         if values.ndim < 2 or len(values) == 0:
             raise ValueError(
                 f"{name} is empty or has no sample dimension: shape {tuple(values.shape)}"
@@ -76,6 +80,8 @@ class Samples(Dataset[dict[str, Any]]):
 
 def check_finite(x: Tensor, ids: Sequence[str], name: str) -> None:
     """Raise ValueError naming the first sample of x (N, ...) that has a NaN or an infinity."""
+    if x.is_meta:
+        raise ValueError(f"{name} is on the meta device, which holds no numbers; put it on the cpu")
     if not (x.is_floating_point() or x.is_complex()):
         return
     finite = x.flatten(1).isfinite().all(1) if x.ndim > 1 else x.isfinite()

@@ -13,6 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from fimetric.arguments import shown
 from fimetric.detectors.base import Density, LayerDensity, LossDensity, NotExplainableError
 from fimetric.detectors.chi_square import ChiSquare
 from fimetric.detectors.combined_tests import CombinedTests
@@ -33,6 +34,7 @@ from fimetric.detectors.typicality import Typicality
 from fimetric.detectors.waic import WAIC
 
 __all__ = [
+    "DEFAULT",
     "DENSITIES",
     "KDE",
     "OF_ANY_TABLE",
@@ -84,6 +86,9 @@ DENSITIES: dict[str, type[Density]] = {
 }
 """Name -> class; put a density of your own here before loading a detector that uses it."""
 
+DEFAULT = NearestNeighbours.name
+"""The name of the density that is taken where none is named."""
+
 OF_FEW_COLUMNS = (GaussianMixture, InputComplexity, MeanZScore, SmallestPValue, WAIC)
 OF_ANY_TABLE = tuple(name for name, d in DENSITIES.items() if d not in OF_FEW_COLUMNS)
 """Names of those that suit any table; the others want the few columns of one statistic."""
@@ -98,6 +103,24 @@ def create(name: str) -> Density:
     return _find(name)()
 
 
+def as_density(density: Density | str | None) -> Density:
+    """Return a density that is given itself, by its name, or by None for the default.
+
+    Raises:
+        ValueError: for an unknown name, listing those there are.
+        TypeError: for anything else.
+    """
+    if density is None:
+        return NearestNeighbours()
+    if isinstance(density, Density):
+        return density
+    if isinstance(density, type):
+        raise TypeError(
+            f"density is the class {density.__name__}; pass one made of it, {density.__name__}()"
+        )
+    return create(density)
+
+
 def from_state(arrays: dict[str, NDArray[Any]], description: dict[str, Any]) -> Density:
     """Return the fitted density whose ``state()`` this is.
 
@@ -108,6 +131,11 @@ def from_state(arrays: dict[str, NDArray[Any]], description: dict[str, Any]) -> 
 
 
 def _find(name: str) -> type[Density]:
+    if not isinstance(name, str):
+        raise TypeError(
+            f"density must be a name or a density, not {shown(name)}; the names are "
+            f"{', '.join(sorted(DENSITIES))}"
+        )
     if name not in DENSITIES:
         raise ValueError(f"no density {name!r}; there are {', '.join(sorted(DENSITIES))}")
     return DENSITIES[name]

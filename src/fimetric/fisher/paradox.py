@@ -75,7 +75,7 @@ def likelihood_paradox(
     sets = {own.name: own, **foreign, **simpler}
     bits, variation = {}, {}
     for name, samples in sets.items():
-        unit = objective.data_dimension(samples.tensor([0])) * np.log(2)
+        unit = int(objective.dimensions(samples.tensor([0]))[0]) * np.log(2)
         bits[name] = loss_values(objective, samples, batch_size, progress) / unit
         variation[name] = total_variation(samples)
     mine = bits[own.name]

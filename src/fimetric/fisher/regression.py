@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from fimetric.data import Batch as NamedBatch
 from fimetric.data import batches
+from fimetric.noise import drawn
 from fimetric.objectives.base import Batch, Losses
 from fimetric.objectives.denoising import Denoising
 
@@ -98,7 +99,7 @@ class Noised:
         generator = torch.Generator().manual_seed(self.seed)
         for batch in batches(self.data, self.batch_size):
             x = _alone(batch)
-            noise, target = torch.randn(2, *x.shape, generator=generator).to(x)
+            noise, target = drawn("normal", (2, *x.shape), generator).to(x)
             yield {"x": x, "noise": noise, "target": target}
 
 

@@ -4,6 +4,7 @@ norms       the public class
 graph       the autograd graph of one batch, as numbered nodes
 layout      which entries of a tensor belong to which sample
 colouring   learning the layouts by probes
+halving     the same in float16
 plan        where each parameter is used, found once per graph shape
 engine      one backpropagation that collects the contributions
 subgraphs   parameter-only operations below the taps
@@ -11,6 +12,7 @@ columns     the table, filled column by column
 rules/      contribution of one operation: one file per family
 contributions/  dense or in factors, and their norms
 routing     operations that move samples by data
+hooks       hooks that change gradients
 checks      one sample against autograd
 mixing      no samples mixed
 reference   the plain loop, oracle of all tests

@@ -8,17 +8,38 @@ further up, S does not show it; then autograd itself tells how much of its resul
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from fimetric.arguments import shown
 from fimetric.gradients.contributions import squared_norms
 from fimetric.gradients.graph import Graph
 from fimetric.gradients.reference import gradient_of_one, hidden_gradient_of_one, untouched
 
 ROUNDING = 64.0  # in units of eps times the sum of the terms' norms
 NOISE = 32.0  # times what autograd's own result moves when all its roundings change
+
+
+def named_parameters(module: Any) -> list[tuple[str, Tensor]]:
+    """Return the (name, parameter) pairs of a module, or of an iterable of them.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    if isinstance(module, nn.Module):
+        return list(module.named_parameters())
+    named: list[Any] = list(module) if isinstance(module, Iterable) else [None]
+    for pair in named:
+        if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[1], Tensor):
+            raise TypeError(
+                f"pass a module or (name, parameter) pairs, as named_parameters() gives, not "
+                f"{shown(module)}"
+            )
+    return named
 
 
 def refuse_foreign_graphs(graph: Graph) -> None:
@@ -55,6 +76,20 @@ def hides_parameters(graph: Graph, losses: Tensor, named: dict[str, Tensor]) -> 
         if abs(a - b) > 1e-2 * max(a, b):
             return ", ".join(sorted(names))
     return None
+
+
+@contextmanager
+def freed_graph_named() -> Iterator[None]:
+    """Say what to do where a graph that was freed is read again."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "backward through the graph a second time" not in str(error):
+            raise
+        raise RuntimeError(
+            "an earlier call has read the graph of these losses and freed it, so it cannot be read "
+            "a second time; compute the losses anew, or pass retain_graph=True to the earlier call"
+        ) from error
 
 
 def rounding_bound(scale: Tensor, eps: float) -> Tensor:

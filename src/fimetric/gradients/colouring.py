@@ -4,7 +4,8 @@ The losses are backpropagated once with weights 1 and then with weights 2^k, k d
 samples. Backpropagation is linear, and scaling by a power of two is exact in floating point. So
 where an entry belongs to one sample, the ratio of the two gradients IS that sample's power; where
 an entry collects gradients of several samples it is a mixture that is no power, or another one in
-each probe. Zeros and numbers near the denormal range say nothing, and count as unknown.
+each probe. Zeros and numbers near the denormal range say nothing, and count as unknown. For graphs
+with float16 see ``halving``.
 """
 
 import enum
@@ -17,6 +18,7 @@ from torch.autograd.graph import GradientEdge
 
 from fimetric.gradients.contributions import widened
 from fimetric.gradients.graph import Graph, metadata
+from fimetric.gradients.halving import NOTHING, SEVERAL, samples_by_halves
 from fimetric.gradients.layout import (
     Axis,
     Colours,
@@ -26,7 +28,7 @@ from fimetric.gradients.layout import (
     owner_of_rows,
 )
 
-CODES = 16  # exponents -7 .. 8, small enough for float16
+CODES = 16  # exponents -7 .. 8
 LOWEST = -7
 PROBE_BYTES = 1 << 29  # gradients held at a time while probing
 
@@ -59,25 +61,28 @@ def colour(
     wanted, before = list(wanted), before or {}
     if len(losses) == 1:
         return {k: [one_sample(shape) for shape in graph.shapes(k)] for k in wanted}
+    kinds = {m.dtype for node in graph.nodes for m in metadata(node)}
     exponents = probe_exponents(len(losses), _probes(losses))
+    smallest = _smallest_number(kinds)
     colours: dict[int, list[Colour]] = {}
-    smallest = _smallest_number(graph)
     for chunk in _chunks(graph, wanted):
         outputs = [(k, o) for k in chunk for o in range(len(graph.shapes(k)))]
         edges = [GradientEdge(graph.nodes[k], o) for k, o in outputs]
         tried = [before[k][o] if k in before else None for k, o in outputs]
-        found = iter(_colours(losses, edges, tried, exponents, smallest))
+        if torch.float16 in kinds:
+            found = iter(_by_halves(losses, edges))
+        else:
+            found = iter(_colours(losses, edges, tried, exponents, smallest))
         for k in chunk:
             colours[k] = [next(found) for _ in graph.shapes(k)]
     return colours
 
 
-def _smallest_number(graph: Graph) -> float:
+def _smallest_number(kinds: set[torch.dtype]) -> float:
     """Return from where on numbers have all their bits, after what they have been through.
 
     A number that was denormal in float32 does not look it once it is cast to float64.
     """
-    kinds = {m.dtype for node in graph.nodes for m in metadata(node)}
     coarse = kinds & {torch.float32, torch.bfloat16, torch.complex64}
     return torch.finfo(torch.float32).tiny if coarse else 0.0
 
@@ -139,7 +144,7 @@ def _colours(
     codes: list[Tensor | None] = [None for _ in edges]
     failed = []
     for probe, column in enumerate(exponents.T):
-        half = _half(N, probe).to(losses.device)
+        half = _half(N, probe)
         first = _backward(losses, edges, column, half)
         second = _backward(losses, edges, column, ~half)
         for k, (a, b) in enumerate(zip(first, second, strict=True)):
@@ -168,6 +173,21 @@ def _colours(
         for k, c in zip(failed, again, strict=True):
             found[k] = c
     return found
+
+
+def _by_halves(losses: Tensor, edges: list) -> list[Colour]:
+    """Read entry by entry in a graph with float16."""
+    N, exponents = len(losses), torch.zeros(len(losses), dtype=torch.long)
+
+    def backward(chosen: Tensor | None) -> tuple[Tensor | None, ...]:
+        return _backward(losses, edges, exponents, chosen)
+
+    one = backward(None)
+    found = samples_by_halves(backward, one, N)
+    return [
+        Uncoloured.ABSENT if index is None else _without_finite_entry(_colour_of(index, N), g)
+        for index, g in zip(found, one, strict=True)
+    ]
 
 
 def _first_that_holds(
@@ -234,20 +254,15 @@ def _backward(
     losses: Tensor, edges: list, exponents: Tensor, chosen: Tensor | None = None
 ) -> tuple[Tensor | None, ...]:
     weights = torch.ldexp(torch.ones(len(losses)), exponents).to(losses)
-    weights = weights if chosen is None else weights * chosen
+    weights = weights if chosen is None else weights * chosen.to(losses.device)
     return torch.autograd.grad(losses, edges, weights, retain_graph=True, allow_unused=True)
-
-
-NOTHING = -1  # the entry is zero or too small to tell
-SEVERAL = -2  # the ratio is no power of two in range
 
 
 def _known(g: Tensor, smallest: float = 0.0) -> Tensor:
     """Return 0, the empty code, where an entry is large enough to be read, else NOTHING."""
     size, limits = _real(g).abs(), torch.finfo(g.dtype)
-    # What came before was perhaps smaller; float16 has no room for much of a margin.
-    margin = 2.0**8 if g.dtype == torch.float16 else 2.0**20
-    readable = (size >= max(limits.tiny, smallest) * margin) & (size <= limits.max * 2.0**-9)
+    # What came before was perhaps smaller.
+    readable = (size >= max(limits.tiny, smallest) * 2.0**20) & (size <= limits.max * 2.0**-9)
     return readable.int() + NOTHING
 
 
@@ -300,7 +315,11 @@ def _decode(code: Tensor | None, table: Tensor, samples: int) -> Colour:
     if code is None:
         return Uncoloured.ABSENT
     known = table.to(code)[code.clamp_min(0)]
-    index = torch.where(code >= 0, known, code)
+    return _colour_of(torch.where(code >= 0, known, code), samples)
+
+
+def _colour_of(index: Tensor, samples: int) -> Colour:
+    """Return the colour of a tensor from the sample of each entry."""
     if (index == SEVERAL).any():
         return Uncoloured.MIXED
     if (index == NOTHING).all():

@@ -14,6 +14,7 @@ from torch.autograd.graph import GradientEdge
 
 from fimetric.gradients.contributions import Contribution, Dense, add
 from fimetric.gradients.graph import Graph
+from fimetric.gradients.hooks import Registered
 from fimetric.gradients.plan import Plan, Tap
 from fimetric.gradients.rules import RULES, Tapped, called
 from fimetric.gradients.subgraphs import Subgraphs
@@ -91,7 +92,7 @@ class Reader:
         def read(gradients: Sequence[Tensor | None]) -> None:
             self._at(node, tuple(gradients))
 
-        return self.graph.nodes[node].register_prehook(read)
+        return Registered.prehook(self.graph.nodes[node], read)
 
     def _at(self, node: int, gradients: tuple[Tensor | None, ...]) -> None:
         """Turn the output gradients of one node into contributions."""

@@ -12,7 +12,9 @@ from torch.utils.checkpoint import CheckpointError
 from fimetric.gradients.checks import (
     check_sample,
     coarsest_eps,
+    freed_graph_named,
     hides_parameters,
+    named_parameters,
     refuse_foreign_graphs,
     rounding_bound,
 )
@@ -20,7 +22,14 @@ from fimetric.gradients.columns import Columns
 from fimetric.gradients.contributions import Contribution, Dense
 from fimetric.gradients.engine import Consumer, OutdatedPlanError, Reader
 from fimetric.gradients.graph import Graph, read_graph
-from fimetric.gradients.mixing import MixingInspector
+from fimetric.gradients.hooks import (
+    Registered,
+    refuse_accumulating,
+    refuse_changing,
+    taken,
+    through_hooks,
+)
+from fimetric.gradients.mixing import MixedSamplesError, MixingInspector
 from fimetric.gradients.plan import Plan, make_plan
 from fimetric.gradients.reference import (
     gradient_of_one,
@@ -70,9 +79,7 @@ class GradientNorms:
     """
 
     def __init__(self, module: nn.Module | Iterable[tuple[str, Tensor]]) -> None:
-        named = list(module.named_parameters() if isinstance(module, nn.Module) else module)
-        if any(not isinstance(pair, tuple) or len(pair) != 2 for pair in named):
-            raise TypeError("pass a module or (name, parameter) pairs, as named_parameters() gives")
+        named = named_parameters(module)
         self._named: dict[str, Tensor] = {}
         seen: set[int] = set()
         for name, parameter in named:
@@ -88,6 +95,7 @@ class GradientNorms:
         self._parameters = list(self._named.values())
         self._plans: OrderedDict[Hashable, Plan] = OrderedDict()
         self._announced: set[str] = set()
+        self._hooks = 0  # registered when a graph was last looked at
         # Graph shapes whose plans were found wrong, and cannot be reused.
         self._distrusted: OrderedDict[Hashable, None] = OrderedDict()
 
@@ -96,6 +104,7 @@ class GradientNorms:
         """Names of the J columns, in the order of ``named_parameters()``."""
         return list(self._named)
 
+    @freed_graph_named()
     def __call__(self, losses: Tensor, retain_graph: bool = False) -> Tensor:
         """Return the squared norms of d losses[n] / d parameter j.
 
@@ -114,11 +123,12 @@ class GradientNorms:
                 batch normalisation in training mode at any N, other mixing from N = 3 on where most
                 of a sample's gradient runs through the sample itself. ``fimetric.extract`` compares
                 samples with and without their batch and catches the rest.
-            RuntimeError: where the engine and autograd disagree on the sample that is checked.
+            RuntimeError: where the engine and autograd disagree on the sample that is checked, or
+                where a hook above the parameters changes gradients. Hooks of parameters are applied
+                to the gradient of each sample.
         """
-        self._validate(losses)
+        graph = self._graph(losses)
         columns = Columns(self._zeros(losses, len(losses), len(self._parameters)))
-        graph = read_graph(losses, self._parameters)
         plan = self._known_plan(graph, losses)
         due = plan is not None and plan.uses in CHECKED_USES
         self._read(graph, plan, losses, columns.take, retain_graph or due)
@@ -146,23 +156,23 @@ class GradientNorms:
             return False
         return True
 
+    @freed_graph_named()
     def measure(self, losses: Tensor) -> Measured:
         """Return the table and the bound below which each entry is rounding noise.
 
         The graph is read as if it were new, at the price of a first batch, and is kept.
         """
-        self._validate(losses)
-        return self._first(read_graph(losses, self._parameters), losses)[1]
+        return self._first(self._graph(losses), losses)[1]
 
+    @freed_graph_named()
     def gram(self, losses: Tensor, retain_graph: bool = False) -> Tensor:
         """Return the inner products of the samples' gradients, (J, N, N)."""
-        self._validate(losses)
+        graph = self._graph(losses)
         products = self._zeros(losses, len(self._parameters), len(losses), len(losses))
 
         def consume(j: int, contribution: Contribution) -> None:
             products[j] = contribution.gram().real
 
-        graph = read_graph(losses, self._parameters)
         self._read(graph, self._known_plan(graph, losses), losses, consume, retain_graph)
         return products
 
@@ -175,14 +185,23 @@ class GradientNorms:
         ``Factors.v`` (N, T, I) mean the matrices sum_t u_t v_t^T. Both have ``dense()``,
         ``squared_norms()`` and ``gram()``.
         """
-        self._validate(losses)
+        graph = self._graph(losses)
         found: dict[int, Contribution] = {}
-        graph = read_graph(losses, self._parameters)
         self._read(graph, self._known_plan(graph, losses), losses, found.__setitem__, retain_graph)
         for j, (name, parameter) in enumerate(self._named.items()):
             if j not in found:
                 found[j] = Dense(parameter.detach().new_zeros(len(losses), *parameter.shape))
             yield name, found.pop(j)
+
+    def _graph(self, losses: Tensor) -> Graph:
+        """Return the graph of losses that can be read."""
+        self._validate(losses)
+        graph = read_graph(losses, self._parameters)
+        refuse_accumulating(self._named)
+        if Registered.count() != self._hooks:
+            refuse_changing(graph, losses, self._parameters)
+            self._hooks = Registered.count()
+        return graph
 
     def _read(
         self,
@@ -240,6 +259,10 @@ class GradientNorms:
             except OutdatedPlanError:
                 why = "gradients not finite, or too small to tell whose"
                 plan = Plan(by_loop=True, volatile=True)
+            except MixedSamplesError:
+                if losses.isfinite().any():
+                    raise
+                why, plan = "no loss is finite", Plan(by_loop=True, volatile=True)
         logger.warning("%s: exact, but by one backward pass per sample", why)
         self._loop(losses, consume, plan.hidden)
         return plan
@@ -262,8 +285,15 @@ class GradientNorms:
         if plan.by_loop:
             self._loop(losses, consume, plan.hidden)
             return
-        reader = Reader(graph, plan, self._parameters, len(losses), consume, inspector)
-        reader.read(losses, retain_graph)
+        names = self.names
+        with taken(self._parameters) as hooks:
+
+            def hooked(j: int, contribution: Contribution) -> None:
+                kind = self._parameters[j].dtype
+                consume(j, through_hooks(contribution, hooks[j], kind, names[j]))
+
+            reader = Reader(graph, plan, self._parameters, len(losses), hooked, inspector)
+            reader.read(losses, retain_graph)
         if len(losses) > 1:  # a single sample needs no rule
             self._announce(reader.slow)
 

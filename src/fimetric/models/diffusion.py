@@ -16,6 +16,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
+from fimetric.noise import drawn
+
 HALF_LEVEL = 1 / 255  # half the distance between two neighbouring levels on [-1, 1]
 
 
@@ -98,7 +100,7 @@ class Diffusion(nn.Module):
         return self.scheduler.alphas_cumprod.to(x)
 
     def _noisy(self, x0: Tensor, t: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
-        eps = torch.randn(x0.shape, generator=generator).to(x0)
+        eps = drawn("normal", x0.shape, generator).to(x0)
         abar = self._abar(x0)[t].reshape(-1, 1, 1, 1)
         return abar.sqrt() * x0 + (1 - abar).sqrt() * eps, eps
 
@@ -184,9 +186,10 @@ class Diffusion(nn.Module):
         ``eta`` is the share of fresh noise (Song et al., eq. 16): 0 is deterministic DDIM, 1 in
         all timesteps the ancestral sampling of DDPM.
         """
-        x = torch.randn(n, *self.shape, generator=generator).to(self.unet.conv_in.weight)
+        x = drawn("normal", (n, *self.shape), generator).to(self.unet.conv_in.weight)
         abar = torch.cat([self._abar(x), x.new_ones(1)])  # its last entry is that of t = -1
-        path = torch.linspace(self.config.timesteps - 1, 0, steps).round().long().tolist()
+        spaced = torch.linspace(self.config.timesteps - 1, 0, steps, dtype=torch.float32)
+        path = spaced.round().long().tolist()
         for t, later in zip(path, [*path[1:], -1], strict=True):
             eps = self.predict(x, torch.full((n,), t, device=x.device))
             x0 = ((x - (1 - abar[t]).sqrt() * eps) / abar[t].sqrt()).clamp(-1, 1)
@@ -194,7 +197,7 @@ class Diffusion(nn.Module):
             fresh = (1 - abar[later]) / (1 - abar[t]) * (1 - abar[t] / abar[later])
             x = abar[later].sqrt() * x0 + (1 - abar[later] - eta**2 * fresh).sqrt() * eps
             if eta:
-                noise = torch.randn(n, *self.shape, generator=generator).to(x)
+                noise = drawn("normal", (n, *self.shape), generator).to(x)
                 x = x + eta * fresh.sqrt() * noise
         return ((x + 1) * 127.5).round() / 255
 

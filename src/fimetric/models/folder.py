@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from fimetric.arguments import folder_of, listed, seed_of, whole
 from fimetric.files import whole_file, whole_folder
 from fimetric.models.bounds import check_fit, check_numbers
 from fimetric.models.diffusion import Diffusion
@@ -71,15 +72,20 @@ def build(
     Raises:
         ValueError: for an unknown kind, configuration or field, or a shape the model cannot take.
     """
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"unknown kind of model {kind!r}; known are {', '.join(KINDS)}")
     cls = KINDS[kind]
-    if len(shape) != 3 or any(int(side) < 1 for side in shape):
-        raise ValueError(f"shape must be (channels, height, width), got {tuple(shape)}")
-    C, H, W = (int(side) for side in shape)
+    sides = tuple(whole("a side of shape", side) for side in listed("shape", shape, "(1, 32, 32)"))
+    if len(sides) != 3:
+        raise ValueError(f"shape must be (channels, height, width), got {sides}")
+    C, H, W = sides
+    settings = _config(cls, config)
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        return cls(_config(cls, config), (C, H, W))
+        torch.default_generator.manual_seed(seed_of(seed))
+        try:
+            return cls(settings, (C, H, W))
+        except (TypeError, RuntimeError, OverflowError) as error:
+            raise ValueError(f"no {cls.__name__} can be made of {settings}: {error}") from error
 
 
 def _config(cls: type[Model], config: Any) -> Any:
@@ -141,6 +147,7 @@ def save(model: Model, folder: str | Path, overwrite: bool = False, half: bool =
     Raises:
         FileExistsError: where the folder exists and ``overwrite`` is False.
     """
+    kind_of(model)  # refused before a folder is made
     with whole_folder(folder, overwrite) as temporary:
         write(model, temporary, half)
 
@@ -153,7 +160,7 @@ def load(folder: str | Path) -> Model:
         ValueError: for a file that is damaged, of another version, or does not fit its
         configuration.
     """
-    folder = Path(folder)
+    folder = folder_of(folder)
     if folder.is_file():
         raise ValueError(
             f"{folder} is a file; a model is a folder with config.json and model.safetensors "

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from fimetric.noise import drawn
+
 LOWEST_SCALE = 0.05  # of a coupling: its inverse amplifies rounding at most twentyfold
 LOG_SCALE_REACH = 6.0  # log standard deviations of the priors are confined to (-6, 6)
 
@@ -303,9 +305,10 @@ class Glow(nn.Module):
 
     def draw_latents(self, n: int, generator: Generator | None) -> list[Tensor]:
         """Return n standard normal draws of the latents, one tensor per level."""
-        latents = [torch.randn(n, *s, generator=generator) for s in self.latent_shapes()]
+        latents = [drawn("normal", (n, *s), generator) for s in self.latent_shapes()]
         return [z.to(self.top_mean) for z in latents]
 
+    @torch.no_grad()
     def sample(self, n: int, generator: Generator | None, temperature: float = 1.0) -> Tensor:
         """Return n draws (n, C, H, W) on the grid k/255, latents times ``temperature``."""
         x = self.inverse([temperature * z for z in self.draw_latents(n, generator)])
@@ -314,7 +317,7 @@ class Glow(nn.Module):
 
 def dequantise(x: Tensor, generator: Generator | None) -> Tensor:
     """Return (255 x + u) / 256 with u uniform on [0, 1), drawn on the CPU."""
-    return (255 * x + torch.rand(x.shape, generator=generator).to(x)) / 256
+    return (255 * x + drawn("uniform", x.shape, generator).to(x)) / 256
 
 
 def bounded(log_std: Tensor) -> Tensor:

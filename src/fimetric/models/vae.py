@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from fimetric.noise import drawn
+
 HALF_LEVEL = 0.5 / 255  # half the distance between two neighbouring levels of a pixel
 SCALE_MIDDLE, SCALE_REACH = -2.5, 4.5  # log noise scales are confined to (-7, 2)
 
@@ -144,7 +146,7 @@ class VAE(nn.Module):
         return self.bound(x, *self.encode(x), noise)
 
     def _noise(self, n: int, generator: Generator | None) -> Tensor:
-        noise = torch.randn(n, *self.latent_shape, generator=generator)
+        noise = drawn("normal", (n, *self.latent_shape), generator)
         return noise.to(self.to_latent.weight)
 
     def training_losses(self, x: Tensor, generator: Generator | None) -> Tensor:
@@ -157,6 +159,7 @@ class VAE(nn.Module):
         bound = self.bound(x, *self.encode(x), noise, discrete=True)
         return -bound / (math.prod(self.shape) * math.log(2))
 
+    @torch.no_grad()
     def sample(self, n: int, generator: Generator | None, pixel_noise: bool = True) -> Tensor:
         """Return n draws (n, C, H, W) in [0, 1].
 
@@ -167,9 +170,9 @@ class VAE(nn.Module):
         if not pixel_noise:
             return location.clamp(0, 1)
         if self.config.likelihood == "logistic":
-            unit = torch.logit(torch.rand(location.shape, generator=generator), eps=1e-6)
+            unit = torch.logit(drawn("uniform", location.shape, generator), eps=1e-6)
         else:
-            unit = torch.randn(location.shape, generator=generator)
+            unit = drawn("normal", location.shape, generator)
         x = location + log_scale.exp() * unit.to(location)
         return (x.clamp(0, 1) * 255).round() / 255
 

@@ -8,13 +8,19 @@ stand side by side.
 """
 
 import copy
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
+from fimetric.arguments import seed_of, shown, whole
+from fimetric.data.keys import ALONE, ARGUMENTS, data_key
+from fimetric.data.spec import Spec
 from fimetric.noise import fixed_noise, own_noise
+from fimetric.objectives.steadiness import refuse_changing
+from fimetric.structure import named
 
 Batch = Tensor | dict[str, Tensor]
 Losses = Callable[[Batch], Tensor]
@@ -27,6 +33,14 @@ class Objective(nn.Module):
         function: batch -> losses (N,), each a function of its own sample alone.
         module: the model whose parameters are differentiated.
         seed: of the noise, for the objectives that use any.
+        name: of the loss, in your own words, changed whenever the loss changes. Without it the loss
+            is told by the function's qualified name, and by what it computes of made-up rows.
+
+    A subclass has ``views``, or ``forward`` where there is one loss. If it takes arguments of its
+    own it has ``settings`` that returns them, or a ``name``.
+
+    Raises:
+        TypeError: where the function is none, or a subclass has no loss.
 
     Example:
         >>> model = torch.nn.Linear(3, 3)
@@ -40,11 +54,32 @@ class Objective(nn.Module):
     own_noise: bool = False
     """Whether each sample has noise of its own; see ``with_own_noise``."""
 
-    def __init__(self, function: Losses, module: nn.Module, seed: int = 0) -> None:
+    def __init__(
+        self, function: Losses, module: nn.Module, seed: int = 0, *, name: str | None = None
+    ) -> None:
         super().__init__()
-        self.module = module
+        if not callable(function):
+            raise TypeError(f"function must be callable with a batch, not {shown(function)}")
+        self._refuse_no_loss(function)
+        self.module = module_of(module, type(self).__name__)
         self.function = function
-        self.seed = seed
+        self.seed = seed_of(seed)
+        self.name = name
+
+    def _refuse_no_loss(self, function: Losses) -> None:
+        """Raise TypeError where a subclass has nothing to compute."""
+        kind = type(self)
+        own = kind.views is not Objective.views or kind.forward is not Objective.forward
+        if getattr(function, "__func__", None) is Objective.forward and not own:
+            raise TypeError(
+                f"{kind.__name__} has no loss: define views(), which returns named functions of a "
+                "batch, or forward(batch), which returns losses (N,)"
+            )
+
+    @property
+    def spec(self) -> Spec | None:
+        """What the samples must look like, as far as the loss itself says; None if it does not."""
+        return None
 
     def views(self) -> dict[str, Losses]:
         """Return the named losses whose features stand side by side.
@@ -62,7 +97,7 @@ class Objective(nn.Module):
 
         Raises:
             RuntimeError: where a layer of the model is in training mode and would add noise or mix
-                samples.
+                samples, or changes itself in each forward pass.
             ValueError: where the function does not return one loss per sample.
         """
         losses = self.views()[view](self.prepared(batch))
@@ -82,6 +117,7 @@ class Objective(nn.Module):
             RuntimeError: where a layer is in training mode, see ``losses``.
         """
         refuse_training_mode(self.module)
+        refuse_changing(self.module)
         return self._cast(batch)
 
     def with_own_noise(self) -> Self:
@@ -98,15 +134,19 @@ class Objective(nn.Module):
         """Return the noise of a batch in one view, see ``fimetric.noise``."""
         return (own_noise if self.own_noise else fixed_noise)(self.seed, name, shape, like, kind)
 
-    def data_dimension(self, batch: Batch) -> int:
-        """Return the number of dimensions of one sample, for bits per dimension."""
-        return max(1, values_of(batch)[0][0].numel())
+    def dimensions(self, batch: Batch) -> Tensor:
+        """Return the number of dimensions of each sample (N,), int64, for bits per dimension."""
+        data = data_of(batch)
+        return torch.full((len(data),), max(1, data[:1].numel()))
 
     def describe(self) -> str:
         """Return what is differentiated, in words that change when it does."""
         settings = "".join(f", {name}={value}" for name, value in self.settings().items())
         noise = ", noise=own" if self.own_noise else ""
-        return f"{type(self).__name__}({type(self.module).__name__}{settings}{noise})"
+        name = "" if self.name is None else f", name={self.name!r}"
+        if type(self) is Objective and self.name is None:
+            name = f", function={named(self.function)}"
+        return f"{type(self).__name__}({type(self.module).__name__}{settings}{name}{noise})"
 
     def settings(self) -> dict[str, Any]:
         """Return what the objective was made with, as values for JSON, without model and seed."""
@@ -124,16 +164,85 @@ class Objective(nn.Module):
 
 
 def values_of(batch: Batch) -> list[Tensor]:
-    """Return the tensors of a batch, the data first."""
+    """Return the tensors of a batch, the data first where they have a known name."""
     if isinstance(batch, dict):
-        first = [key for key in ("x", "image", "input_ids") if key in batch]
+        first = [key for key in ALONE + ARGUMENTS if key in batch]
         return [batch[key] for key in [*first, *(k for k in batch if k not in first)]]
     return [batch]
 
 
 def data_of(batch: Batch) -> Tensor:
-    """Return the data of a batch: itself, its entry ``x`` or ``image``, or its first entry."""
-    return values_of(batch)[0]
+    """Return the data of a batch: itself, or the entry that is the data.
+
+    Raises:
+        ValueError: where that cannot be told, see ``fimetric.data.keys``.
+    """
+    return batch[data_key(batch, "the batch")] if isinstance(batch, dict) else batch
+
+
+def refuse_untold(objective: Objective) -> None:
+    """Raise where what an objective was made with would not be told by what is written of it.
+
+    Raises:
+        ValueError: naming the arguments, and what to add.
+    """
+    if objective.name is not None or not (untold := _untold(objective)):
+        return
+    raise ValueError(
+        f"{type(objective).__name__} takes {', '.join(untold)}, and nothing that is written would "
+        "tell one from another: define settings(self), which returns these arguments as values "
+        "for JSON, or set objective.name to a name that you change with them"
+    )
+
+
+def _untold(objective: Objective) -> list[str]:
+    """Return the arguments of a constructor that is younger than the class's settings.
+
+    The model, which comes first, and other modules that are kept are told by themselves.
+    """
+    order = type(objective).__mro__
+    made, told = (next(c for c in order if name in vars(c)) for name in ("__init__", "settings"))
+    if order.index(made) >= order.index(told):
+        return []
+    known = {*inspect.signature(told).parameters, "args", "kwargs"}
+    rest = list(inspect.signature(made).parameters)[1:]
+    return [
+        n for n in rest if n not in known and not isinstance(getattr(objective, n, None), nn.Module)
+    ]
+
+
+def as_objective(objective: Any) -> Objective:
+    """Return an objective as it is given.
+
+    Raises:
+        TypeError: for a model alone, or anything else.
+    """
+    if isinstance(objective, Objective):
+        return objective
+    known = "Denoising, NegativeLogLikelihood, NegativeELBO, CausalLM or Objective(function, model)"
+    if isinstance(objective, nn.Module):
+        raise TypeError(
+            f"objective is {type(objective).__name__}, a model alone: say which loss is "
+            f"differentiated by wrapping it in one of fimetric.objectives: {known}"
+        )
+    raise TypeError(
+        f"objective is {shown(objective)}; pass one of fimetric.objectives, made with its model: "
+        f"{known}"
+    )
+
+
+def module_of(module: Any, objective: str) -> nn.Module:
+    """Return the model of an objective as it is given.
+
+    Raises:
+        TypeError: for what is no ``torch.nn.Module``, a class of one among it.
+    """
+    if isinstance(module, nn.Module):
+        return module
+    raise TypeError(
+        f"the model of {objective} must be a torch.nn.Module, which holds the weights, not "
+        f"{shown(module)}"
+    )
 
 
 def refuse_training_mode(module: nn.Module) -> None:
@@ -161,5 +270,4 @@ def _unruly(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def refuse_no_draws(draws: int) -> None:
     """Raise ValueError where there would be no noise draw at all."""
-    if draws < 1:
-        raise ValueError(f"draws must be at least 1, not {draws}")
+    whole("draws", draws)

@@ -1,12 +1,17 @@
 """Denoising losses of diffusion models."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fimetric.arguments import listed, whole
+from fimetric.data.spec import Spec
 from fimetric.objectives.base import Batch, Losses, Objective, data_of, refuse_no_draws
+
+PREDICTIONS = ("epsilon", "sample", "v_prediction")
 
 
 class Denoising(Objective):
@@ -20,13 +25,17 @@ class Denoising(Objective):
     Arguments:
         unet: (noisy x, timesteps (N,)) -> prediction, as a tensor, a tuple or with ``.sample``.
             Entries of a batch other than the data are passed on by name.
-        scheduler: has ``alphas_cumprod`` and may have ``config.prediction_type`` (epsilon, sample
-            or v_prediction).
+        scheduler: has ``alphas_cumprod``, a tensor, and may have ``config.prediction_type``
+            (epsilon, sample or v_prediction); without it the model predicts epsilon.
         timesteps: 0-based indices into ``alphas_cumprod``, each with its own columns.
         draws: noise draws per timestep; their log norms are averaged.
         loss: ``l2`` or ``l1``.
         centred: whether images in [0, 1] are brought to [-1, 1] first.
         seed: of the noise.
+
+    Raises:
+        ValueError: where the scheduler is not of discrete diffusion, or of a prediction that is not
+            known, and for other arguments out of range.
 
     Reference:
         Denoising Diffusion Probabilistic Models (Ho, Jain and Abbeel, 2020, arXiv 2006.11239)
@@ -46,14 +55,14 @@ class Denoising(Objective):
     ) -> None:
         super().__init__(self.forward, unet, seed)
         refuse_no_draws(draws)
-        if not hasattr(scheduler, "alphas_cumprod"):
-            raise ValueError(
-                f"{type(scheduler).__name__} has no alphas_cumprod: pass a scheduler of discrete "
-                "diffusion, such as diffusers' DDPMScheduler"
-            )
+        _refuse_other_schedules(scheduler)
+        timesteps = listed("timesteps", timesteps, "(0, 50, 300)")
         if loss not in ("l1", "l2"):
             raise ValueError(f"loss must be 'l1' or 'l2', not {loss!r}")
-        steps, timesteps = len(scheduler.alphas_cumprod), tuple(int(t) for t in timesteps)
+        steps, timesteps = (
+            len(scheduler.alphas_cumprod),
+            tuple(whole("a timestep", t, -math.inf) for t in timesteps),
+        )
         wrong = [t for t in timesteps if not 0 <= t < steps]
         if wrong or not timesteps or len(set(timesteps)) < len(timesteps):
             raise ValueError(
@@ -61,8 +70,12 @@ class Denoising(Objective):
             )
         self.scheduler, self.timesteps, self.draws = scheduler, timesteps, draws
         self.loss, self.centred = loss, centred
-        config = getattr(scheduler, "config", {})
-        self.predicts = getattr(config, "prediction_type", "epsilon")
+        self.predicts = prediction_of(scheduler)
+
+    @property
+    def spec(self) -> Spec | None:
+        """Images in [0, 1], where they are centred here."""
+        return Spec("floats", low=0.0, high=1.0) if self.centred else None
 
     def views(self) -> dict[str, Losses]:
         """Return one view per timestep and draw."""
@@ -117,3 +130,42 @@ class Denoising(Objective):
             "loss": self.loss,
             "centred": self.centred,
         }
+
+
+def prediction_of(scheduler: Any) -> str:
+    """Return what a scheduler says that its model predicts, one of ``PREDICTIONS``.
+
+    Raises:
+        ValueError: where it says something else: a loss of another target would look as good.
+    """
+    found = _said(scheduler, "prediction_type", "epsilon")
+    if not isinstance(found, str) or found not in PREDICTIONS:
+        raise ValueError(
+            f"prediction_type is {found!r}; it must be one of {', '.join(PREDICTIONS)}. For "
+            "another target write the loss as a function and pass it to Objective"
+        )
+    return found
+
+
+def _refuse_other_schedules(scheduler: Any) -> None:
+    """Raise ValueError where the noise levels are not those of discrete diffusion."""
+    abar = getattr(scheduler, "alphas_cumprod", None)
+    if not isinstance(abar, Tensor) or abar.dim() != 1:
+        raise ValueError(
+            f"{type(scheduler).__name__} has no alphas_cumprod that is a tensor (T,): pass a "
+            "scheduler of discrete diffusion, such as diffusers' DDPMScheduler"
+        )
+    if _said(scheduler, "use_flow_sigmas", False):
+        raise ValueError(
+            f"{type(scheduler).__name__} has use_flow_sigmas=True: its model was trained on "
+            "(1 - t) x + t eps and not at the noise levels of alphas_cumprod. Write that loss as a "
+            "function and pass it to Objective"
+        )
+
+
+def _said(scheduler: Any, name: str, default: Any) -> Any:
+    """Return a setting from a scheduler's config, a dictionary or an object, or from itself."""
+    config = getattr(scheduler, "config", None)
+    if isinstance(config, Mapping):
+        return config.get(name, default)
+    return getattr(scheduler if config is None else config, name, default)

@@ -1,12 +1,15 @@
 """Likelihoods of explicit densities, and the bound of variational autoencoders."""
 
 import hashlib
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
+from fimetric.arguments import listed, shown, whole
+from fimetric.data.spec import Spec
 from fimetric.fingerprint import update
 from fimetric.objectives.base import Batch, Losses, Objective, data_of, refuse_no_draws
 
@@ -38,11 +41,23 @@ class NegativeLogLikelihood(Objective):
         seed: int = 0,
     ) -> None:
         super().__init__(self.forward, module, seed)
-        if levels is not None and levels < 2:
+        if levels is not None and whole("levels", levels, -math.inf) < 2:
             raise ValueError(
                 f"levels must be at least 2, or None for continuous data, not {levels}"
             )
+        if not isinstance(context, Tensor | str | None):
+            raise TypeError(
+                "context must be a tensor that all samples share, or the name of an entry of each "
+                f"batch, not {shown(context)}"
+            )
         self.context, self.levels = context, levels
+
+    @property
+    def spec(self) -> Spec | None:
+        """Images k / (levels - 1) in [0, 1], where they are dequantised here."""
+        if self.levels is None:
+            return None
+        return Spec("floats", low=0.0, high=1.0, levels=self.levels)
 
     def views(self) -> dict[str, Losses]:
         """Return the one view."""
@@ -71,6 +86,13 @@ class NegativeLogLikelihood(Objective):
         log_prob = getattr(self.module, "log_prob", None)
         if log_prob is not None:
             return log_prob(x, *given)
+        try:
+            inspect.signature(self.module.forward).bind(*given)
+        except TypeError:
+            raise TypeError(
+                f"{type(self.module).__name__} has no log_prob(x), and is not called without x to "
+                "return a distribution that has; give it one of these, or take another objective"
+            ) from None
         return self.module(*given).log_prob(x)
 
     def continuous(self) -> "NegativeLogLikelihood":
@@ -117,7 +139,14 @@ class NegativeELBO(Objective):
                 f"{type(module).__name__} has no latent_shape: pass NegativeELBO(module, "
                 "latent_shape=...), the shape of one sample's latent noise"
             )
-        self.latent_shape, self.draws = tuple(shape), draws
+        if not callable(getattr(module, "elbo", None)):
+            raise TypeError(
+                f"{type(module).__name__} has no elbo(x, noise) -> (N,), which NegativeELBO "
+                "differentiates; add it, or pass Objective(function, module)"
+            )
+        sides = listed("latent_shape", shape, "(16,)")
+        self.latent_shape = tuple(whole("a side of latent_shape", side) for side in sides)
+        self.draws = draws
 
     def views(self) -> dict[str, Losses]:
         """Return one view per draw."""

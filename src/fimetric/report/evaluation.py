@@ -32,7 +32,7 @@ def write_evaluation(
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     text = [title, markdown(found.rows), *(f"- {line}" for line in said), "", _alarms(found)]
     with whole_file(folder / "table.md") as path:
-        path.write_text("\n".join([text[0], "", *text[1:]]))
+        path.write_text("\n".join([text[0], "", *text[1:]]), encoding="utf-8")
     write_csv(found.rows, folder / "table.csv")
     kind = objective.kind
     unit = 1.0 if kind.startswith("likelihood") else math.log(2)  # the rest are no code lengths

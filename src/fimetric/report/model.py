@@ -43,9 +43,8 @@ def write_model(model: Model, held_out: Samples, folder: Path, console: Console,
     )
     console.print(text)
     with whole_file(folder / "model.md") as path:
-        path.write_text(text + "\n")
-    with torch.no_grad():
-        samples = model.sample(SHOWN, torch.Generator().manual_seed(seed))
+        path.write_text(text + "\n", encoding="utf-8")
+    samples = model.sample(SHOWN, torch.Generator().manual_seed(seed))
     title = f"Samples of a {type(model).__name__} trained on {held_out.name}"
     sample_grid(folder / "samples.png", samples.cpu().numpy(), title)
 

@@ -63,7 +63,7 @@ def markdown(rows: Sequence[Row]) -> str:
 def write_csv(rows: Sequence[Row], path: Path) -> None:
     """Write the table with one column per number."""
     estimates = ("auroc", "aupr", "fpr_at_95_tpr")
-    with whole_file(path) as place, place.open("w", newline="") as file:
+    with whole_file(path) as place, place.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         ends = ("", "_low", "_high")
         names = [f"{name}{end}" for name in estimates for end in ends]

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
+from fimetric.detectors import DEFAULT
 from fimetric.report.tables import Row
 
-OURS, RIVAL, LIKELIHOOD = "layerwise-gaussian", "typicality", "likelihood"
+RIVAL, LIKELIHOOD = "typicality", "likelihood"
 
 
 def verdicts(rows: Sequence[Row]) -> list[str]:
-    """Return one sentence per finding: the likelihood paradox, and the norms against typicality.
+    """Return one sentence per finding: the likelihood paradox, and the default against typicality.
 
     A difference is called clear where the 95% intervals of the two AUROCs do not overlap.
     """
@@ -22,13 +23,13 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
                 f"{where}: the likelihood, or the loss that stands for it, ranks OOD data as MORE "
                 f"likely than in-distribution data (AUROC {by_name[LIKELIHOOD]})."
             )
-        if OURS in by_name and RIVAL in by_name:
-            ours, rival = by_name[OURS], by_name[RIVAL]
+        if DEFAULT in by_name and RIVAL in by_name:
+            ours, rival = by_name[DEFAULT], by_name[RIVAL]
             apart = ours.low > rival.high or rival.low > ours.high
             verb = "beat" if ours.value > rival.value else "LOSE to"
             verb = "equal" if ours.value == rival.value else verb
             found.append(
-                f"{where}: the layer-wise norms {verb} typicality "
+                f"{where}: the layer-wise norms ({DEFAULT}) {verb} typicality "
                 f"({ours} against {rival}{', clear' if apart else ', within the intervals'})."
             )
     return found

@@ -1,6 +1,7 @@
 """What every statistic keeps: samples in, K named numbers of each out, as ``Features``."""
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,9 +12,14 @@ from torch import Tensor
 from fimetric.data import Batch, to_device
 from fimetric.extraction import run
 from fimetric.features import Features
-from fimetric.fingerprint import model_fingerprint
+from fimetric.fingerprint import watched_fingerprint
 from fimetric.objectives.base import Batch as Input
-from fimetric.objectives.base import Objective
+from fimetric.objectives.base import Objective, refuse_untold
+from fimetric.objectives.steadiness import unchanged
+from fimetric.probe import Probe
+from fimetric.probing import make_probe
+from fimetric.provenance import difference
+from fimetric.structure import changed, structure, unsaved
 
 ALONE = 1e-3  # float32 rounding through a deep model, relative to the size of the numbers
 
@@ -63,6 +69,8 @@ class Statistic(ABC):
             ValueError: for empty or non-finite data, or a folder with features of something else.
             RuntimeError: where a sample's numbers depend on the rest of its batch.
         """
+        if folder is not None:
+            refuse_untold(self.objective)
         return run(StatisticExtractor(self), data, batch_size, folder, progress)
 
     def describe(self) -> str:
@@ -78,28 +86,38 @@ class StatisticExtractor:
 
     def __init__(self, statistic: Statistic) -> None:
         self.statistic = statistic
-        self.fingerprint = model_fingerprint(statistic.objective.module)
+        self.unsteady: tuple[str, ...] = ()
+        self.probe: Probe | None = None
         self._checked = False
 
     @property
-    def provenance(self) -> dict[str, object]:
-        """What the features come from, by the names that ``Features`` gives it."""
-        return {
-            "objective": self.statistic.describe(),
-            "fingerprint": self.fingerprint,
-            "seed": self.statistic.objective.seed,
-            "group_size": self.group_size,
-        }
+    def objective(self) -> Objective:
+        """The objective whose model the batches go through."""
+        return self.statistic.objective
+
+    def words(self) -> str:
+        """Return what is measured."""
+        return self.statistic.describe()
+
+    def difference(self, features: Features) -> str:
+        """Return in words what else a table was made from; empty where it was this."""
+        if features.group_size != 1:
+            return f"groups of {features.group_size}"
+        return difference(features, self.statistic.objective, self.words())
 
     def __call__(self, batch: Batch) -> Features:
         """Return the features of one batch."""
         objective = self.statistic.objective
         x = to_device(batch.x, next(objective.module.parameters()).device)
         with torch.no_grad():
-            losses = {view: objective.losses(view, x) for view in objective.views()}
+            before = {} if self._checked else {**structure(objective), **unsaved(objective)}
+            with nullcontext() if self._checked else unchanged(objective):
+                losses = {view: objective.losses(view, x) for view in objective.views()}
             values = self._measure(x)
             if not self._checked:
                 self._check_alone(x, values)
+                self.unsteady = changed(before, {**structure(objective), **unsaved(objective)})
+                self.probe = make_probe(objective, x)
         names = self.statistic.names
         return Features(
             values=values,
@@ -109,8 +127,12 @@ class StatisticExtractor:
             ids=tuple(batch.ids),
             bounds=np.zeros(len(names)),
             numels=np.ones(len(names), dtype=np.int64),
-            data_dimension=objective.data_dimension(x),
-            **self.provenance,  # type: ignore[arg-type]
+            dimensions=objective.dimensions(x).cpu().numpy(),
+            objective=self.words(),
+            fingerprint=watched_fingerprint(objective, self.unsteady),
+            unsteady=self.unsteady,
+            seed=objective.seed,
+            probe=self.probe,
         )
 
     def _measure(self, x: Input) -> np.ndarray:

@@ -1,7 +1,8 @@
 """What several models, trained alike from different seeds, say of a sample."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -53,17 +54,18 @@ class _Members(Objective):
 
     def __init__(self, members: list[Objective]) -> None:
         super().__init__(self.forward, nn.ModuleList(m.module for m in members), members[0].seed)
-        self.members = members
+        self.members = nn.ModuleList(members)
 
     def views(self) -> dict[str, Losses]:
-        first = self.members[0]
+        first = cast(Objective, self.members[0])
         return {view: partial(first.losses, view) for view in first.views()}
 
-    def data_dimension(self, batch: Batch) -> int:
-        return self.members[0].data_dimension(batch)
+    def dimensions(self, batch: Batch) -> Tensor:
+        return cast(Objective, self.members[0]).dimensions(batch)
 
     def describe(self) -> str:
-        return " + ".join(f"{m.describe()} (seed {m.seed})" for m in self.members)
+        members = cast(Iterable[Objective], self.members)
+        return " + ".join(f"{m.describe()} (seed {m.seed})" for m in members)
 
     def _cast(self, batch: Batch) -> Batch:
         return batch  # each member casts to its own format

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fimetric.extraction import column_name, without_draw
 from fimetric.features import Features
-from fimetric.fingerprint import model_fingerprint
+from fimetric.fingerprint import watched_fingerprint
 from fimetric.fisher.metrics.blocks import LayerNorms, bytes_per_sample, slices, square
 from fimetric.fisher.metrics.diagonal import Diagonal
 from fimetric.fisher.metrics.reference import Layer, References, contributions
@@ -88,7 +88,7 @@ class WhitenedGradient(Statistic):
         Raises:
             ValueError: where the model has changed since F was measured, too.
         """
-        if model_fingerprint(self.objective.module) != self.metric.fingerprint_:
+        if watched_fingerprint(self.objective.module) != self.metric.fingerprint_:
             raise ValueError("the model has changed since its F was measured; make it again")
         return super().features(data, batch_size, folder, progress)
 

@@ -83,8 +83,9 @@ class Kind(Generic[Struct]):
         """Return what ``write`` was given.
 
         Raises:
-            FileNotFoundError: where a file is missing.
-            ValueError: naming the file that is damaged, of another kind or of another version.
+            FileNotFoundError: where there is no such JSON file.
+            ValueError: naming the file that is damaged, missing beside it, of another kind or of
+                another version.
         """
         path = folder / f"{self.name}.json"
         envelope = self._open(path)
@@ -97,6 +98,8 @@ class Kind(Generic[Struct]):
         if envelope.arrays is None:
             return content, None
         place = folder / f"{self.name}.safetensors"
+        if not place.exists():
+            raise self.damaged(place, "it is missing")
         payload = place.read_bytes()
         if hashlib.sha256(payload).hexdigest() != envelope.arrays:
             raise self.damaged(place, f"its checksum is not the one in {path.name}")

@@ -16,8 +16,11 @@ from typing import Any, Literal
 import torch
 from torch import Generator, Tensor, nn
 
+from fimetric.arguments import folder_of
 from fimetric.data import Samples, batches
-from fimetric.files import swept
+from fimetric.data.conventions import refuse_outside_unit
+from fimetric.devices import known_device
+from fimetric.files import refuse_file, swept
 from fimetric.models import Glow, Model, kind_of
 from fimetric.models.folder import read_weights, write
 from fimetric.progress import progress as show_progress
@@ -135,7 +138,8 @@ def train(
         FileExistsError: where ``resume`` is False and the folder holds a run or a model.
         RuntimeError: where a loss is not finite, with the step.
     """
-    folder, device = Path(folder), torch.device(device)
+    folder, device = folder_of(folder), known_device(device)
+    refuse_file(folder)
     recipe = recipe_for(
         kind_of(model),
         steps=steps,
@@ -280,8 +284,7 @@ def _as_samples(data: Any, model: Model) -> Samples:
             f"{data.name} has samples of shape {data.shape}, the model takes {model.shape}; "
             "build it for that shape, or load the data with size= and channels="
         )
-    if not data.quantised and not (data.values.min() >= 0 and data.values.max() <= 1):
-        raise ValueError(f"{data.name} has values outside [0, 1]; scale the images to k/255")
+    refuse_outside_unit(data)
     return data
 
 

@@ -7,6 +7,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from fimetric.arguments import real, seed_of, whole, whole_or_none
+
 DEFAULTS: dict[str, dict[str, Any]] = {
     "vae": {"lr": 1e-3},
     "glow": {"lr": 3e-3, "optimiser": "adamax", "warmup": 50, "clip": 20.0},
@@ -45,12 +47,12 @@ class Recipe:
             "validate_every": 1,
             "patience": 1,
             "warmup": 0,
-            "seed": 0,
         }
+        seed_of(self.seed)
         for name, bound in least.items():
-            value = getattr(self, name)
-            if value is not None and value < bound:
-                raise ValueError(f"{name} must be at least {bound}, got {value}")
+            whole_or_none(name, getattr(self, name), bound)
+        for name in ("lr", "clip", "ema"):
+            real(name, getattr(self, name))
         if not (0 < self.lr < math.inf and self.clip > 0 and 0 <= self.ema < 1):
             raise ValueError(
                 "lr and clip must be positive and ema in [0, 1), "
@@ -80,5 +82,5 @@ def recipe_for(kind: str, **given: Any) -> Recipe:
     'adamax'
     """
     chosen = {name: value for name, value in given.items() if value is not None}
-    chosen.setdefault("validate_every", max(given["steps"] // 20, 1))
+    chosen.setdefault("validate_every", max(whole("steps", given["steps"]) // 20, 1))
     return Recipe(**{**DEFAULTS[kind], **chosen})

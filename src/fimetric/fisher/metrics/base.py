@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fimetric.extraction import Extractor, Norms, column_name, run, without_draw
 from fimetric.features import Features
-from fimetric.fingerprint import model_fingerprint
+from fimetric.fingerprint import watched_fingerprint
 from fimetric.fisher.metrics.reference import Layer, References
 from fimetric.gradients import GradientNorms
 from fimetric.objectives.base import Objective
@@ -89,7 +89,7 @@ class FisherMetric(ABC):
                 layers = references.layers(norms, prefix)
                 fitted[prefix] = self._fit(references, norms, prefix, layers)
         self.fitted_, self.objective_ = fitted, objective
-        self.fingerprint_ = model_fingerprint(objective.module)
+        self.fingerprint_ = watched_fingerprint(objective.module)
         self.reference_ = f"{references.digest()} of {objective.describe()}"
         return self
 
@@ -179,7 +179,7 @@ class MetricExtractor(Extractor):
         metric._require_fit()
         super().__init__(metric.objective_ if objective is None else objective)
         self.metric = metric
-        if self.fingerprint != metric.fingerprint_:
+        if watched_fingerprint(self.objective.module) != metric.fingerprint_:
             raise ValueError(
                 "the metric was fitted to another model, or to other weights of it; fit it again"
             )
@@ -190,11 +190,9 @@ class MetricExtractor(Extractor):
                 f"{sorted(found)}"
             )
 
-    @property
-    def provenance(self) -> dict[str, object]:
-        """What the features come from, by the names that ``Features`` gives it."""
-        words = f"{self.objective.describe()} in the metric {self.metric.describe()}"
-        return {**super().provenance, "objective": words}
+    def words(self) -> str:
+        """Return what is measured."""
+        return f"{self.objective.describe()} in the metric {self.metric.describe()}"
 
     def norms_of(self, prefix: str) -> Norms:
         """Return what is measured in a view, named without its draw."""

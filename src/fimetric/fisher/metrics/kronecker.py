@@ -86,7 +86,7 @@ class Kronecker(FisherMetric):
             plain, total = len(squares), len(moments) + len(squares)
             log.info("no factors, so whitened as by Diagonal: %d of %d tensors", plain, total)
         matrices = {
-            name: Matrix(m, self.kind == "ekfac", self.damping is None)
+            name: Matrix(m, layers[name].scale, self.kind == "ekfac", self.damping is None)
             for name, m in moments.items()
         }
         if any(matrix.turns for matrix in matrices.values()):
@@ -134,16 +134,17 @@ class Matrix:
 
     Arguments:
         moments: of the factors.
+        scale: mean square of an entry of the gradients.
         eigenbasis: whether to measure the diagonal of F in the eigenbasis.
         choosing: whether to choose the damping.
     """
 
-    def __init__(self, moments: Moments, eigenbasis: bool, choosing: bool) -> None:
-        self.sides = moments.sides(0, 1)
+    def __init__(self, moments: Moments, scale: float, eigenbasis: bool, choosing: bool) -> None:
+        self.sides = moments.sides(scale, 0, 1)
         self.whole = Squares(*(side.basis for side in self.sides)) if eigenbasis else None
         self.halved, self.turn = None, None
         if choosing:
-            self.halved = moments.sides(0)
+            self.halved = moments.sides(scale, 0)
             self.turn = Squares(*(side.basis for side in self.halved))
         self.turns = [turn for turn in (self.whole, self.turn) if turn is not None]
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fimetric.fisher.metrics.blocks import bytes_per_sample, slices, square, turned
 from fimetric.gradients import Contribution, Factors
+from fimetric.gradients.checks import rounding_bound
 from fimetric.gradients.contributions import widened
 
 HALVES = (0, 1)
@@ -75,6 +76,9 @@ class Moments:
         reduce: whether to.
         largest_side: of longer sides only the diagonal is kept.
 
+    Where all positions of a side cancel (gradients below a normalisation sum to zero), ``reduce``
+    knows nothing of it, and rounding noise must not stand for it: the side is then taken for round.
+
     Reference:
         Kronecker-Factored Approximate Curvature for Modern Neural Network Architectures
         (Eschenhagen, Immer, Turner, Schneider and Hennig, 2023, arXiv 2311.00636)
@@ -85,6 +89,7 @@ class Moments:
         self.left: list[Tensor] = []
         self.right: list[Tensor] = []
         self.samples, self.rows = [0, 0], [0, 0]
+        self.noise = [[0.0, 0.0], [0.0, 0.0]]  # of B and A by halves: squares that are rounding
 
     def add(self, contribution: Contribution, first: Tensor) -> None:
         """Take the gradients of n samples, and which of them (n,) are of the first half.
@@ -96,6 +101,7 @@ class Moments:
         for rows, part in slices(contribution, bytes_per_sample(contribution)):
             u, v = widened(part.u), widened(part.v)
             if self.reduce:
+                self._add_noise(torch.finfo(part.u.dtype).eps, u, v, first[rows])
                 u, v = u.sum(1, keepdim=True), v.mean(1, keepdim=True)
             if not self.left:
                 self.like = u.new_empty(0)
@@ -111,15 +117,52 @@ class Moments:
         self.samples[half] += len(u)
         self.rows[half] += v.shape[:2].numel()
 
+    def _add_noise(self, eps: float, u: Tensor, v: Tensor, first: Tensor) -> None:
+        """Add up what rounding leaves of each sample's sum over positions."""
+        for noise, sizes in (
+            (self.noise[0], u.norm(dim=2).sum(1)),
+            (self.noise[1], v.norm(dim=2).mean(1)),
+        ):
+            squares = rounding_bound(sizes.double(), eps)
+            for half, chosen in enumerate((first, ~first)):
+                noise[half] += float(squares[chosen.to(squares.device)].sum())
+
     def _zeros(self, x: Tensor) -> Tensor:
         n = x.shape[2]  # in float64: float32 sums would drown eigenvalues that damping lets live
         shape = (n, n) if n <= self.largest_side else (n,)
         return x.new_zeros(shape, dtype=torch.float64)
 
-    def sides(self, *halves: int) -> tuple[Side, Side]:
-        """Return the sides of B and of A over one half or over both."""
+    def sides(self, scale: float, *halves: int) -> tuple[Side, Side]:
+        """Return the sides of B and of A over one half or over both.
+
+        Arguments:
+            scale: mean square of an entry of the gradients; a side without anything but noise is
+                round, and as large as makes this the mean of A kron B.
+            halves: which.
+        """
         samples = max(1, sum(self.samples[half] for half in halves))
         rows = max(1, sum(self.rows[half] for half in halves))
         B = torch.stack([self.left[half] for half in halves]).sum(0) / samples
         A = torch.stack([self.right[half] for half in halves]).sum(0) / rows
+        noise = [sum(side[half] for half in halves) / samples for side in self.noise]
+        dead = [bound > 0 and _trace(M) <= bound for M, bound in zip((B, A), noise, strict=True)]
+        if dead[1]:
+            A = _round(A, 1.0 if dead[0] else scale / _mean(B))
+        if dead[0]:
+            B = _round(B, scale / _mean(A))
         return Side(B, self.like), Side(A, self.like)
+
+
+def _trace(moment: Tensor) -> float:
+    """Return the sum of the eigenvalues of a matrix, or of a diagonal."""
+    return float((moment if moment.dim() == 1 else moment.diagonal()).sum())
+
+
+def _mean(moment: Tensor) -> float:
+    return _trace(moment) / len(moment)
+
+
+def _round(moment: Tensor, size: float) -> Tensor:
+    """Return ``size`` times the unit matrix, or its diagonal, in the form of ``moment``."""
+    unit = torch.ones_like(moment) if moment.dim() == 1 else torch.eye(len(moment)).to(moment)
+    return size * unit

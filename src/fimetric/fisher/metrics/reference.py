@@ -6,6 +6,7 @@ is judged by the other.
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,8 @@ from fimetric.extraction import without_draw
 from fimetric.fisher.stream import refuse_infinite
 from fimetric.gradients import Contribution, GradientNorms
 from fimetric.objectives.base import Objective
-from fimetric.parts import add_batch
+from fimetric.objectives.steadiness import unchanged
+from fimetric.parts import row_digests
 from fimetric.progress import progress as show_progress
 
 
@@ -46,7 +48,7 @@ class References:
         limit: int | None = None,
         progress: bool = True,
     ) -> None:
-        self.objective, self._progress = objective, progress
+        self.objective, self._progress, self._checked = objective, progress, False
         self._held: list[Batch] = []
         for batch in batches(data, batch_size):
             room = None if limit is None else limit - sum(len(part) for part in self._held)
@@ -68,8 +70,8 @@ class References:
         """Return a hash of the samples."""
         digest = hashlib.sha256()
         for batch in self._held:
-            for row in range(len(batch)):  # one by one: the size of batches does not matter
-                add_batch(digest, _rows(batch, slice(row, row + 1)))
+            for digest_of_row in row_digests(batch):
+                digest.update(digest_of_row)
         return digest.hexdigest()[:16]
 
     def read(self, prefix: str, what: str) -> Iterator[tuple[Tensor, Tensor]]:
@@ -94,11 +96,16 @@ class References:
             for batch, first in zip(self._held, halves, strict=True):
                 x = to_device(batch.x, device)
                 for view in views:
-                    with torch.enable_grad():
+                    with torch.enable_grad(), self._watched():
                         losses = self.objective.losses(view, x)
+                    self._checked = True
                     refuse_infinite(losses, batch.ids, "the loss of reference sample")
                     yield first, losses
                     advance(len(batch))
+
+    def _watched(self) -> AbstractContextManager[None]:
+        """Watch the model for changes in the first forward pass."""
+        return nullcontext() if self._checked else unchanged(self.objective)
 
     def layers(self, norms: GradientNorms, prefix: str) -> dict[str, "Layer"]:
         """Return tensor -> the size of its gradient, and of the rounding noise in it.

@@ -1,9 +1,10 @@
 """What a rule is given, and the reduction that most rules end in."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -42,10 +43,13 @@ class Tapped:
             return _apply(self.node, gradients)
         # Inside a backpropagation a node leaves out what that one does not need, and that is
         # a property of the thread: another thread gets all gradients.
-        return _outside.submit(_call, self.node, gradients).result()
+        return _outside(os.getpid()).submit(_call, self.node, gradients).result()
 
 
-_outside = ThreadPoolExecutor(1)
+@cache
+def _outside(process: int) -> ThreadPoolExecutor:
+    """Return the other thread of a process: a forked child has none of its parent's threads."""
+    return ThreadPoolExecutor(1)
 
 
 @torch.no_grad()

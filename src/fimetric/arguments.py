@@ -1,0 +1,101 @@
+"""Arguments of public calls, refused by name where they are something else."""
+
+import math
+import operator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def whole(name: str, value: Any, least: float = 1) -> int:
+    """Return a whole number, whoever's type it is.
+
+    Raises:
+        TypeError: for anything else.
+        ValueError: for one that is too small.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number, not {shown(value)}")
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, not {number}")
+    return number
+
+
+def seed_of(seed: Any) -> int:
+    """Return the seed of random numbers, as torch and numpy both take it.
+
+    Raises:
+        TypeError: for no whole number.
+        ValueError: for a negative one, or one of more than 63 bits.
+    """
+    number = whole("seed", seed, -math.inf)
+    if not 0 <= number < 2**63:
+        raise ValueError(f"seed must be from 0 to 2^63 - 1, not {number}")
+    return number
+
+
+def whole_or_none(name: str, value: Any, least: float = 1) -> int | None:
+    """Return a whole number, or None; see ``whole``."""
+    return None if value is None else whole(name, value, least)
+
+
+def listed(name: str, value: Any, example: str) -> tuple[Any, ...]:
+    """Return what an argument lists, as a tuple.
+
+    Raises:
+        TypeError: for what is no list, such as a single number or a string.
+    """
+    if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
+        raise TypeError(f"{name} must be a list, such as {example}, not {shown(value)}")
+    return tuple(value)
+
+
+def folder_of(value: Any, name: str = "folder") -> Path:
+    """Return a path.
+
+    Raises:
+        TypeError: for what is no path.
+    """
+    if not isinstance(value, str | Path):
+        raise TypeError(f"{name} must be a path, not {shown(value)}")
+    return Path(value)
+
+
+def real(name: str, value: Any) -> float:
+    """Return a number.
+
+    Raises:
+        TypeError: for anything else, text among it.
+    """
+    if isinstance(value, str | bytes | bool) or not hasattr(value, "__float__"):
+        raise TypeError(f"{name} must be a number, not {shown(value)}")
+    return float(value)
+
+
+def numbers(name: str, values: Any) -> NDArray[np.float64]:
+    """Return numbers of whatever type as an array.
+
+    Raises:
+        TypeError: where they are no numbers.
+    """
+    values = values.detach().cpu() if hasattr(values, "detach") else values
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be numbers, not {shown(values)}") from None
+
+
+def shown(value: Any) -> str:
+    """Return a value in few words."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if hasattr(value, "shape"):
+        return f"a {type(value).__name__} of shape {tuple(value.shape)}"
+    text = repr(value)
+    return text if len(text) <= 60 and "\n" not in text else f"a {type(value).__name__}"

@@ -1,0 +1,65 @@
+"""Arrays in memory and in .npy and .npz files, as data sets."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fimetric.data import images
+from fimetric.data.images import Size
+from fimetric.data.keys import data_key
+from fimetric.data.names import printable
+from fimetric.data.samples import Samples
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Return the array of a .npy file, or the data of an .npz archive.
+
+    Raises:
+        ValueError: for a damaged file, pickled objects, or an archive in which it cannot be told
+            which array is the data.
+    """
+    where = printable(path)
+    with _named(where), path.open("rb") as stream:  # numpy leaves a damaged archive open
+        found = np.load(stream, allow_pickle=False)
+        if not isinstance(found, np.lib.npyio.NpzFile):
+            return found
+        names = found.files
+    key = data_key(names, where)
+    with _named(where), path.open("rb") as stream:
+        return np.load(stream, allow_pickle=False)[key]
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # damaged headers end in a dozen kinds
+        raise ValueError(
+            f"{where} is damaged, or holds pickled objects, which are not read ({error}); "
+            "store a plain array by numpy.save or numpy.savez"
+        ) from error
+
+
+def from_array(
+    array: np.ndarray, name: str, limit: int | None, size: Size | None, channels: int | None
+) -> Samples:
+    """Return a data set of uint8 images or float data.
+
+    Raises:
+        ValueError: for other numbers, an empty array, or size and channels of float data.
+    """
+    if array.ndim < 2 or len(array) == 0:
+        raise ValueError(f"{name} is empty or has no sample dimension: shape {array.shape}")
+    array = array[:limit]
+    if array.dtype == np.uint8:
+        stored = images.layout(array, name)
+        named = ((f"{name}/{i}", picture) for i, picture in enumerate(images.pictures(stored)))
+        return Samples(images.stack(named, size, channels), name=name)
+    if array.dtype.kind != "f":
+        raise ValueError(f"{name} has values of {array.dtype}; store uint8 images or float data")
+    if size is not None or channels is not None:
+        raise ValueError(f"{name} is float data, taken as it is: size and channels are for uint8")
+    return Samples(torch.from_numpy(array.astype(np.float32)), name=name)

@@ -1,0 +1,92 @@
+"""A batch: some samples and their ids, cut and joined."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fimetric.data.keys import MASK, PADDED, TOKENS
+
+Input = Tensor | dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some samples and their ids.
+
+    ``x`` is a Tensor whose first dimension counts samples, or a dictionary of such; ``ids`` are
+    strings. ``columns`` are the names of the columns where the samples are rows of a table.
+    """
+
+    x: Input
+    ids: list[str]
+    columns: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.ids)
+
+    def entries(self) -> dict[str, Tensor]:
+        """Return the tensors by name, a tensor alone as ``x``."""
+        return self.x if isinstance(self.x, dict) else {"x": self.x}
+
+    def cut(self, start: int, stop: int) -> "Batch":
+        """Return the samples from ``start`` to before ``stop``."""
+        rows = slice(start, stop)
+        if isinstance(self.x, Tensor):
+            return Batch(self.x[rows], self.ids[rows], self.columns)
+        return Batch({k: v[rows] for k, v in self.x.items()}, self.ids[rows], self.columns)
+
+
+def to_device(x: Input, device: torch.device) -> Input:
+    """Return a batch on a device."""
+    return {k: v.to(device) for k, v in x.items()} if isinstance(x, dict) else x.to(device)
+
+
+def join(parts: list[Batch]) -> Batch:
+    """Return several batches as one; texts of other length are padded on the right.
+
+    Padding has token 0 and mask 0; a mask of ones is made where there is none.
+
+    Raises:
+        ValueError: where shapes, types or entries differ, naming two samples.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    padded = [{**part.entries()} for part in parts]
+    if all(TOKENS in entries for entries in padded):
+        _pad(padded)
+    first, columns = _kinds(padded[0]), parts[0].columns
+    for part, entries in zip(parts, padded, strict=True):
+        if _kinds(entries) != first:
+            raise ValueError(
+                f"samples differ: {parts[0].ids[0]} is {first}, {part.ids[0]} is "
+                f"{_kinds(entries)}; bring them to one shape and type"
+            )
+        if part.columns != columns:
+            raise ValueError(
+                f"samples differ: {parts[0].ids[0]} has the columns {columns}, {part.ids[0]} has "
+                f"{part.columns}; bring them to one order"
+            )
+    joined = {key: torch.cat([entries[key] for entries in padded]) for key in padded[0]}
+    ids = [name for part in parts for name in part.ids]
+    return Batch(joined if isinstance(parts[0].x, dict) else joined["x"], ids, columns)
+
+
+def _kinds(entries: dict[str, Tensor]) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    return {key: (tuple(x.shape[1:]), x.dtype) for key, x in entries.items()}
+
+
+def _pad(parts: list[dict[str, Tensor]]) -> None:
+    """Bring texts to one length, and give a mask to all where one has or needs it."""
+    longest = max(entries[TOKENS].shape[1] for entries in parts)
+    ragged = any(entries[TOKENS].shape[1] < longest for entries in parts)
+    masks = [entries[MASK] for entries in parts if MASK in entries]
+    for entries in parts:
+        tokens = entries[TOKENS]
+        if (ragged or masks) and MASK not in entries:
+            entries[MASK] = torch.ones_like(tokens, dtype=masks[0].dtype if masks else None)
+        for key in (key for key in PADDED if key in entries):
+            if entries[key].shape == tokens.shape:
+                missing = longest - tokens.shape[1]
+                entries[key] = torch.nn.functional.pad(entries[key], (0, missing))

@@ -1,0 +1,119 @@
+"""Folders of pictures: which files are read, in which order, and what is left out."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from fimetric.data import images
+from fimetric.data.names import natural, printable
+from fimetric.data.splits import refuse_unknown, split_named
+
+log = logging.getLogger(__name__)
+
+
+def picture_files(folder: Path, split: str) -> list[Path]:
+    """Return the pictures of a split below a folder, in natural order.
+
+    Hidden files and folders do not count. A folder ``train`` or the like is a split where it stands
+    alone, or with another split, or has classes inside; beside folders that are none it is a class.
+    What is left out is logged with its number.
+
+    Raises:
+        ValueError: where there are no pictures, or no such split.
+    """
+    files = _Files(folder)
+    splits = _splits(folder, files.pictures)
+    chosen = files.pictures
+    if splits:
+        split = split_named(split) or split
+        refuse_unknown(printable(folder), split, splits)
+        chosen = [file for file in chosen if _top(file, folder) in splits[split]]
+        named = {name for names in splits.values() for name in names}
+        outside = sum(_top(file, folder) not in named for file in files.pictures)
+        if outside:
+            log.warning(
+                "%d pictures of %s lie outside of %s: left out",
+                outside,
+                printable(folder),
+                ", ".join(f"{name}/" for name in sorted(named)),
+            )
+    else:
+        log.info("%s has no splits: all its pictures are taken", printable(folder))
+    files.tell()
+    if not chosen:
+        raise ValueError(
+            f"{printable(folder)} holds neither parquet files nor pictures "
+            f"({', '.join(images.suffixes())})"
+        )
+    return chosen
+
+
+class _Files:
+    """The pictures below a folder, and a count of all other files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.others = folder, Counter[str]()
+        suffixes = images.suffixes()
+        self.pictures: list[Path] = []
+        for file in sorted(visible(folder), key=lambda file: natural(file.relative_to(folder))):
+            if not file.is_file():
+                self.others["pipes, devices or broken links"] += 1
+            elif file.suffix.lower() in suffixes:
+                self.pictures.append(file)
+            else:
+                self.others[printable(file.suffix) or "no suffix"] += 1
+
+    def tell(self) -> None:
+        """Log how many files are no pictures."""
+        if self.others:
+            log.warning(
+                "%d files in %s are no pictures that can be read, and are left out (%s)",
+                self.others.total(),
+                printable(self.folder),
+                ", ".join(f"{kind}: {number}" for kind, number in self.others.most_common(5)),
+            )
+
+
+def visible(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Yield all that is no folder below one, through links too; hidden names are passed over."""
+    here = folder.resolve()
+    if here in above:
+        return  # a link to a folder above
+    for entry in folder.iterdir():
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from visible(entry, (*above, here))
+        else:
+            yield entry
+
+
+def _top(file: Path, folder: Path) -> str:
+    """Return the name of the subfolder that a file lies in, empty for the folder itself."""
+    parts = file.relative_to(folder).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def _splits(folder: Path, files: list[Path]) -> dict[str, set[str]]:
+    """Return split -> names of subfolders, in the order of the splits; empty where all is one."""
+    tops = {_top(file, folder) for file in files}
+    tops |= {entry.name for entry in folder.iterdir() if entry.is_dir() and split_named(entry.name)}
+    splits: dict[str, set[str]] = {}
+    for name in sorted(tops):
+        if split := split_named(name):
+            splits.setdefault(split, set()).add(name)
+    others = sorted(name for name in tops if not split_named(name))
+    if len(splits) != 1 or not others:
+        return splits
+    [names] = splits.values()
+    inside = [file for file in files if _top(file, folder) in names]
+    if inside and all(len(file.relative_to(folder).parts) > 2 for file in inside):
+        return splits  # classes inside of it
+    log.warning(
+        "%s/ in %s stands beside %s: taken for a class, not for a split",
+        ", ".join(sorted(names)),
+        printable(folder),
+        ", ".join(f"{name}/" if name else "pictures" for name in others[:5]),
+    )
+    return {}

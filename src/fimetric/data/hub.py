@@ -1,0 +1,123 @@
+"""Data sets of the Hugging Face hub, or of what an earlier call has left of it on this machine."""
+
+import itertools
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fimetric.data import images
+from fimetric.data.images import Size
+from fimetric.data.names import printable
+from fimetric.data.parquet import picture_column
+from fimetric.data.samples import Samples
+
+NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(:.+)?")
+PATIENCE = 3.0  # seconds for the hub to answer at all
+
+
+class UnreachableError(FileNotFoundError, ConnectionError):
+    """A name that is nowhere on this machine, while the hub could not be asked."""
+
+
+def looks_like_a_name(source: str) -> bool:
+    """Return whether the hub could know a source: ``name`` or ``owner/name``.
+
+    Example:
+        >>> [looks_like_a_name(s) for s in ("mnist", "ylecun/mnist:plain", "../mnist", "a/b/c")]
+        [True, True, False, False]
+    """
+    return NAME.fullmatch(source) is not None
+
+
+def from_hub(
+    name: str,
+    split: str,
+    limit: int | None,
+    size: Size | None,
+    channels: int | None,
+    nowhere: str,
+) -> Samples:
+    """Return a data set of the hub; without network what lies in its cache, at once.
+
+    Arguments:
+        nowhere: what to say of the places where the name has been looked for before.
+
+    Raises:
+        FileNotFoundError: where the hub does not know the name; ``UnreachableError`` where it could
+            not be asked.
+        PermissionError: for a gated data set.
+        ValueError: for one that has no such split, or cannot be read.
+    """
+    import datasets
+
+    where, _, configuration = name.partition(":")
+    try:
+        with _without_retries():
+            table = datasets.load_dataset(where, configuration or None, split=split)
+    except Exception as error:  # a dozen kinds, of several libraries
+        raise _told(error, name, split, nowhere) from error
+    column = picture_column(table.column_names, name)
+    table = table.select(range(min(len(table), limit or len(table))))
+    ids = [printable(i) for i in table["id"]] if "id" in table.column_names else None
+    numbers = itertools.count()
+    named = ((f"{name}/{next(numbers)}", picture) for picture in table[column])
+    return Samples(images.stack(named, size, channels), ids, name)
+
+
+@contextmanager
+def _without_retries() -> Iterator[None]:
+    """Look into the cache alone where the hub does not answer: asking takes half a minute."""
+    import datasets
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    if not _answers():
+        constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+
+
+def _answers() -> bool:
+    import datasets
+    from huggingface_hub import constants, get_session
+
+    if datasets.config.HF_HUB_OFFLINE:
+        return False
+    try:
+        get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+    except Exception:  # whatever it is, there is no answer
+        return False
+    return True
+
+
+def _told(error: Exception, name: str, split: str, nowhere: str) -> Exception:
+    """Return what to raise for an error of the hub's libraries."""
+    from huggingface_hub import utils
+
+    chain = list(_chain(error))
+    if _any(chain, utils.GatedRepoError):
+        return PermissionError(
+            f"the hub's {name} is gated; accept its conditions on its page and log in there "
+            f"(`hf auth login`) ({error})"
+        )
+    if _any(chain, ConnectionError, TimeoutError, utils.LocalEntryNotFoundError):
+        return UnreachableError(
+            f"{nowhere}, and the hub cannot be reached ({error}); check the name, or the network"
+        )
+    if _any(chain, FileNotFoundError, utils.RepositoryNotFoundError):
+        return FileNotFoundError(f"{nowhere}, and the hub does not have it ({error})")
+    if isinstance(error, ValueError):
+        return ValueError(f"the hub's {name} has no split {split!r}, or else: {error}")
+    return ValueError(f"the hub's {name} cannot be read ({type(error).__name__}: {error})")
+
+
+def _any(chain: list[BaseException], *kinds: type[BaseException]) -> bool:
+    return any(isinstance(error, kinds) for error in chain)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

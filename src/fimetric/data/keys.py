@@ -1,0 +1,51 @@
+"""Which entry of a dictionary, table or archive is the data: one vocabulary for all."""
+
+from collections.abc import Iterable
+
+ALONE = ("x", "image", "images", "img")
+"""Names of data; a dictionary of one of these alone stands for the tensor itself."""
+ARGUMENTS = ("pixel_values", "input_ids", "input_values", "input_features")
+"""Names of data too, as arguments of a model, which is why a dictionary of them stays one."""
+LABELS, IDS = ("label", "labels"), ("id", "path")
+TOKENS, MASK = "input_ids", "attention_mask"
+PADDED = (TOKENS, MASK, "token_type_ids")
+"""What a text has for each token, with 0 at padding."""
+COMPANIONS = (*PADDED[1:], "position_ids")
+
+
+def likely_key(names: Iterable[str]) -> str:
+    """Return the entry that is the data, or the first one where a function takes several."""
+    entries = list(names)
+    try:
+        return data_key(entries, "the batch")
+    except ValueError:
+        return next((name for name in ALONE + ARGUMENTS if name in entries), entries[0])
+
+
+def data_key(names: Iterable[str], where: str) -> str:
+    """Return which of the entries is the data: the one of a known name, or else the only one.
+
+    Labels, ids and what goes with the tokens of a text are no data.
+
+    Arguments:
+        names: of the entries.
+        where: what has them, for the message.
+
+    Raises:
+        ValueError: where none or several could be, listing the entries.
+
+    Example:
+        >>> data_key(["label", "attention_mask", "input_ids"], "the batch")
+        'input_ids'
+    """
+    entries = list(names)
+    known = [name for name in entries if name in ALONE + ARGUMENTS]
+    others = [name for name in entries if name not in LABELS + IDS + COMPANIONS]
+    for found in (known, others):
+        if len(found) == 1:
+            return found[0]
+    raise ValueError(
+        f"it cannot be told which entry of {where} is the data: it has "
+        f"{', '.join(map(str, entries)) or 'none'}; call it 'x', and leave out "
+        f"{'all but one of ' + ', '.join(known) if known else 'what is no data'}"
+    )

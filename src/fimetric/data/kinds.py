@@ -1,0 +1,95 @@
+"""What kind of numbers a batch holds, in which shape, under which names."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fimetric.data.batch import Batch
+from fimetric.data.keys import COMPANIONS, likely_key
+
+FLOATS, INTEGERS, TOKENS, BOOLEANS, COMPLEX = "floats", "integers", "tokens", "booleans", "complex"
+Shape = tuple[int | None, ...]
+
+
+def as_batch(data: Any) -> Batch:
+    """Return a batch of numbers; see ``Spec.of``.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    if isinstance(data, Batch):
+        return data
+    if isinstance(data, dict):
+        x: Any = {key: _tensor(value) for key, value in data.items()}
+        number = len(next(iter(x.values()))) if x else 0
+    else:
+        x = _tensor(data)
+        number = len(x)
+    return Batch(x, [str(i) for i in range(number)])
+
+
+def _tensor(data: Any) -> Tensor:
+    if isinstance(data, np.ndarray) and data.dtype.kind in "biufc":
+        data = torch.from_numpy(np.ascontiguousarray(data))
+    if not isinstance(data, Tensor):
+        raise TypeError(f"{type(data).__name__} is no batch; give a tensor or an array (N, ...)")
+    if not data.dim():
+        raise ValueError("a single number is no batch; its first dimension counts samples")
+    return data
+
+
+def data_of(batch: Batch) -> Tensor:
+    """Return the data of a batch, without its other entries."""
+    return batch.x[likely_key(batch.x)] if isinstance(batch.x, dict) else batch.x
+
+
+def ordinary(x: Tensor) -> Tensor:
+    """Return integers as int64: torch has no minimum of some others."""
+    return x.long() if kind_of(x) == INTEGERS else x
+
+
+def other_entries(batch: Batch) -> tuple[str, ...]:
+    """Return the names of the entries besides the data, sorted."""
+    if not isinstance(batch.x, dict):
+        return ()
+    own = (likely_key(batch.x), *COMPANIONS)
+    return tuple(sorted(key for key in batch.x if key not in own))
+
+
+def columns_of(batch: Batch) -> tuple[str, ...] | None:
+    """Return the names of a table's columns, where it has any."""
+    columns = getattr(batch, "columns", None)
+    return None if columns is None else tuple(map(str, columns))
+
+
+def kind_of(x: Tensor) -> str:
+    """Return the kind of numbers in a tensor."""
+    if x.is_complex():
+        return COMPLEX
+    if x.dtype == torch.bool:
+        return BOOLEANS
+    return FLOATS if x.is_floating_point() else INTEGERS
+
+
+def real_tokens(batch: Batch) -> Tensor:
+    """Mark the tokens (N, T) that are no padding."""
+    tokens = data_of(batch)
+    mask = batch.x.get("attention_mask") if isinstance(batch.x, dict) else None
+    if mask is None or mask.shape != tokens.shape:
+        return torch.ones_like(tokens, dtype=torch.bool)
+    return mask != 0
+
+
+def fits(shape: Shape, expected: Shape) -> bool:
+    """Return whether a shape is the one expected, None there fitting any length."""
+    return len(shape) == len(expected) and all(
+        b is None or a == b for a, b in zip(shape, expected, strict=True)
+    )
+
+
+def shape_text(shape: Shape) -> str:
+    """Return a shape in words, ``any`` for a free dimension."""
+    inside = ", ".join("any" if side is None else str(side) for side in shape)
+    return f"({inside},)" if len(shape) == 1 else f"({inside})"

@@ -1,0 +1,40 @@
+"""What becomes of the names of files: their order, and ids that can be written anywhere."""
+
+import re
+from pathlib import PurePath
+
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def natural(path: PurePath) -> list[list[tuple[int, int, str]]]:
+    """Return a key that sorts paths as a person would, ``f2`` before ``f10``, folder by folder.
+
+    The suffix is compared last, so that ``f.png`` goes before ``f2.png``.
+
+    Example:
+        >>> sorted(map(PurePath, ["f10.png", "f2.png", "a/z1.png"]), key=natural)[1].name
+        'f2.png'
+    """
+    return [_pieces(part) for part in (*path.parent.parts, path.stem, path.suffix)]
+
+
+def _pieces(name: str) -> list[tuple[int, int, str]]:
+    """Return the runs of digits and of other characters, numbers before words."""
+    runs = [run for run in re.split("([0-9]+)", name) if run]
+    return [(0, int(run), run) if run[0] in "0123456789" else (1, 0, run) for run in runs]
+
+
+def printable(name: object) -> str:
+    r"""Return a name as text that is valid UTF-8 on one line, odd bytes as ``\xff``.
+
+    Example:
+        >>> printable("a\udcffb")
+        'a\\xffb'
+    """
+    return UNPRINTABLE.sub(_escape, str(name))
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    byte = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code  # how Python keeps an odd byte
+    return f"\\x{byte:02x}" if byte < 256 else f"\\u{byte:04x}"

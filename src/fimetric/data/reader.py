@@ -1,0 +1,208 @@
+"""One pass over some data of any kind: the portions that they come in, as batches."""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from fimetric.data import tables
+from fimetric.data.batch import Batch, join
+from fimetric.data.images import layout
+from fimetric.data.keys import ALONE, IDS, LABELS, PADDED, TOKENS
+from fimetric.data.names import printable
+from fimetric.data.pairs import x_of, x_of_pair
+from fimetric.data.reading import are_samples
+from fimetric.data.refusals import refuse_foreign, refuse_no_rows
+from fimetric.data.samples import Samples
+from fimetric.data.values import Converter, is_array_of_numbers, plain
+
+
+def is_map_style(data: Any) -> bool:
+    """Return whether samples are had by their index; the length of an iterable may be wrong."""
+    plain = hasattr(data, "__getitem__") and isinstance(data, Sized)
+    return plain and not isinstance(data, list | str | bytes | IterableDataset)
+
+
+class Reader:
+    """Turns some data into batches: of one sample each, or as many as they come in.
+
+    Arguments:
+        size: samples to a portion of what lies in memory, so that no more is converted at once.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size, self.convert = size, Converter()
+
+    def parts(self, data: Any) -> Iterator[Batch]:
+        """Yield the data portion by portion, and say at the end what was left out of pictures.
+
+        Raises:
+            TypeError, ValueError: see ``fimetric.data.batches``.
+        """
+        yield from self._parts(data)
+        self.convert.pictures.tell()
+
+    def _parts(self, data: Any) -> Iterator[Batch]:
+        refuse_foreign(data)
+        for fits, read in (
+            (isinstance(data, Samples), self._of_samples),
+            (isinstance(data, tuple), self._of_pair),
+            (tables.is_table(data), self._of_table),
+            (isinstance(data, Tensor | np.ndarray | Mapping), self._slices),
+            (isinstance(data, list), self._of_list),
+            (isinstance(data, DataLoader), self._of_loader),
+            (is_map_style(data), self._of_items),
+            (isinstance(data, Iterable), self._of_iterable),
+        ):
+            if fits:
+                return read(data)
+        raise TypeError(
+            f"{type(data).__name__} is no data; give a Tensor, an array, a Dataset, a DataLoader "
+            "or an iterable of batches"
+        )
+
+    def _of_samples(self, data: Samples) -> Iterator[Batch]:
+        for start in range(0, len(data), self.size):
+            rows = range(start, min(start + self.size, len(data)))
+            yield Batch(data.tensor(rows), [data.ids[i] for i in rows])
+
+    def _of_pair(self, data: tuple[Any, ...]) -> Iterator[Batch]:
+        return self._parts(x_of_pair(data))
+
+    def _of_table(self, data: Any) -> Iterator[Batch]:
+        opened = tables.opened(data)
+        if isinstance(opened, list):
+            return self._counted(opened, self._single)
+        return tables.rows(opened, self.size)
+
+    def _of_list(self, data: list[Any]) -> Iterator[Batch]:
+        if data and isinstance(data[0], list | tuple) and is_array_of_numbers(data[0]):
+            return self._slices(self.convert(data, "the list"))
+        single = bool(data) and are_samples(data)
+        return self._counted(data, self._single if single else self._batch)
+
+    def _of_loader(self, loader: DataLoader[Any]) -> Iterator[Batch]:
+        if loader.batch_sampler is not None:
+            return self._counted(loader, self._batch)
+        items = iter(loader)  # batch_size=None: of whatever the data set yields
+        first = list(itertools.islice(items, 1))
+        remedy = "give the DataLoader a batch_size, or pass iter(loader) where it yields batches"
+        single = bool(first) and are_samples(first, remedy)
+        convert = self._single if single else self._batch
+        return self._counted(itertools.chain(first, items), convert)
+
+    def _of_items(self, data: Any) -> Iterator[Batch]:
+        return self._counted(_items(data), self._single)
+
+    def _of_iterable(self, data: Iterable[Any]) -> Iterator[Batch]:
+        hugging_face = type(data).__module__.startswith("datasets.")
+        singles = isinstance(data, IterableDataset) or hugging_face
+        return self._counted(data, self._single if singles else self._batch)
+
+    def _slices(self, data: Any) -> Iterator[Batch]:
+        """Yield portions of arrays that lie in memory, so that no more than one is converted."""
+        columns = dict(data) if isinstance(data, Mapping) else {"x": data}
+        columns = {key: value for key, value in columns.items() if key not in LABELS}
+        for key, value in columns.items():
+            if isinstance(value, Tensor):
+                plain(value, f"column {key!r}")  # before it is cut
+        number = refuse_no_rows(columns)
+        for start in range(0, number, self.size):
+            rows = slice(start, start + self.size)
+            part = {key: value[rows] for key, value in columns.items()}
+            yield self._batch(part if isinstance(data, Mapping) else part["x"], start)
+
+    def _counted(
+        self, items: Iterable[Any], convert: Callable[[Any, int], Batch]
+    ) -> Iterator[Batch]:
+        start = 0
+        for item in items:
+            batch = convert(item, start)
+            start += len(batch)
+            yield batch
+
+    def _single(self, item: Any, start: int) -> Batch:
+        """Return one sample as a Batch of one."""
+        item = x_of(item, True)
+        if not isinstance(item, Mapping):
+            return self._batch(self.convert(item, "the data")[None], start)
+        entries = {k: v for k, v in item.items() if k not in LABELS}
+        return self._batch(
+            {k: [v] if k in IDS else self._entry(k, v)[None] for k, v in entries.items()}, start
+        )
+
+    def _batch(self, item: Any, start: int) -> Batch:
+        """Return what one item of an iterable, or a slice of an array, holds."""
+        item = x_of(item, False)
+        if isinstance(item, Batch):
+            return item
+        if isinstance(item, Image.Image):
+            return self._single(item, start)
+        named = isinstance(item, Mapping)
+        entries = {k: v for k, v in item.items() if k not in LABELS} if named else {"x": item}
+        if _is_ragged(entries.get(TOKENS)):
+            return self._padded(entries, start)
+        names = next((entries[key] for key in IDS if key in entries), None)
+        x = {key: self._entry(key, v) for key, v in entries.items() if key not in IDS}
+        number = refuse_no_rows(x)
+        if TOKENS in x and x[TOKENS].ndim != 2:
+            raise ValueError(
+                f"{TOKENS!r} has shape {tuple(x[TOKENS].shape)}; give (N, tokens): one text alone "
+                "has a first dimension of 1"
+            )
+        ids = [str(start + i) for i in range(number)] if names is None else _strings(names)
+        if len(ids) != number:
+            raise ValueError(f"a batch has {number} samples but {len(ids)} ids")
+        x = {key: _float_images(value, key) for key, value in x.items()}
+        only = next(iter(x))
+        return Batch(x[only] if len(x) == 1 and only in ALONE else x, ids)
+
+    def _entry(self, key: str, value: Any) -> Tensor:
+        x = self.convert(value, f"column {key!r}")
+        return x.long() if key in PADDED and x.numel() == 0 else x  # no tokens have no type
+
+    def _padded(self, entries: dict[str, Any], start: int) -> Batch:
+        """Return texts of different length as one batch."""
+        rows = range(len(entries[TOKENS]))
+        return join([self._single({k: v[i] for k, v in entries.items()}, start + i) for i in rows])
+
+
+def _items(data: Any) -> Iterator[Any]:
+    """Yield the items of a data set by their index.
+
+    Raises:
+        ValueError: where there are fewer than it says.
+    """
+    for i in range(len(data)):
+        try:
+            item = data[i]
+        except IndexError as error:
+            raise ValueError(
+                f"{type(data).__name__} says that it holds {len(data)} samples, but has no item "
+                f"{i} ({error}); mend its __len__ or __getitem__"
+            ) from error
+        yield item
+
+
+def _is_ragged(tokens: Any) -> bool:
+    """Return whether tokens are lists of different length."""
+    lists = isinstance(tokens, list | tuple) and all(isinstance(each, Sized) for each in tokens)
+    return lists and len({len(each) for each in tokens}) > 1
+
+
+def _strings(names: Any) -> list[str]:
+    if isinstance(names, str):
+        raise ValueError(f"a batch has the one id {names!r}; give a list of ids, one a sample")
+    return [printable(name) for name in (names.tolist() if hasattr(names, "tolist") else names)]
+
+
+def _float_images(x: Tensor, key: str) -> Tensor:
+    """Return uint8 images (N, ...) as float32 (N, C, H, W) k/255, and anything else as it is."""
+    if x.dtype != torch.uint8 or x.ndim < 3:
+        return x
+    return torch.from_numpy(layout(x.cpu().numpy(), f"column {key!r}")).float() / 255

@@ -1,0 +1,97 @@
+"""Tables of pandas and arrow: rows of numbers, (N, columns)."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fimetric.data.batch import Batch
+from fimetric.data.keys import IDS, LABELS
+from fimetric.data.names import printable
+from fimetric.data.values import TOKENISE, leaf, shape_of
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+
+def is_table(data: Any) -> bool:
+    """Return whether data are a table or column of pandas, or what arrow can read as one."""
+    return hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__")
+
+
+def opened(data: Any) -> "DataFrame | list[dict[str, Any]]":
+    """Return a table of numbers, or the samples of a column that holds an array in each row.
+
+    Raises:
+        TypeError: for a column of something else.
+    """
+    found = _as_pandas(data)
+    if found.ndim == 2:
+        return found
+    if found.dtype.kind != "O":
+        return found.to_frame(name="x" if found.name is None else found.name)
+    for i, value in zip(found.index, found, strict=True):
+        if not (shape_of(value) or isinstance(value, Image.Image)):
+            text = f"; {TOKENISE}" if isinstance(leaf(value), str) else ""
+            raise TypeError(
+                f"row {i} of the column holds {type(value).__name__}, no number and no array{text}"
+            )
+    return [{"x": x, "id": str(i)} for i, x in zip(found.index, found, strict=True)]
+
+
+def _as_pandas(data: Any) -> "DataFrame | Series":
+    if type(data).__module__.split(".")[0] == "pandas":
+        return data
+    import pyarrow as pa
+
+    return (data if hasattr(data, "to_pandas") else pa.table(data)).to_pandas()
+
+
+def rows(frame: "DataFrame", size: int) -> Iterator[Batch]:
+    """Yield the rows of a table in portions, float (N, columns) in the order of the columns.
+
+    Labels are left out; a column ``id`` or ``path``, or else the index, names the rows. 32 bits
+    are taken where they hold the numbers, otherwise 64.
+
+    Raises:
+        TypeError: naming a column that does not hold numbers, or where there are not two columns:
+            that may be one sample as well.
+        ValueError: naming the row and column of a missing value.
+    """
+    names = [str(name) for name in frame.columns]
+    kept = [k for k, name in enumerate(names) if name not in LABELS + IDS]
+    if len(kept) < 2:
+        raise TypeError(
+            f"the table has the columns {', '.join(names) or 'none'}, so one column of numbers or "
+            "none; where its rows are samples of one number each, pass an array of shape (N, 1)"
+        )
+    kinds = [_kind(frame.iloc[:, k], names[k]) for k in kept]
+    own = next((frame.iloc[:, names.index(key)] for key in IDS if key in names), frame.index)
+    ids = [printable(name) for name in own]
+    kind = np.result_type(np.float32, *kinds)
+    columns = tuple(names[k] for k in kept)
+    for start in range(0, len(frame), size):
+        part = frame.iloc[start : start + size, kept]
+        values = np.stack([part.iloc[:, j].to_numpy(dtype=kind) for j in range(len(kept))], axis=1)
+        yield Batch(torch.from_numpy(values), ids[start : start + size], columns)
+
+
+def _kind(column: "Series", name: str) -> np.dtype:
+    """Return the numpy type of a column of numbers, none missing."""
+    if column.dtype.kind not in "iufb":
+        first = next(iter(column), None)
+        text = f", or {TOKENISE}" if isinstance(first, str) else ""
+        raise TypeError(
+            f"column {name!r} holds {column.dtype} ({type(first).__name__}), no numbers; drop it, "
+            f"or make numbers of it{text}"
+        )
+    missing = column.isna().to_numpy()
+    if missing.any():
+        row = int(missing.argmax())
+        raise ValueError(
+            f"column {name!r} has no value in row {row} (index {column.index[row]}), and in "
+            f"{int(missing.sum())} rows in all; fill them, or leave the rows out by dropna()"
+        )
+    return np.dtype(getattr(column.dtype, "numpy_dtype", column.dtype))

@@ -1,0 +1,56 @@
+"""What no hash can see: the losses of four made-up rows, kept wherever another loss must be told.
+
+A loss may be any function, and a function's body, what it closes over and what its model's code
+says are not data that could be hashed. So every table and every detector keeps the losses of four
+rows drawn with a fixed seed, of the shape, kind and range of the data and never of the data
+themselves. ``fimetric.probing`` makes them, and computes them again.
+"""
+
+import msgspec
+import numpy as np
+
+
+class Entry(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How one entry of the made-up batch is drawn.
+
+    Arguments:
+        key: its name in a dictionary, empty for a tensor alone.
+        shape: of one row.
+        kind: number format, as in ``float32``.
+        low, high: the values are uniform in between; integers lie in [low, high).
+    """
+
+    key: str
+    shape: tuple[int, ...]
+    kind: str
+    low: float
+    high: float
+
+
+class Probe(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The losses of four made-up rows.
+
+    Arguments:
+        entries: how the rows are drawn.
+        losses: of the four rows in each view, in nats.
+        tolerance: how far, relative to max(1, |loss|), rounding may move a loss.
+    """
+
+    entries: tuple[Entry, ...]
+    losses: tuple[tuple[float, ...], ...]
+    tolerance: float
+
+    def far_from(self, losses: np.ndarray) -> np.ndarray:
+        """Mark which of other losses (4, V) rounding cannot have made of these."""
+        kept = np.array(self.losses)
+        near = np.abs(losses - kept) <= self.tolerance * np.maximum(1, np.abs(kept))
+        return np.asarray(~near)  # a nan is not near
+
+
+def agree(one: Probe | None, other: Probe | None) -> bool:
+    """Return whether two probes may come from one loss: of the same rows, the losses are equal."""
+    if one is None or other is None or one.entries != other.entries:
+        return True
+    wider, found = (one, other) if one.tolerance >= other.tolerance else (other, one)
+    losses = np.array(found.losses)
+    return losses.shape == np.shape(wider.losses) and not wider.far_from(losses).any()

@@ -1,0 +1,171 @@
+"""Probes made and compared: losses of made-up rows, computed by an objective."""
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from operator import itemgetter
+
+import torch
+from torch import Tensor
+
+from fimetric.objectives.base import Batch, Objective
+from fimetric.probe import Entry, Probe
+
+logger = logging.getLogger(__name__)
+
+ROWS = 4
+LEAST_TOLERANCE = 1e-5  # for rounding on another machine, where none is seen here
+MARGIN = 10.0  # times the rounding that is seen here
+LOOKED_AT = 1 << 16  # entries, at most, that tell the size of the data
+MOST = 1 << 28  # numbers in the rows; more is no sample, but a damaged file
+BLIND = 1e-2  # a tolerance from which on another loss may pass
+
+
+def make_probe(objective: Objective, like: Batch) -> Probe | None:
+    """Return the probe of an objective for data like a batch.
+
+    Arguments:
+        objective: whose losses are kept.
+        like: a batch of the data, told by shapes, number formats and ranges alone.
+
+    Returns:
+        None where losses of made-up rows cannot be computed and the objective has a ``name``.
+
+    Raises:
+        ValueError: where they cannot be computed and it has none, saying what to do.
+    """
+    entries = tuple(_entries(like))
+    try:
+        rows = rows_of(entries)
+        losses = _losses(objective, rows)
+        if not losses.isfinite().all():
+            raise ValueError("they are not finite")
+    except Exception as error:  # whatever a model raises on rows that it cannot take
+        if objective.name is not None:
+            return None
+        raise ValueError(
+            f"the losses of made-up rows of the data's shape and range cannot be computed "
+            f"({' '.join(str(error).split())}). They are how a changed loss is told, so give "
+            "this one a name that you change whenever the loss changes: "
+            "objective.name = 'my loss, version 1'"
+        ) from error
+    tolerance = max(LEAST_TOLERANCE, MARGIN * _rounding(objective, rows, losses))
+    if tolerance > BLIND:
+        logger.warning(
+            "rounding moves this loss by %.1g of its size, so a change of the loss below %.1g is "
+            "not seen when a detector is opened; give it a name (objective.name) and change it "
+            "with the loss",
+            tolerance / MARGIN,
+            tolerance,
+        )
+    return Probe(entries, tuple(map(tuple, losses.tolist())), tolerance)
+
+
+def difference(probe: Probe | None, objective: Objective) -> str:
+    """Return in words how an objective's losses differ from a probe's; empty where they agree."""
+    if probe is None:
+        return ""
+    try:
+        losses = _losses(objective, rows_of(probe.entries)).numpy()
+    except Exception as error:  # whatever a model raises on rows that it cannot take
+        return f"it cannot compute the loss of made-up rows that was kept ({error})"
+    kept = probe.losses
+    if losses.shape != (len(kept), len(kept[0])):
+        return f"it has {losses.shape[1]} views, and had {len(kept[0])}"
+    far = probe.far_from(losses)
+    if not far.any():
+        return ""
+    row, view = (int(place[0]) for place in far.nonzero())
+    return (
+        f"its loss of made-up row {row} is {losses[row, view]:.8g}, and was {kept[row][view]:.8g}"
+    )
+
+
+@torch.enable_grad()  # some losses differentiate
+def _losses(objective: Objective, rows: Batch) -> Tensor:
+    """Return the losses (4, V) of rows in float64 on the CPU, without TF32."""
+    device = next(objective.module.parameters()).device
+    placed = _each(rows, lambda x: x.to(device))
+    with _full_precision():
+        found = [objective.losses(view, placed).detach() for view in objective.views()]
+    return torch.stack([x.double().cpu() for x in found], 1)
+
+
+def _rounding(objective: Objective, rows: Batch, losses: Tensor) -> float:
+    """Return the largest relative change of the losses, one by one or moved by one last place."""
+    alone = [_losses(objective, _each(rows, itemgetter(slice(i, i + 1)))) for i in range(ROWS)]
+    moved = _losses(objective, _each(rows, _next_after))
+    changes = [(found - losses).abs() for found in (torch.cat(alone), moved)]
+    return float((torch.stack(changes) / losses.abs().clamp_min(1)).nan_to_num(0.0).max())
+
+
+def _next_after(x: Tensor) -> Tensor:
+    return torch.nextafter(x, torch.full_like(x, torch.inf)) if x.is_floating_point() else x
+
+
+def _each(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+    if isinstance(batch, dict):
+        return {key: change(x) for key, x in batch.items()}
+    return change(batch)
+
+
+def _entries(like: Batch) -> Iterator[Entry]:
+    for key, x in (like if isinstance(like, dict) else {"": like}).items():
+        yield Entry(key, tuple(x.shape[1:]), str(x.dtype).removeprefix("torch."), *_range(key, x))
+
+
+def _range(key: str, x: Tensor) -> tuple[float, float]:
+    """Return the range that rows are drawn from: one that holds for all data of a kind."""
+    if x.dtype == torch.bool or key == "attention_mask" or not x.numel():
+        return 1.0, 2.0
+    low, high = float(x.min()), float(x.max())
+    if not x.is_floating_point():
+        return low, high + 1
+    if low >= 0 and high <= 1:
+        return 0.0, 1.0
+    size = _typical(x)
+    return (0.0 if low >= 0 else -size), size
+
+
+def _typical(x: Tensor) -> float:
+    """Return up to where uniform values are about as large as those of x, as a power of two.
+
+    Outliers say nothing of it, and data of one kind nearly always give the same power.
+    """
+    flat = x.detach().reshape(-1)
+    sizes = flat[:: -(-flat.numel() // LOOKED_AT)].abs().double()
+    typical = float(sizes[sizes.isfinite()].median().nan_to_num(0.0)) if len(sizes) else 0.0
+    return 2.0 ** round(math.log2(2 * typical)) if typical > 0 else 1.0
+
+
+def rows_of(entries: tuple[Entry, ...]) -> Batch:
+    """Return the made-up rows, the same ones in every process.
+
+    Raises:
+        ValueError: where what a file says of them makes no rows.
+    """
+    generator = torch.Generator().manual_seed(0)
+    drawn = {entry.key: _draw(entry, generator) for entry in entries}
+    return drawn[""] if list(drawn) == [""] else drawn
+
+
+def _draw(entry: Entry, generator: torch.Generator) -> Tensor:
+    kind = getattr(torch, entry.kind, None)
+    numbers = ROWS * math.prod(entry.shape)
+    if not isinstance(kind, torch.dtype) or min(entry.shape, default=0) < 0 or numbers > MOST:
+        raise ValueError(f"no rows of shape {entry.shape} and kind {entry.kind} can be made")
+    unit = torch.rand(ROWS, *entry.shape, generator=generator, dtype=torch.float64)
+    value = entry.low + (entry.high - entry.low) * unit
+    return (value if kind.is_floating_point else value.floor()).to(kind)
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """Compute products in float32 as such, on devices that would round them to TF32."""
+    kept = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = kept

@@ -1,0 +1,45 @@
+"""Whether a table or a detector comes from this objective: what it says, and what it computes."""
+
+from typing import Protocol
+
+from fimetric.fingerprint import difference as fingerprints_differ
+from fimetric.fingerprint import watched_fingerprint
+from fimetric.objectives.base import Objective
+from fimetric.probe import Probe
+from fimetric.probing import difference as losses_differ
+
+
+class Made(Protocol):
+    """What was made with an objective: ``Features``, or what a detector says of itself."""
+
+    @property
+    def objective(self) -> str: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102
+    @property
+    def unsteady(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def probe(self) -> Probe | None: ...  # noqa: D102
+
+
+def difference(made: Made, objective: Objective, words: str | None = None) -> str:
+    """Return in words what else something was made with; empty where it was this objective.
+
+    Arguments:
+        made: what is asked about.
+        objective: that of today, with its model.
+        words: what is measured of it, by default its own description.
+    """
+    words = objective.describe() if words is None else words
+    if made.objective != words:
+        return f"another objective: {made.objective}, not {words}"
+    if made.seed != objective.seed:
+        return f"another seed: {made.seed}, not {objective.seed}"
+    now = watched_fingerprint(objective, made.unsteady)
+    if made.fingerprint != now:
+        what = fingerprints_differ(made.fingerprint, now)
+        return f"another model (its fingerprint differs: other {what})"
+    losses = losses_differ(made.probe, objective)
+    return f"another loss: {losses}" if losses else ""

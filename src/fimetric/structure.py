@@ -1,0 +1,173 @@
+"""What a module is beside its tensors: classes, plain attributes and configuration, as text.
+
+Two models of the same weights can still compute different losses: another activation, an epsilon,
+a rotary base, a scheduler's settings. All of it that is data is told here, by the path of its
+module. What is code, such as the body of a function, is not: see ``fimetric.probe``.
+"""
+
+import dataclasses
+import enum
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fimetric.fingerprint import update
+
+DEPTH = 6  # of objects within objects
+# Attributes and entries of a configuration that tell how a model was made, or where it is, and
+# change no loss.
+NOT_TOLD = frozenset(
+    (
+        *("training", "device", "device_map", "dtype", "torch_dtype", "gradient_checkpointing"),
+        *("architectures", "base_model_prefix", "name_or_path", "transformers_version"),
+        *("generation_config", "use_cache"),
+    )
+)
+
+
+def structure(module: nn.Module) -> dict[str, str]:
+    """Return path -> text of every class, plain attribute and configuration of a module.
+
+    Attributes that begin with an underscore are caches and bookkeeping, and are left out.
+    """
+    found: dict[str, str] = {}
+    told: dict[int, str | None] = {}  # a configuration is shared by a hundred submodules
+    for path, part in module.named_modules():
+        found[path] = type(part).__name__
+        for name, value in vars(part).items():
+            if name.startswith("_") or name in NOT_TOLD:
+                continue
+            text = told[id(value)] if id(value) in told else plain(value)
+            told[id(value)] = text
+            if text is not None:
+                found[f"{path}.{name}"] = text
+    return found
+
+
+def unsaved(module: nn.Module) -> dict[str, str]:
+    """Return path -> text of the buffers that a module does not save, such as caches."""
+    saved = module.state_dict().keys()
+    return {name: str(plain(x)) for name, x in module.named_buffers() if name not in saved}
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> tuple[str, ...]:
+    """Return the paths, sorted, at which two structures differ."""
+    paths = before.keys() | after.keys()
+    return tuple(sorted(path for path in paths if before.get(path) != after.get(path)))
+
+
+def plain(value: Any, depth: int = DEPTH) -> str | None:
+    """Return a value as text that says the same in every process, None where there is none."""
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes):
+        return repr(value)
+    if depth == 0:
+        return type(value).__name__
+    for kinds, say in _SAYINGS:
+        if isinstance(value, kinds):
+            return say(value, depth - 1)
+    return _of_object(value, depth - 1)
+
+
+def _of_tensor(value: Tensor, depth: int) -> str | None:
+    if value.requires_grad and not value.is_leaf:
+        return None  # what a forward pass left behind
+    if value.is_meta or value.is_sparse or value.is_quantized:
+        return f"tensor {value.dtype} {tuple(value.shape)}"
+    digest = hashlib.sha256()
+    update(digest, value)
+    return f"tensor {value.dtype} {tuple(value.shape)} {digest.hexdigest()}"
+
+
+def _of_array(value: np.ndarray, depth: int) -> str:
+    content = repr(value.tolist()).encode() if value.dtype.hasobject else value.tobytes()
+    return f"array {value.dtype} {value.shape} {hashlib.sha256(content).hexdigest()}"
+
+
+def _of_mapping(value: Mapping[Any, Any], depth: int) -> str:
+    told = {
+        str(key): plain(entry, depth)
+        for key, entry in value.items()
+        if not (str(key).startswith("_") or key in NOT_TOLD)
+    }
+    return json.dumps(told, sort_keys=True)
+
+
+def _of_sequence(value: Sequence[Any], depth: int) -> str:
+    return json.dumps([plain(entry, depth) for entry in value])
+
+
+def _of_set(value: Set[Any], depth: int) -> str:
+    return json.dumps(sorted(str(plain(entry, depth)) for entry in value))
+
+
+def _of_partial(value: functools.partial[Any], depth: int) -> str:
+    return f"partial {_of_sequence([value.func, value.args, value.keywords], depth)}"
+
+
+def _of_module(value: nn.Module, depth: int) -> str | None:
+    """A module that stands in a list, say: its own attributes and tensors."""
+    tensors = [*value.named_parameters(), *value.named_buffers()]
+    return _of_mapping({**structure(value), **{f"tensor {k}": x for k, x in tensors}}, depth)
+
+
+def _of_dataclass(value: Any, depth: int) -> str:
+    told = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
+    return f"{type(value).__name__} {_of_mapping(told, depth)}"
+
+
+def named(function: Any) -> str:
+    """Return the module and the qualified name of a function, method or class.
+
+    >>> named(functools.reduce), named(dataclasses.asdict)
+    ('_functools.reduce', 'dataclasses.asdict')
+    """
+    owner = getattr(function, "__self__", None)
+    name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None)
+    if name is None:
+        return type(function).__qualname__
+    module = getattr(function, "__module__", None) or type(owner).__module__
+    return f"{module}.{name}"
+
+
+def _of_object(value: Any, depth: int) -> str | None:
+    """Return what an object of a class of its own says: its configuration, else its attributes."""
+    if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
+        return named(value)
+    if callable(getattr(value, "get_vocab", None)):
+        return f"{type(value).__name__} {_of_mapping(dict(_tokenizer(value)), depth)}"
+    if callable(getattr(value, "to_dict", None)):
+        return f"{type(value).__name__} {_of_mapping(value.to_dict(), depth)}"
+    config = getattr(value, "config", None)
+    told = {"config": config} if config is not None else getattr(value, "__dict__", {})
+    return f"{type(value).__name__} {_of_mapping(told, depth)}"
+
+
+def _tokenizer(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what a tokenizer's files hold, but not how it pads and cuts, which its calls change."""
+    yield "vocabulary", dict(value.get_vocab())
+    yield "special", {k: str(v) for k, v in getattr(value, "special_tokens_map", {}).items()}
+    rust = getattr(value, "backend_tokenizer", value)
+    if callable(getattr(rust, "to_str", None)):
+        content = json.loads(rust.to_str())
+        content.pop("padding", None)
+        content.pop("truncation", None)
+        yield "rules", content
+
+
+_SAYINGS: tuple[tuple[Any, Callable[[Any, int], str | None]], ...] = (
+    (Tensor, _of_tensor),
+    (np.ndarray, _of_array),
+    (nn.Module, _of_module),
+    (functools.partial, _of_partial),
+    ((enum.Enum, np.generic, torch.dtype, torch.Size, range, slice), lambda v, _: str(v)),
+    (torch.device, lambda v, _: None),
+    (Mapping, _of_mapping),
+    (Set, _of_set),
+    ((list, tuple), _of_sequence),
+)

@@ -1,0 +1,136 @@
+"""Misuses of the commands, one a row: what is typed, and the telling words of the one sentence."""
+
+import re
+import shlex
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from fimetric import Detector, extract, models
+from fimetric.cli import app
+from fimetric.data import load
+from fimetric.objectives import standard_objective
+
+BARE = (
+    r"^error: '[^']*'$",  # KeyError
+    "object has no attribute",
+    "out of (range|bounds)",
+    "not supported between",
+    "object is not",
+    "has no len",
+    "cannot be interpreted as",
+    "could not convert string",
+    "Errno",
+)
+COMMANDS = [
+    ("train", "gan --data digits --out new", "unknown kind of model 'gan'; known are vae, glow"),
+    ("train", "vae --data digits --out new --steps 0", "steps must be at least 1"),
+    ("train", "vae --data digits --out new --config huge", "unknown VAE configuration 'huge'"),
+    ("train", "vae --data digits --out new --device tpu", "no device 'tpu' here; use cpu"),
+    ("train", "vae --data 255.npy --out new", "x / 255 brings them there"),
+    ("train", "vae --data no.png --out new", "no.png"),
+    ("train", "vae --data digits --out file", "file is a file; name a folder"),
+    ("train", "vae --data digits --out new --seed -1", "seed must be from 0"),
+    ("extract", "no --data digits --out new", "no"),
+    ("extract", "D --data digits --out new", "D holds no config.json"),
+    ("extract", "M --data wide.npy --out new", "model takes .*pass --channels 1"),
+    ("extract", "M --data 255.npy --out new", r"lie in \[0, 1\]"),
+    ("extract", "M --data digits --out M", "holds no features of an earlier extraction"),
+    (
+        "extract",
+        "M --data digits --out new --timesteps 0,x",
+        "timesteps must be numbers, as in 0,10",
+    ),
+    ("extract", "M --data digits --out new --batch-size 0", "batch_size must be at least 1"),
+    ("extract", "M --data digits --out new --limit 3 --group-size 5", "not one whole group of 5"),
+    ("fit", "no --data digits --out new", "no"),
+    ("fit", "M --data digits --out D", "D exists already; pass --overwrite"),
+    ("fit", "M --data digits --out new --density kd", "no density 'kd'; there are"),
+    ("fit", "M --data digits --out new --limit 3", "too few to fit"),
+    ("fit", "M --data digits --out file --overwrite", "file is a file"),
+    ("fit", "M --data F --out new --draws 2", "these features come from another"),
+    ("fit", "M --data digits --out new --group-size 0", "group_size must be at least 1"),
+    ("score", "no --model M --data digits --out s.csv", "no"),
+    ("score", "M --model M --data digits --out s.csv", "M holds no detector.*it is a model"),
+    ("score", "D --model M --data digits --out s.txt", "must end in .csv or .parquet"),
+    ("score", "D --model M --data digits --out s.csv --alpha 5", "5.* percent is 0.05"),
+    ("score", "D --model M --data digits --out s.csv --alpha 0.0001", "calibrate on at least 9999"),
+    ("score", "D --model M --data wide.npy --out s.csv", "pass --channels 1"),
+    ("score", "D --model M --data 255.npy --out s.csv", "x / 255"),
+    ("score", "D --model M --data digits --out file/s.csv", "file is a file"),
+    ("evaluate", "M --id digits --ood digits --out new", "it cannot be an OOD set too"),
+    ("evaluate", "M --id digits --ood letters --out new --density kd", "no density 'kd'"),
+    ("evaluate", "M --id digits --ood letters --out new --group-size 0", "at least 1, not 0"),
+    ("evaluate", "M --id digits --ood wide.npy --out new", "pass --channels 1"),
+    ("evaluate", "M --id digits --ood 255.npy --out new", "x / 255"),
+    ("evaluate", "M --id digits --ood letters --out new --limit 2", "too few for density"),
+    ("evaluate", "M --id digits --ood letters --out new --batch-size 0", "batch_size must be"),
+    ("analyse", "M --data digits --out new --claim no", "no claim 'no'; there are score"),
+    ("analyse", "M --data digits --out new --samples 1", "at least 200 samples"),
+    ("analyse", "M --data digits --out new --batch-size 0", "batch_size must be at least 1"),
+    ("analyse", "M --data digits --out new --ood digits", "it cannot be foreign too"),
+    ("analyse", "M --data digits --out file", "file is a file"),
+    ("analyse", "M --data digits --out new --timesteps 4", "timesteps are for diffusion models"),
+    ("benchmark", "no --out new", "no file and no tier; tiers: smoke"),
+    ("benchmark", "bad.toml --out new", "bad.toml: "),
+    ("benchmark", "odd.toml --out new", "no setting 'foo'; there are sets"),
+    ("benchmark", "smoke --out file", "file is a file"),
+    ("benchmark", "smoke --out new --jobs 0", "jobs must be at least 1"),
+    ("benchmark", "M --out new", "M is no file and no tier"),
+    ("retrain", "gan --data digits --ood letters --out new", "unknown kind of model 'gan'"),
+    ("retrain", "vae --data digits --ood letters --out file", "file is a file"),
+    ("retrain", "vae --data digits --ood letters --out new --steps 0", "steps must be at least 1"),
+    ("retrain", "vae --data digits --ood wide.npy --out new", "pass --channels 1"),
+    ("retrain", "vae --data 255.npy --ood letters --out new", "x / 255"),
+    ("retrain", "vae --data digits --ood letters --out new --config huge", "configuration 'huge'"),
+    ("demo", "--out file", "file is a file; name a folder"),
+    ("demo", "--out file/new", "file is a file; name a folder"),
+    ("demo", "--out new --seed -1", "seed must be from 0"),
+    ("demo", "--out new --seed 99999999999999999999", "seed must be from 0"),
+    ("demo", "--out new --seed x", "valid integer"),
+    ("demo", "--out new --steps 3", "No such option: --steps"),
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model M, a detector D, features F, and data of wrong kinds."""
+    home = tmp_path_factory.mktemp("commands")
+    digits = load("digits", limit=60)
+    models.save(models.build("vae", "tiny", digits.shape), home / "M")
+    objective = standard_objective(models.load(home / "M"))
+    Detector(objective).fit(digits).save(home / "D")
+    extract(objective, digits, folder=home / "F", progress=False)
+    np.save(home / "wide.npy", np.zeros((5, 3, *digits.shape[1:]), np.uint8))
+    np.save(home / "255.npy", np.full((5, *digits.shape), 200, np.float32))
+    (home / "file").write_text("a file")
+    (home / "bad.toml").write_text("a = [")
+    (home / "odd.toml").write_text("foo = 1")
+    return home
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "message"),
+    COMMANDS,
+    ids=[f"{command} {arguments}" for command, arguments, _ in COMMANDS],
+)
+def test_a_misused_command_ends_in_one_sentence(place, monkeypatch, command, arguments, message):
+    monkeypatch.chdir(place)
+    before = sorted(place.rglob("*"))
+    result = CliRunner().invoke(app, [command, *shlex.split(arguments)])
+    assert result.exit_code in (1, 2), (result.output, result.exception)
+    said = " ".join(result.stderr.split())
+    assert re.search(message, said), said
+    if result.exit_code == 1:
+        assert said.startswith("error: ") and result.stderr.count("\n") == 1
+        assert not any(re.search(bare, said) for bare in BARE), said
+    assert sorted(place.rglob("*")) == before  # nothing was written
+
+
+def test_every_command_has_five_kinds_of_misuse():
+    number = Counter(command for command, *_ in COMMANDS)
+    assert set(number) == {command.callback.__name__ for command in app.registered_commands}
+    assert min(number.values()) >= 5
