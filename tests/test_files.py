@@ -93,25 +93,25 @@ def test_two_living_writers_leave_each_other_alone(tmp_path, whole):
 
 
 WRITER = """
-import runpy, sys, time
-with runpy.run_path(sys.argv[1])["whole_file"](sys.argv[2]) as place:
-    place.write_text("half")
-    print(place, flush=True)
+import fcntl, sys, time
+with open(sys.argv[1], "w") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    print("half", file=file, flush=True)
+    print("locked", flush=True)
     time.sleep(60)
 """
 
 
 def test_what_another_process_writes_stays_until_it_is_killed(tmp_path):
+    temporary = files._beside(tmp_path / "a.csv", "unfinished")
     process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, files.__file__, tmp_path / "a.csv"],
-        stdout=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-S", "-c", WRITER, temporary], stdout=subprocess.PIPE, text=True
     )
     with process:
-        temporary = Path(process.stdout.readline().strip())
+        assert process.stdout.readline() == "locked\n"
         write_file(tmp_path, "mine")
         sweep(tmp_path)
-        assert temporary.read_text() == "half"
+        assert temporary.read_text() == "half\n"
         process.send_signal(signal.SIGKILL)
     write_file(tmp_path, "mine")
     assert content(tmp_path) == {"a.csv": b"mine"}

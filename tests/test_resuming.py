@@ -185,8 +185,6 @@ OTHERS = {
     "other width": (lambda: (Watched(width=9), X, 4, 1), "another objective"),
     "other seed": (lambda: (Watched(noise=1), X, 4, 1), "another seed"),
     "other group size": (lambda: (Watched(), X, 4, 2), "another group size"),
-    "smaller batches": (lambda: (Watched(), X, 2, 1), "another batch size"),
-    "larger batches": (lambda: (Watched(), X, 100, 1), "another batch size"),
     "fewer data": (lambda: (Watched(), X[:8], 4, 1), "made from more data"),
 }
 
@@ -205,6 +203,19 @@ def test_anything_else_than_what_the_folder_holds_is_refused(
     assert str(interrupted) in str(error.value) and "another folder" in str(error.value)
     # and nothing was spoiled
     assert_same(extract(Watched(), X, 4, folder=interrupted), extract(Watched(), X, 4))
+
+
+@pytest.mark.parametrize("size", [2, 100])
+def test_batches_of_another_size_go_on_where_they_end_with_the_parts(interrupted, size):
+    again = Watched()
+    if size == 100:
+        with pytest.raises(ValueError, match="another batch size"):
+            extract(again, X, size, folder=interrupted)
+        extract(Watched(), X, 4, folder=interrupted)  # whole now, so any size ends with it
+    found, whole = extract(again, X, size, folder=interrupted), extract(Watched(), X, 4)
+    np.testing.assert_allclose(found.values, whole.values, rtol=1e-5, atol=1e-5)
+    assert found.ids == whole.ids
+    assert set(again.seen) <= set(range(12, N)) if size == 2 else again.seen == []
 
 
 def test_another_objective_is_refused(interrupted):
@@ -244,7 +255,7 @@ def test_failure_of_the_model_keeps_what_is_done(tmp_path, part_seconds):
     strange = X.clone()
     strange[14, 3] = torch.nan
     with pytest.raises(ValueError, match="sample 14"):
-        extract(objective, strange, 4, folder=tmp_path / "f")
+        extract(objective, list(strange.split(4)), 4, folder=tmp_path / "f")
     again = Watched()
     assert_same(extract(again, X, 4, folder=tmp_path / "f"), extract(Watched(), X, 4))
     assert set(again.seen) == set(range(12, N))

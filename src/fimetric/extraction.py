@@ -28,7 +28,7 @@ from fimetric.probing import ROWS as PROBE_ROWS
 from fimetric.probing import make_probe, rows_of
 from fimetric.progress import progress as show_progress
 from fimetric.provenance import difference
-from fimetric.structure import changed, structure, unsaved
+from fimetric.structure import changed, state
 
 
 def extract(
@@ -169,6 +169,7 @@ class Extractor:
         self.objective, self.group_size = objective, group_size
         self.norms = GradientNorms(objective.module)
         self.unsteady: tuple[str, ...] = ()
+        self._before = state(objective)  # of before the first forward pass
         self.probe = probe
         self._bounds: dict[str, Tensor] = {}
 
@@ -197,10 +198,9 @@ class Extractor:
     def __call__(self, batch: Batch) -> Features:
         """Return the features of one batch of whole groups."""
         x = _placed(batch, self.objective.module)
-        before = {} if self._bounds else {**structure(self.objective), **unsaved(self.objective)}
         tables = {view: self._view(view, x) for view in self.objective.views()}
         if not self._bounds:
-            self._learn(x, before, tables)
+            self._learn(x, tables)
         values = side_by_side({view: _log(table.norms) for view, table in tables.items()})
         bounds = side_by_side({view: _log(self._bounds[view]) for view in tables})
         columns = [(p, name) for p in values for name in self.norms_of(p).names]
@@ -234,13 +234,13 @@ class Extractor:
         self._check_alone(view, x, losses, measured)
         return _Table(losses.detach().cpu().double().numpy(), table, bound)
 
-    def _learn(self, x: Input, before: dict[str, str], tables: dict[str, "_Table"]) -> None:
+    def _learn(self, x: Input, tables: dict[str, "_Table"]) -> None:
         """Learn from the first batch what holds for all: what is unsteady, the probe, the bounds.
 
         Bounds are those of made-up rows, so that neither the order of the data nor the size of the
         batches moves a column; only where no such rows can be computed are they the batch's own.
         """
-        self.unsteady = changed(before, {**structure(self.objective), **unsaved(self.objective)})
+        self.unsteady = changed(self._before, state(self.objective))
         self.probe = self.probe or make_probe(self.objective, x)
         for view, table in tables.items():
             bound = table.bound

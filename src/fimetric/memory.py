@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fimetric.objectives.base import Batch, Objective
+from fimetric.objectives.steadiness import unchanged
 
 MOST = 64  # samples; more make a CPU no faster
 SHARE = 0.25  # of the free memory that a batch's graph may take
@@ -19,11 +20,15 @@ def batch_size_for(objective: Objective, sample: Batch) -> int:
     Arguments:
         objective: whose losses are differentiated.
         sample: a batch of one.
+
+    Raises:
+        RuntimeError: where the forward pass changes the model.
     """
-    try:
-        needed = graph_bytes(objective, sample)
-    except Exception:  # whatever the model raises will be raised again, with names, by the batch
-        return MOST
+    with unchanged(objective):
+        try:
+            needed = graph_bytes(objective, sample)
+        except Exception:  # whatever the model raises is raised again, with names, by the batch
+            return MOST
     free = SHARE * free_bytes(next(objective.module.parameters()).device)
     fitting = min(float(MOST), free / max(needed, 1))
     return 1 << max(int(fitting), 1).bit_length() - 1

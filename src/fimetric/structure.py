@@ -50,10 +50,14 @@ def structure(module: nn.Module) -> dict[str, str]:
     return found
 
 
-def unsaved(module: nn.Module) -> dict[str, str]:
-    """Return path -> text of the buffers that a module does not save, such as caches."""
+def state(module: nn.Module) -> dict[str, str]:
+    """Return path -> text of what a forward pass may change though the losses stay as they are.
+
+    These are the structure, and the buffers that a module does not save, such as caches.
+    """
     saved = module.state_dict().keys()
-    return {name: str(plain(x)) for name, x in module.named_buffers() if name not in saved}
+    caches = {name: str(plain(x)) for name, x in module.named_buffers() if name not in saved}
+    return {**structure(module), **caches}
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from fimetric.objectives.steadiness import unchanged
 from fimetric.probe import Probe
 from fimetric.probing import make_probe
 from fimetric.provenance import difference
-from fimetric.structure import changed, structure, unsaved
+from fimetric.structure import changed, state
 
 ALONE = 1e-3  # float32 rounding through a deep model, relative to the size of the numbers
 
@@ -87,6 +87,7 @@ class StatisticExtractor:
     def __init__(self, statistic: Statistic) -> None:
         self.statistic = statistic
         self.unsteady: tuple[str, ...] = ()
+        self._before = state(statistic.objective)  # of before the first forward pass
         self.probe: Probe | None = None
         self._checked = False
 
@@ -110,13 +111,12 @@ class StatisticExtractor:
         objective = self.statistic.objective
         x = to_device(batch.x, next(objective.module.parameters()).device)
         with torch.no_grad():
-            before = {} if self._checked else {**structure(objective), **unsaved(objective)}
             with nullcontext() if self._checked else unchanged(objective):
                 losses = {view: objective.losses(view, x) for view in objective.views()}
             values = self._measure(x)
             if not self._checked:
                 self._check_alone(x, values)
-                self.unsteady = changed(before, {**structure(objective), **unsaved(objective)})
+                self.unsteady = changed(self._before, state(objective))
                 self.probe = make_probe(objective, x)
         names = self.statistic.names
         return Features(
