@@ -10,6 +10,7 @@ INSIDE = {
     "cli",
     "gradients",
     "report",
+    "store",
 }  # behind commands and classes
 
 

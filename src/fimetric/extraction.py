@@ -241,7 +241,8 @@ class Extractor:
         batches moves a column; only where no such rows can be computed are they the batch's own.
         """
         self.unsteady = changed(self._before, state(self.objective))
-        self.probe = self.probe or make_probe(self.objective, x)
+        if self.probe is None and any(np.isfinite(t.losses).any() for t in tables.values()):
+            self.probe = make_probe(self.objective, x)  # a model that is broken is told elsewhere
         for view, table in tables.items():
             bound = table.bound
             if self.probe is not None:

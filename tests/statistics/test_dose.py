@@ -163,7 +163,7 @@ def test_what_has_no_parts_is_refused():
         DoseStatistics(standard_objective(diffusion))
     with pytest.raises(TypeError, match="Linear to have transform"):
         DoseStatistics(NegativeLogLikelihood(nn.Linear(2, 2)))
-    with pytest.raises(TypeError, match="Linear to have encode and log_likelihood"):
+    with pytest.raises(TypeError, match="Linear has no elbo"):
         DoseStatistics(NegativeELBO(nn.Linear(2, 2), latent_shape=(1,)))
     with pytest.raises(ValueError, match="at least 1"):
         DoseStatistics(NegativeELBO(Conjugate()), draws=0)

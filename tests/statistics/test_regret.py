@@ -152,7 +152,7 @@ def test_what_has_no_posterior_is_refused(vae):
     model = nn.Linear(2, 2)
     with pytest.raises(TypeError, match="needs a NegativeELBO, not Objective"):
         LikelihoodRegret(Objective(lambda x: model(x).sum(1), model))
-    with pytest.raises(TypeError, match="Linear to have encode and bound"):
+    with pytest.raises(TypeError, match="Linear has no elbo"):
         LikelihoodRegret(NegativeELBO(model, latent_shape=(2,)))
     for settings in ({"steps": 0}, {"lr": 0.0}, {"lr": float("nan")}):
         with pytest.raises(ValueError, match="must be positive"):

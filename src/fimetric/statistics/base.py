@@ -14,7 +14,7 @@ from fimetric.extraction import run
 from fimetric.features import Features
 from fimetric.fingerprint import watched_fingerprint
 from fimetric.objectives.base import Batch as Input
-from fimetric.objectives.base import Objective, refuse_untold
+from fimetric.objectives.base import Objective, refuse_untold, untold
 from fimetric.objectives.steadiness import unchanged
 from fimetric.probe import Probe
 from fimetric.probing import make_probe
@@ -71,7 +71,16 @@ class Statistic(ABC):
         """
         if folder is not None:
             refuse_untold(self.objective)
+            self._refuse_untold()
         return run(StatisticExtractor(self), data, batch_size, folder, progress)
+
+    def _refuse_untold(self) -> None:
+        if names := untold(self):
+            raise ValueError(
+                f"{type(self).__name__} takes {', '.join(names)}, and nothing that is written "
+                "would tell one from another: define settings(self), which returns these arguments "
+                "as values for JSON"
+            )
 
     def describe(self) -> str:
         """Return what is measured, in words that change when it does."""

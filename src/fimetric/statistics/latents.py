@@ -84,6 +84,10 @@ class LatentFit(Statistic):
             columns += [f"level{level}/{name}" for name in (*MARGINAL, *directions(shape))]
         return [*columns, *SITN]
 
+    def settings(self) -> dict[str, Any]:
+        """Return the shapes of the latents."""
+        return {"shapes": self.shapes}
+
     def measure(self, x: Batch) -> Tensor:
         """Return the statistics (N, K) of x (N, ...), in float64.
 

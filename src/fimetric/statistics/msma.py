@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,6 +49,10 @@ class MSMA(DiffusionStatistic):
     def names(self) -> list[str]:
         """Names of the columns, one per noise level."""
         return [f"t={t}/score" for t in self.timesteps]
+
+    def settings(self) -> dict[str, Any]:
+        """Return the timesteps and their noise levels, which tell ``levels`` too."""
+        return super().settings()
 
     def measure(self, x: Batch) -> Tensor:
         """Return the norms of the score (N, T) of samples x (N, ...)."""

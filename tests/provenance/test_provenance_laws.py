@@ -11,6 +11,7 @@ from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import fimetric as fm
+from fimetric import fingerprint
 from fimetric.data import Samples
 from fimetric.models import GlowConfig
 from fimetric.objectives import (
@@ -20,7 +21,20 @@ from fimetric.objectives import (
     NegativeLogLikelihood,
     Objective,
 )
-from fimetric.statistics import DiffPath, DoseStatistics, MultiscaleLosses
+from fimetric.scoring import write_scores
+from fimetric.statistics import (
+    MSMA,
+    SCOPED,
+    CodeLengths,
+    DiffPath,
+    DoseStatistics,
+    EnsembleLosses,
+    LatentFit,
+    LikelihoodRegret,
+    MultiscaleLosses,
+    Reconstruction,
+    WhitenedGradient,
+)
 
 IMAGES = torch.rand(24, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 ROWS = torch.randn(24, 4, generator=torch.Generator().manual_seed(0))
@@ -245,24 +259,58 @@ def test_a_detector_of_another_loss_is_never_opened(tmp_path, case, fitted_on):
     for other in others:
         with pytest.raises(ValueError, match="d was fitted with another"):
             fm.Detector.load(tmp_path / "d", other())
-        table = fm.extract(other(), data, progress=False)
-        for verb in (detector.score, detector.recalibrate, again.explain):
-            with pytest.raises(ValueError, match="these features come from another"):
-                verb(table)
+    table = fm.extract(others[-1](), data[:4], progress=False)
+    for verb in (detector.score, detector.recalibrate, again.explain):
+        with pytest.raises(ValueError, match="these features come from another"):
+            verb(table)
 
 
 def images() -> Samples:
     return Samples((255 * IMAGES).round().to(torch.uint8))
 
 
+def pair(seed: int = 0) -> EnsembleLosses:
+    return EnsembleLosses([elbo(), weights(elbo(seed=seed))])
+
+
 STATISTICS = {
     "dose": (
-        lambda: DoseStatistics(elbo()),
-        [lambda: DoseStatistics(elbo(seed=1)), lambda: DoseStatistics(weights(elbo()))],
+        lambda: DoseStatistics(elbo(), draws=2),
+        [
+            lambda: DoseStatistics(elbo(), draws=3),
+            lambda: DoseStatistics(elbo(seed=1), draws=2),
+            lambda: DoseStatistics(weights(elbo()), draws=2),
+        ],
     ),
+    "regret": (
+        lambda: LikelihoodRegret(elbo(), steps=2),
+        [lambda: LikelihoodRegret(elbo(), steps=3), lambda: LikelihoodRegret(elbo(), 2, lr=0.1)],
+    ),
+    "latents": (lambda: LatentFit(likelihood()), [lambda: LatentFit(weights(likelihood()))]),
+    "ensemble": (pair, [lambda: pair(1), lambda: EnsembleLosses([elbo(), elbo()])]),
+    "code lengths": (lambda: CodeLengths(elbo()), [lambda: CodeLengths(weights(elbo()))]),
     "diffpath": (
         lambda: DiffPath(denoising(), steps=4),
         [lambda: DiffPath(denoising(), steps=5), lambda: DiffPath(weights(denoising()), steps=4)],
+    ),
+    "msma": (
+        lambda: MSMA(denoising(), (10, 500)),
+        [lambda: MSMA(denoising(), (10, 600)), lambda: MSMA(hidden_unet(), (10, 500))],
+    ),
+    "scoped": (
+        lambda: SCOPED(denoising(), (10, 500)),
+        [lambda: SCOPED(denoising(), (10, 500), parts=True), lambda: SCOPED(denoising(), (10,))],
+    ),
+    "reconstruction": (
+        lambda: Reconstruction(denoising(), (10, 500), steps=2),
+        [lambda: Reconstruction(denoising(), (10, 500), steps=3)],
+    ),
+    "whitened": (
+        lambda: WhitenedGradient(elbo(), IMAGES, 0.1, progress=False),
+        [
+            lambda: WhitenedGradient(elbo(), IMAGES, 0.2, progress=False),
+            lambda: WhitenedGradient(elbo(), IMAGES[:20], 0.1, progress=False),
+        ],
     ),
     "multiscale losses": (
         lambda: MultiscaleLosses(denoising(), (10, 500)),
@@ -292,6 +340,19 @@ def test_a_table_of_another_statistic_is_never_taken(tmp_path, case):
     for other in others:
         with pytest.raises(ValueError, match="f holds features made from another"):
             other().features(images(), folder=tmp_path / "f", progress=False)
+
+
+def test_scoring_hashes_the_model_once(tmp_path, monkeypatch):
+    objective = function()
+    detector = fm.Detector(objective, batch_size=64).fit(torch.randn(100, 4))
+    detector.save(tmp_path / "d")
+    again = fm.Detector.load(tmp_path / "d", objective)
+    hashed = []
+    own = fingerprint._of_tensors
+    monkeypatch.setattr(fingerprint, "_of_tensors", lambda *a: (hashed.append(1), own(*a))[1])
+    for made in (detector, again, fm.Detector.load(tmp_path / "d", function())):
+        write_scores(made, torch.randn(640, 4), tmp_path / "scores.csv")
+    assert len(hashed) == 1  # of the last one, which nobody has seen
 
 
 def test_a_resumed_extraction_asks_the_loss_again(tmp_path):
