@@ -162,7 +162,10 @@ def loop_job(folder: Path, images: int, clock: Clock) -> None:
             part = samples.select(range(k, min(k + BATCH, images)))
             table, losses = _one_by_one(detector.objective, part.tensor(), clock)
             with clock.part("density"):
-                features = replace(known, values=table, losses=losses, ids=tuple(part.ids))
+                sizes = known.dimensions[: len(losses)]
+                features = replace(
+                    known, values=table, losses=losses, dimensions=sizes, ids=tuple(part.ids)
+                )
                 rows = scoring._judge(detector, features, ALPHA, None)
             with clock.part("writing"):
                 writer.writerows(rows)

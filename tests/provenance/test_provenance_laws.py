@@ -13,7 +13,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 import fimetric as fm
 from fimetric import fingerprint
 from fimetric.data import Samples
-from fimetric.models import GlowConfig
+from fimetric.models import DiffusionConfig, GlowConfig
 from fimetric.objectives import (
     CausalLM,
     Denoising,
@@ -36,8 +36,10 @@ from fimetric.statistics import (
     WhitenedGradient,
 )
 
-IMAGES = torch.rand(24, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+IMAGES = torch.rand(24, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 ROWS = torch.randn(24, 4, generator=torch.Generator().manual_seed(0))
+SMALL = GlowConfig(1, 1, 4, logit=1e-4)
+UNET = DiffusionConfig((8, 8), groups=4, attention=False)
 TOKENS = torch.randint(0, 20, (24, 7), generator=torch.Generator().manual_seed(0))
 
 
@@ -93,19 +95,19 @@ def remembering() -> Objective:
 
 def denoising(**settings) -> Denoising:
     scheduler = settings.pop("scheduler", None) or DDPMScheduler()
-    model = seeded(lambda: fm.models.build("diffusion", "tiny", (1, 8, 8))).eval()
+    model = seeded(lambda: fm.models.build("diffusion", UNET, (1, 4, 4))).eval()
     return Denoising(model.unet, scheduler, **settings)
 
 
 def likelihood(**settings) -> NegativeLogLikelihood:
     return NegativeLogLikelihood(
-        seeded(lambda: fm.models.build("glow", "tiny", (1, 8, 8))).eval(), **settings
+        seeded(lambda: fm.models.build("glow", SMALL, (1, 4, 4))).eval(), **settings
     )
 
 
 def elbo(**settings) -> NegativeELBO:
     return NegativeELBO(
-        seeded(lambda: fm.models.build("vae", "tiny", (1, 8, 8))).eval(), **settings
+        seeded(lambda: fm.models.build("vae", "tiny", (1, 4, 4))).eval(), **settings
     )
 
 
@@ -201,7 +203,7 @@ CASES = {
         [
             lambda: likelihood(levels=256),
             lambda: weights(likelihood()),
-            lambda: change(likelihood(), "module.config", GlowConfig(4, 2, 32, logit=0.01)),
+            lambda: change(likelihood(), "module.config", GlowConfig(1, 1, 4, logit=0.01)),
         ],
     ),
     "dequantised": (
