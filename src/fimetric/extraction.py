@@ -168,6 +168,7 @@ class Extractor:
     ) -> None:
         self.objective, self.group_size = objective, group_size
         self.norms = GradientNorms(objective.module)
+        self.fingerprint = ""  # learned from the first batch, as all below
         self.unsteady: tuple[str, ...] = ()
         self._before = state(objective)  # of before the first forward pass
         self.probe = probe
@@ -214,7 +215,7 @@ class Extractor:
             numels=np.array([numel for p in values for numel in self.numels_of(p)]),
             dimensions=self.objective.dimensions(x).cpu().numpy(),
             objective=self.words(),
-            fingerprint=watched_fingerprint(self.objective, self.unsteady),
+            fingerprint=self.fingerprint,
             unsteady=self.unsteady,
             seed=self.objective.seed,
             group_size=self.group_size,
@@ -241,6 +242,7 @@ class Extractor:
         batches moves a column; only where no such rows can be computed are they the batch's own.
         """
         self.unsteady = changed(self._before, state(self.objective))
+        self.fingerprint = watched_fingerprint(self.objective, self.unsteady)
         if self.probe is None and any(np.isfinite(t.losses).any() for t in tables.values()):
             self.probe = make_probe(self.objective, x)  # a model that is broken is told elsewhere
         for view, table in tables.items():

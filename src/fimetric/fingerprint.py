@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-LOOKED_AT = 1 << 12  # entries of a tensor, at most, that tell whether it has changed
+LOOKED_AT = 1 << 10  # entries of a tensor, at most, that tell whether it has changed
 Unsteady = Collection[str]
 
 
@@ -70,29 +70,37 @@ def update(digest: "hashlib._Hash", x: Tensor) -> None:
 class Watched:
     """The fingerprint of a module, taken anew only where something of it has changed.
 
-    Whether a tensor has changed is told by its version counter, by where it lies and by a sum: the
-    counter sees no change through ``.data`` or a numpy view, and inference tensors have none.
+    Whether a tensor has changed is told by its version counter, by where it lies and by a strided
+    part of its entries: the counter sees no change through ``.data`` or a numpy view, and inference
+    tensors have none.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self._module = weakref.ref(module)
-        self._marks: list[Any] = []
-        self._sums = torch.zeros(0)
+        self._seen: tuple[Any, list[Tensor], Any] = ((), [], ())
         self._of_tensors: dict[tuple[str, ...], str] = {}  # by what is left out
+        self._of_structure: dict[tuple[str, ...], str] = {}
 
     def fingerprint(self, unsteady: Unsteady = ()) -> str:
         """Return what ``model_fingerprint`` does."""
+        from fimetric.structure import outline
+
         module = self._module()
         assert module is not None  # whoever asks holds it
         tensors = list(_tensors(module))
-        marks, sums = [_mark(name, x) for name, x in tensors], _sums([x for _, x in tensors])
-        if marks != self._marks or not torch.equal(sums, self._sums):
+        marks, parts = [_mark(name, x) for name, x in tensors], _parts([x for _, x in tensors])
+        seen_marks, seen_parts, seen_outline = self._seen
+        if marks != seen_marks or not all(map(torch.equal, parts, seen_parts)):
             self._of_tensors = {}
-            self._marks, self._sums = marks, sums
-        key = tuple(unsteady)
+        now = outline(module)
+        if now != seen_outline:
+            self._of_structure = {}
+        self._seen, key = (marks, parts, now), tuple(unsteady)
         if key not in self._of_tensors:
             self._of_tensors[key] = _of_tensors(module, unsteady)
-        return self._of_tensors[key] + _of_structure(module, unsteady)
+        if key not in self._of_structure:
+            self._of_structure[key] = _of_structure(module, unsteady)
+        return self._of_tensors[key] + self._of_structure[key]
 
 
 _watched: "weakref.WeakKeyDictionary[nn.Module, Watched]" = weakref.WeakKeyDictionary()
@@ -111,18 +119,13 @@ def _mark(name: str, x: Tensor) -> tuple[Any, ...]:
 
 
 @torch.no_grad()
-def _sums(tensors: list[Tensor]) -> Tensor:
-    """Return the bits (n,) of a strided sum of each tensor, on the CPU."""
-    found = [_sum(x) for x in tensors]
-    by_device: dict[torch.device, list[Tensor]] = {}
-    for x in found:
-        by_device.setdefault(x.device, []).append(x)
-    stacked = [torch.stack(each).cpu() for each in by_device.values()]
-    return torch.cat(stacked).view(torch.int64) if stacked else torch.zeros(0, dtype=torch.int64)
-
-
-def _sum(x: Tensor) -> Tensor:
-    if not x.numel() or x.is_meta:
-        return torch.zeros((), dtype=torch.float64, device=x.device)
-    flat = torch.view_as_real(x).reshape(-1) if x.is_complex() else x.reshape(-1)
-    return flat[:: -(-flat.numel() // LOOKED_AT)].sum(dtype=torch.float64)
+def _parts(tensors: list[Tensor]) -> list[Tensor]:
+    """Return the bits of some entries of each tensor, joined by number format and device."""
+    joined: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+    for x in tensors:
+        if x.numel() and not x.is_meta:
+            flat = torch.view_as_real(x).reshape(-1) if x.is_complex() else x.reshape(-1)
+            step = -(-flat.numel() // LOOKED_AT)
+            part = flat if step == 1 else flat[::step]
+            joined.setdefault((x.dtype, x.device), []).append(part)
+    return [torch.cat(parts).view(torch.uint8).clone() for parts in joined.values()]

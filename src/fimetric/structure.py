@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from fimetric.fingerprint import update
 
+PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes, torch.dtype))
 DEPTH = 6  # of objects within objects
 # Attributes and entries of a configuration that tell how a model was made, or where it is, and
 # change no loss.
@@ -47,6 +48,18 @@ def structure(module: nn.Module) -> dict[str, str]:
             told[id(value)] = text
             if text is not None:
                 found[f"{path}.{name}"] = text
+    return found
+
+
+def outline(module: nn.Module) -> list[Any]:
+    """Return what ``structure`` would tell, quickly and not as text: equal where it is equal."""
+    found: list[Any] = []
+    for part in module.modules():
+        found.append(type(part))
+        for name, value in vars(part).items():
+            if name[0] != "_" and name not in NOT_TOLD:
+                kind = type(value)
+                found += (name, kind, value if kind in PLAIN else plain(value))
     return found
 
 

@@ -95,6 +95,7 @@ class StatisticExtractor:
 
     def __init__(self, statistic: Statistic) -> None:
         self.statistic = statistic
+        self.fingerprint = ""  # learned from the first batch, as all below
         self.unsteady: tuple[str, ...] = ()
         self._before = state(statistic.objective)  # of before the first forward pass
         self.probe: Probe | None = None
@@ -126,6 +127,7 @@ class StatisticExtractor:
             if not self._checked:
                 self._check_alone(x, values)
                 self.unsteady = changed(self._before, state(objective))
+                self.fingerprint = watched_fingerprint(objective, self.unsteady)
                 self.probe = make_probe(objective, x)
         names = self.statistic.names
         return Features(
@@ -138,7 +140,7 @@ class StatisticExtractor:
             numels=np.ones(len(names), dtype=np.int64),
             dimensions=objective.dimensions(x).cpu().numpy(),
             objective=self.words(),
-            fingerprint=watched_fingerprint(objective, self.unsteady),
+            fingerprint=self.fingerprint,
             unsteady=self.unsteady,
             seed=objective.seed,
             probe=self.probe,
