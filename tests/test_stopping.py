@@ -11,7 +11,7 @@ from tests.killing import Killed, after_kills, content, killing
 from typer.testing import CliRunner
 
 from fimetric import cli
-from fimetric.extraction import Extractor
+from fimetric.extractor import Extractor
 from fimetric.files import DiskFullError
 from fimetric.models import build, save
 

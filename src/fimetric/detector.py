@@ -12,7 +12,8 @@ from fimetric.arguments import folder_of, seed_of, whole, whole_or_none
 from fimetric.calibration import Calibration
 from fimetric.data import Spec, length
 from fimetric.detectors import Density, as_density, from_state
-from fimetric.extraction import Extractor, run
+from fimetric.extraction import run
+from fimetric.extractor import Extractor
 from fimetric.features import Features
 from fimetric.fingerprint import difference as fingerprints_differ
 from fimetric.fingerprint import watched_fingerprint

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import fimetric as fm
-from fimetric import fingerprint
+from fimetric import fingerprint, parts
 from fimetric.data import Samples
 from fimetric.models import DiffusionConfig, GlowConfig
 from fimetric.objectives import (
@@ -355,6 +355,17 @@ def test_scoring_hashes_the_model_once(tmp_path, monkeypatch):
     for made in (detector, again, fm.Detector.load(tmp_path / "d", function())):
         write_scores(made, torch.randn(640, 4), tmp_path / "scores.csv")
     assert len(hashed) == 1  # of the last one, which nobody has seen
+
+
+def test_data_are_hashed_once_and_only_for_a_folder(tmp_path, monkeypatch):
+    hashed = []
+    own = parts.row_digests
+    monkeypatch.setattr(parts, "row_digests", lambda b: (hashed.append(len(b)), own(b))[1])
+    fm.extract(function(), ROWS, 8, progress=False)
+    fm.Detector(function()).fit(ROWS).score(ROWS)
+    assert hashed == []
+    fm.extract(function(), ROWS, 8, folder=tmp_path / "f", progress=False)
+    assert hashed == [8, 8, 8]
 
 
 def test_a_resumed_extraction_asks_the_loss_again(tmp_path):

@@ -143,3 +143,11 @@ def test_a_file_larger_than_the_limit_is_not_read(folder, monkeypatch):
     monkeypatch.setattr(archive, "LARGEST_JSON", 10)
     with pytest.raises(ValueError, match="more than"):
         KIND.read(folder)
+
+
+def test_other_metadata_stay_and_are_sealed_too(tmp_path):
+    content = safetensors.numpy.save({"a": np.arange(3.0)}, {"seed": "7", "model": "glow"})
+    sealed = archive.seal(content)
+    assert archive.unseal(sealed, tmp_path / "w", "") == sealed
+    with pytest.raises(ValueError, match="w is damaged"):
+        archive.unseal(sealed.replace(b'"seed":"7"', b'"seed":"8"'), tmp_path / "w", "")

@@ -9,7 +9,8 @@ from fimetric.benchmark.cases import Case, Sets, cases
 from fimetric.benchmark.config import read
 from fimetric.benchmark.variants import OUTLIERS, make
 from fimetric.data import Samples
-from fimetric.extraction import Extractor, run
+from fimetric.extraction import run
+from fimetric.extractor import Extractor
 from fimetric.features import Features
 from fimetric.files import safe_name
 from fimetric.fingerprint import model_fingerprint

@@ -14,7 +14,8 @@ from pathlib import Path
 from fimetric.benchmark.cases import Case, Sets, model_folder
 from fimetric.benchmark.methods import REFERENCES, TABLES, Source
 from fimetric.data import Samples
-from fimetric.extraction import Extraction, Extractor, run
+from fimetric.extraction import Extraction, run
+from fimetric.extractor import Extractor
 from fimetric.features import Features
 from fimetric.files import safe_name
 from fimetric.fingerprint import update, watched_fingerprint

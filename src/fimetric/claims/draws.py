@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import safetensors.torch
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Generator, Tensor
 
 from fimetric.claims.study import Drawn
@@ -15,6 +15,7 @@ from fimetric.fingerprint import model_fingerprint
 from fimetric.models import VAE, Diffusion, Glow, Model
 from fimetric.objectives import NegativeLogLikelihood, Objective
 from fimetric.progress import progress as show_progress
+from fimetric.store import archive
 from fimetric.training.seeds import number
 
 PART = 50
@@ -100,7 +101,8 @@ def _kept(model: Model, draw: Draw, n: int, folder: Path, seed: int, progress: b
             if not path.exists():
                 x = draw(PART, Generator().manual_seed(number(seed, p, 0)))
                 with whole_file(path) as place:
-                    save_file({"x": _as_stored(model, x)}, place, mark)
+                    content = safetensors.torch.save({"x": _as_stored(model, x)}, mark)
+                    place.write_bytes(archive.seal(content))
             x = _read(path, mark)
             whole = torch.isfinite(x.float()).flatten(1).all(1).nonzero().flatten().tolist()
             parts.append(x[whole])
@@ -120,7 +122,9 @@ def _as_stored(model: Model, x: Tensor) -> Tensor:
 
 
 def _read(path: Path, mark: dict[str, str]) -> Tensor:
+    content = archive.unseal(path.read_bytes(), path, "remove it, it will be drawn again")
     with safe_open(path, framework="pt") as file:
-        if file.metadata() != mark:
-            raise ValueError(f"{path} was drawn from another model or seed; name another folder")
-        return file.get_tensor("x")
+        found = {name: value for name, value in file.metadata().items() if name != archive.SEAL}
+    if found != mark:
+        raise ValueError(f"{path} was drawn from another model or seed; name another folder")
+    return safetensors.torch.load(content)["x"]

@@ -156,14 +156,15 @@ def unpack(payload: bytes, path: Path, again: str) -> Arrays:
 
 
 def seal(payload: bytes) -> bytes:
-    """Return the content of a safetensors file with a hash of itself in its metadata.
+    """Return the content of a safetensors file with a hash of itself beside its other metadata.
 
     So a file that is replaced by itself, such as the weights of a model while it is trained, tells
     damage without a second file. Every reader of safetensors still reads it.
     """
     header, data = _split(payload)
-    header.pop("__metadata__", None)
-    marked = {"__metadata__": {SEAL: _seal_of(header, data)}, **header}
+    header, _ = _without_seal(header)
+    metadata = {**header.get("__metadata__", {}), SEAL: _seal_of(header, data)}
+    marked = {**header, "__metadata__": metadata}
     text = json.dumps(marked, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the format wants the data aligned
     return len(text).to_bytes(8, "little") + text + data
@@ -183,7 +184,7 @@ def unseal(payload: bytes, path: Path, again: str, allow_unsealed: bool = False)
     """
     try:
         header, data = _split(payload)
-        found = dict(header.pop("__metadata__", None) or {}).get(SEAL)
+        header, found = _without_seal(header)
     except (ValueError, TypeError, RecursionError) as error:
         raise damaged(path, error, again) from error
     if found is None and not allow_unsealed:
@@ -202,6 +203,14 @@ def _split(payload: bytes) -> tuple[dict[str, Any], bytes]:
     if not isinstance(header, dict):
         raise ValueError("its header is no table")
     return header, payload[8 + size :]
+
+
+def _without_seal(header: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """Return a header with its other metadata alone, if there are any, and the seal."""
+    metadata = dict(header.get("__metadata__", {}))
+    seal = metadata.pop(SEAL, None)
+    rest = {key: value for key, value in header.items() if key != "__metadata__"}
+    return ({**rest, "__metadata__": metadata} if metadata else rest), seal
 
 
 def _seal_of(header: Mapping[str, Any], data: bytes) -> str:

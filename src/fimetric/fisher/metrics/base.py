@@ -13,12 +13,14 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
-from fimetric.extraction import Extractor, Norms, column_name, run, without_draw
+from fimetric.extraction import run
+from fimetric.extractor import Extractor, Norms
 from fimetric.features import Features
 from fimetric.fingerprint import watched_fingerprint
 from fimetric.fisher.metrics.reference import Layer, References
 from fimetric.gradients import GradientNorms
 from fimetric.objectives.base import Objective
+from fimetric.views import column_name, without_draw
 
 
 class Whitened(Norms, Protocol):
