@@ -155,3 +155,13 @@ def test_bad_calls():
 def test_batches_pass_through():
     batch = Batch(X[:2], ["a", "b"])
     assert next(batches([batch], 2)).ids == ["a", "b"]
+
+
+def test_tokens_of_another_length_make_a_batch_of_their_own():
+    parts = [torch.arange(n * t).reshape(n, t) for n, t in ((3, 4), (2, 4), (4, 7), (1, 4))]
+    found = list(batches(iter(parts), 64))
+    assert [tuple(batch.x.shape) for batch in found] == [(5, 4), (4, 7), (1, 4)]
+    assert [name for batch in found for name in batch.ids] == list(map(str, range(10)))
+    assert torch.equal(found[1].x, parts[2])
+    with pytest.raises(ValueError, match="bring them to one shape"):  # a group cannot be parted
+        list(batches(iter(parts), 64, group_size=2))

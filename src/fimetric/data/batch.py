@@ -73,6 +73,15 @@ def join(parts: list[Batch]) -> Batch:
     return Batch(joined if isinstance(parts[0].x, dict) else joined["x"], ids, columns)
 
 
+def other_length(one: Batch, other: Batch) -> bool:
+    """Return whether both are rows of whole numbers, such as tokens, of different length."""
+    a, b = one.x, other.x
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor) and a.dtype == b.dtype):
+        return False
+    numbers = not (a.is_floating_point() or a.is_complex() or a.dtype == torch.bool)
+    return numbers and a.ndim == b.ndim == 2 and a.shape[1] != b.shape[1]
+
+
 def _kinds(entries: dict[str, Tensor]) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
     return {key: (tuple(x.shape[1:]), x.dtype) for key, x in entries.items()}
 

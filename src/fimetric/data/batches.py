@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from fimetric.arguments import whole
-from fimetric.data.batch import Batch, join
+from fimetric.data.batch import Batch, join, other_length
 from fimetric.data.keys import LABELS
 from fimetric.data.reader import Reader, is_map_style
 from fimetric.data.samples import check_finite
@@ -86,6 +86,9 @@ def _rechunk(parts: Iterable[Batch], choice: Choice, group_size: int) -> Iterato
             check_finite(x, part.ids, f"column {key!r}" if isinstance(part.x, dict) else "data")
         if len(rest) and not batch_size:
             batch_size = rounded(choice(rest.cut(0, 1)), group_size)
+        if held and count % group_size == 0 and other_length(held[-1], rest):
+            yield join(held)  # tokens alone have no mask to be padded with
+            held, count = [], 0
         while len(rest):
             take = min(batch_size - count, len(rest))
             held.append(rest.cut(0, take))
