@@ -15,12 +15,13 @@ from fimetric.detectors import Density, as_density, from_state
 from fimetric.extraction import run
 from fimetric.extractor import Extractor
 from fimetric.features import Features
+from fimetric.fingerprint import changes, watched_fingerprint
 from fimetric.fingerprint import difference as fingerprints_differ
-from fimetric.fingerprint import watched_fingerprint
 from fimetric.groups import means, overlapping
 from fimetric.intake import Intake, refuse_idle_tensors, refuse_labels
 from fimetric.objectives.base import Objective, as_objective, refuse_untold
 from fimetric.probe import Probe
+from fimetric.probing import difference as losses_differ
 from fimetric.provenance import difference
 from fimetric.screening import refuse_strange
 
@@ -86,6 +87,7 @@ class Detector:
         self.probe_: Probe | None = None
         self._extractor: Extractor | None = None
         self._extracted = ""  # the fingerprint that it was made with
+        self._asked: tuple[Objective | None, str, int] = (None, "", -1)
 
     def fit(self, data: Any, calibration: Any = None) -> Self:
         """Fit the density and calibrate the scores, on data that the model was not trained on.
@@ -124,6 +126,7 @@ class Detector:
         self.probe_ = features.probe
         self.batch_size_ = self.batch_size or features.batch_size
         self._extracted = self.fingerprint_
+        self._asked = self._state()
         self.calibration_ = Calibration(self.density.score(held_out))
         return self
 
@@ -245,7 +248,7 @@ class Detector:
             raise detector_files.damaged(folder, error) from error
         detector.fingerprint_, detector.unsteady_ = description.fingerprint, description.unsteady
         detector.probe_, detector.spec_ = description.probe, description.spec
-        detector.batch_size_ = description.batch_size
+        detector.batch_size_, detector._asked = description.batch_size, detector._state()
         return detector
 
     @staticmethod
@@ -322,11 +325,29 @@ class Detector:
                 "the model has changed since the detector was fitted (its fingerprint differs: "
                 f"other {fingerprints_differ(fitted or '', now)}); fit the detector again"
             )
+        self._refuse_another_loss()
         if self._extractor is None or self._extracted != now:
             size = self.group_size if self.density.joint else 1
             self._extractor = Extractor(self.objective, size, self.probe_)
             self._extracted = now
         return self._extractor
+
+    def _state(self) -> tuple[Objective, str, int]:
+        """Return what changes wherever the loss may have changed."""
+        return self.objective, self.objective.describe(), changes(self.objective)
+
+    def _refuse_another_loss(self) -> None:
+        """Ask the probe where anything has changed that a fingerprint may not tell."""
+        state = self._state()
+        if self.fingerprint_ is not None and state != self._asked:
+            if losses := losses_differ(self.probe_, self.objective):
+                raise ValueError(
+                    f"the loss has changed since the detector was fitted ({losses}); fit the "
+                    "detector again, or undo the change"
+                )
+            if self._asked[0] is not self.objective:
+                self._extractor = None
+            self._asked = state
 
     def _own(self, features: Features) -> Features:
         """Return features of this objective, refusing those of another."""

@@ -1,19 +1,24 @@
 """From a model and data to ``Features``: streaming, checked, and resumed where it was stopped."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fimetric.arguments import folder_of, whole, whole_or_none
-from fimetric.data import Batch, batches, length
+from fimetric.data import Batch, batches, length, to_device
 from fimetric.data.batches import Choice, rounded
 from fimetric.extractor import Extractor, placed
 from fimetric.features import Features
 from fimetric.intake import Intake, named_failures, refuse_idle_tensors
 from fimetric.memory import batch_size_for
+from fimetric.objectives.base import Batch as Input
 from fimetric.objectives.base import Objective, as_objective, refuse_untold
 from fimetric.parts import Parts
 from fimetric.progress import progress as show_progress
+from fimetric.reference import Reference
 
 
 def extract(
@@ -70,6 +75,10 @@ class Extraction(Protocol):
         """Return in words what else a table was made from; empty where it was this."""
         ...
 
+    def bounds(self, reference: Sequence[Input]) -> NDArray[np.float64]:
+        """Return the bounds (J,) on the rounding of squared values, as some samples show them."""
+        ...
+
     def __call__(self, batch: Batch) -> Features:
         """Return the features of one batch of whole groups."""
         ...
@@ -100,19 +109,23 @@ def run(
         parts.batch_size = size or batch_size_for(extractor.objective, placed(first, module))
         return parts.batch_size
 
+    reference = Reference()
     source = (_whole if whole_groups else batches)(data, choice, group_size)
     total = length(data)
     whole = None if total is None else total // group_size * group_size
     with show_progress("extracting", whole, progress) as advance:
         try:
             for batch in map(check, source):
+                if not whole_groups:  # what is judged by a density needs no bounds
+                    reference.see(batch.x)
                 if not parts.holds(batch):
                     with named_failures(module, batch):
                         parts.add(extractor(batch))
                 advance(len(batch.ids))
         finally:
             parts.flush()
-    return parts.finish(check.spec)
+    rows = [to_device(x, next(module.parameters()).device) for x in reference.rows()]
+    return parts.finish(check.spec, lambda: extractor.bounds(rows) if rows else None)
 
 
 def _whole(data: Any, choice: Choice, group_size: int) -> Iterator[Batch]:

@@ -1,5 +1,6 @@
 """From one batch to its row of ``Features``: the gradient norms of an objective, checked."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,9 +18,9 @@ from fimetric.objectives.base import Batch as Input
 from fimetric.objectives.base import Objective
 from fimetric.objectives.steadiness import unchanged
 from fimetric.probe import Probe
-from fimetric.probing import ROWS as PROBE_ROWS
-from fimetric.probing import make_probe, rows_of
+from fimetric.probing import make_probe
 from fimetric.provenance import difference
+from fimetric.reference import rows_of
 from fimetric.structure import changed, state
 from fimetric.views import column_name, side_by_side, without_draw
 
@@ -62,7 +63,7 @@ class Extractor:
         self.unsteady: tuple[str, ...] = ()
         self._before = state(objective)  # of before the first forward pass
         self.probe = probe
-        self._bounds: dict[str, Tensor] = {}
+        self._learned = False
 
     def words(self) -> str:
         """Return what is measured."""
@@ -90,10 +91,9 @@ class Extractor:
         """Return the features of one batch of whole groups."""
         x = placed(batch, self.objective.module)
         tables = {view: self._view(view, x) for view in self.objective.views()}
-        if not self._bounds:
+        if not self._learned:
             self._learn(x, tables)
         values = side_by_side({view: _log(table.norms) for view, table in tables.items()})
-        bounds = side_by_side({view: _log(self._bounds[view]) for view in tables})
         columns = [(p, name) for p in values for name in self.norms_of(p).names]
         return Features(
             values=np.concatenate(list(values.values()), axis=1),
@@ -101,7 +101,7 @@ class Extractor:
             losses=np.stack([table.losses for table in tables.values()], axis=1),
             views=tuple(view or "loss" for view in tables),
             ids=tuple(batch.ids),
-            bounds=np.exp(np.concatenate(list(bounds.values()))),
+            bounds=np.zeros(len(columns)),  # known at the end of the data, see ``bounds``
             numels=np.array([numel for p in values for numel in self.numels_of(p)]),
             dimensions=self.objective.dimensions(x).cpu().numpy(),
             objective=self.words(),
@@ -113,48 +113,42 @@ class Extractor:
         )
 
     def _view(self, view: str, x: Input) -> "_Table":
-        with nullcontext() if self._bounds else unchanged(self.objective):
+        with nullcontext() if self._learned else unchanged(self.objective):
             losses, joint = self._losses(view, x)
         norms = self.norms_of(without_draw(view))
-        if self._bounds:
+        if self._learned:
             table = norms(joint)
             self._mend(view, x, table)
             return _Table(losses.detach().cpu().double().numpy(), table)
         table, bound = measured = norms.measure(joint)
         self._mend(view, x, table, bound)
         self._check_alone(view, x, losses, measured)
-        return _Table(losses.detach().cpu().double().numpy(), table, bound)
+        return _Table(losses.detach().cpu().double().numpy(), table)
 
     def _learn(self, x: Input, tables: dict[str, "_Table"]) -> None:
-        """Learn from the first batch what holds for all: what is unsteady, the probe, the bounds.
-
-        Bounds are those of made-up rows, so that neither the order of the data nor the size of the
-        batches moves a column; only where no such rows can be computed are they the batch's own.
-        """
+        """Learn from the first batch what holds for all: what is unsteady, and the probe."""
         self.unsteady = changed(self._before, state(self.objective))
         self.fingerprint = watched_fingerprint(self.objective, self.unsteady)
         if self.probe is None and any(np.isfinite(t.losses).any() for t in tables.values()):
             self.probe = make_probe(self.objective, x)  # a model that is broken is told elsewhere
-        for view, table in tables.items():
-            bound = table.bound
-            if self.probe is not None:
-                bound = self._bound_of_rows(
-                    view, to_device(rows_of(self.probe.entries), _device(x))
-                )
-            assert bound is not None  # of the first batch
-            self._bounds[view] = bound.nanmedian(0).values.nan_to_num(0.0, posinf=0.0)
+        self._learned = True
 
-    def _bound_of_rows(self, view: str, rows: Input) -> Tensor:
-        """Return the bounds (rows, J) of groups, each as of one row alone, times the group's size.
+    @torch.enable_grad()
+    def bounds(self, reference: Sequence[Input]) -> NDArray[np.float64]:
+        """Return the bounds (J,) on the rounding of squared norms, the median of some samples'.
 
         A bound is a square of a sum of the sizes of all terms, and a group has so many more terms.
+
+        Arguments:
+            reference: samples, each a batch of one.
         """
-        norms = self.norms_of(without_draw(view))
-        each = []
-        for row in range(PROBE_ROWS):
-            losses = self.objective.losses(view, _rows(rows, slice(row, row + 1)))
-            each.append(norms.measure(losses).bound)
-        return torch.cat(each) * self.group_size**2
+        found = {}
+        for view in self.objective.views():
+            norms = self.norms_of(without_draw(view))
+            each = [norms.measure(self.objective.losses(view, x)).bound for x in reference]
+            middle = torch.cat(each).nanmedian(0).values.nan_to_num(0.0, posinf=0.0)
+            found[view] = _log(middle * self.group_size**2)
+        return np.exp(np.concatenate(list(side_by_side(found).values())))
 
     def _mend(self, view: str, x: Input, table: Tensor, bound: Tensor | None = None) -> None:
         """Compute groups that are not finite again, alone: NaN can spread in a shared graph."""
@@ -171,7 +165,7 @@ class Extractor:
         return losses, losses.view(-1, self.group_size).sum(1)
 
     def _group(self, x: Input, g: int) -> Input:
-        return _rows(x, slice(g * self.group_size, (g + 1) * self.group_size))
+        return rows_of(x, g * self.group_size, (g + 1) * self.group_size)
 
     def _check_alone(self, view: str, x: Input, losses: Tensor, measured: Measured) -> None:
         """Compute three groups without the rest of the batch and compare.
@@ -226,20 +220,11 @@ class Extractor:
 class _Table:
     losses: NDArray[np.float64]  # (samples,)
     norms: Tensor  # (groups, tensors), squared
-    bound: Tensor | None = None  # of the first batch
 
 
 def placed(batch: Batch, module: nn.Module) -> Input:
     """Return the data of a batch where a model is."""
     return to_device(batch.x, next(module.parameters()).device)
-
-
-def _rows(x: Input, rows: slice) -> Input:
-    return {k: v[rows] for k, v in x.items()} if isinstance(x, dict) else x[rows]
-
-
-def _device(x: Input) -> torch.device:
-    return (next(iter(x.values())) if isinstance(x, dict) else x).device
 
 
 def _nudged(x: Input, seed: int) -> Input:

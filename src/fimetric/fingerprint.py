@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-LOOKED_AT = 1 << 10  # entries of a tensor, at most, that tell whether it has changed
+LOOKED_AT = 1 << 16  # entries of a tensor, about, that tell whether it has changed
+PRIMES = (1, 3, 5, 7, 11, 17, 31, 61, 127, 251, 509, 1021, 2039, 4093, 8191, 16381, 65521, 1048573)
 Unsteady = Collection[str]
 
 
@@ -58,13 +59,19 @@ def difference(found: str, expected: str) -> str:
 
 def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     found = [*module.named_parameters(), *module.named_buffers()]
-    return iter(sorted(found, key=lambda pair: pair[0]))
+    named = [(name.replace(COMPILED, ""), x) for name, x in found]
+    return iter(sorted(named, key=lambda pair: pair[0]))
 
 
 def update(digest: "hashlib._Hash", x: Tensor) -> None:
     """Add the bytes of a tensor to a hash."""
+    if x.layout != torch.strided:
+        x = x.detach().to_dense()
     flat = x.detach().cpu().contiguous().reshape(-1)
     digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
+
+
+COMPILED = "_orig_mod."  # what torch.compile puts in front of the names of a module's parts
 
 
 class Watched:
@@ -78,6 +85,8 @@ class Watched:
     def __init__(self, module: nn.Module) -> None:
         self._module = weakref.ref(module)
         self._seen: tuple[Any, list[Tensor], Any] = ((), [], ())
+        self.changes = 0
+        """How often anything was seen to have changed, such as what no fingerprint tells."""
         self._of_tensors: dict[tuple[str, ...], str] = {}  # by what is left out
         self._of_structure: dict[tuple[str, ...], str] = {}
 
@@ -90,11 +99,13 @@ class Watched:
         tensors = list(_tensors(module))
         marks, parts = [_mark(name, x) for name, x in tensors], _parts([x for _, x in tensors])
         seen_marks, seen_parts, seen_outline = self._seen
-        if marks != seen_marks or not all(map(torch.equal, parts, seen_parts)):
-            self._of_tensors = {}
         now = outline(module)
-        if now != seen_outline:
+        if marks != seen_marks or not all(map(torch.equal, parts, seen_parts)):
+            self._of_tensors, self._of_structure = {}, {}
+            self.changes += 1
+        elif now != seen_outline:
             self._of_structure = {}
+            self.changes += 1
         self._seen, key = (marks, parts, now), tuple(unsteady)
         if key not in self._of_tensors:
             self._of_tensors[key] = _of_tensors(module, unsteady)
@@ -113,9 +124,22 @@ def watched_fingerprint(module: nn.Module, unsteady: Unsteady = ()) -> str:
     return _watched[module].fingerprint(unsteady)
 
 
+def _step(numel: int) -> int:
+    """Return a step that passes all columns and all rows in time: a prime that no side shares."""
+    least = -(-numel // LOOKED_AT)
+    return next(p for p in PRIMES if p >= least and (p == 1 or numel % p))
+
+
+def changes(module: nn.Module) -> int:
+    """Return how often a module was seen to have changed since it was first asked for."""
+    watched_fingerprint(module)
+    return _watched[module].changes
+
+
 def _mark(name: str, x: Tensor) -> tuple[Any, ...]:
     version = None if x.is_inference() else x._version
-    return name, x.dtype, tuple(x.shape), x.device, x.data_ptr(), version
+    place = x.data_ptr() if x.layout == torch.strided else None
+    return name, x.dtype, tuple(x.shape), x.device, place, version, x.requires_grad
 
 
 @torch.no_grad()
@@ -124,8 +148,8 @@ def _parts(tensors: list[Tensor]) -> list[Tensor]:
     joined: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
     for x in tensors:
         if x.numel() and not x.is_meta:
-            flat = torch.view_as_real(x).reshape(-1) if x.is_complex() else x.reshape(-1)
-            step = -(-flat.numel() // LOOKED_AT)
-            part = flat if step == 1 else flat[::step]
+            dense = x if x.layout == torch.strided else x.to_dense()
+            flat = (torch.view_as_real(dense) if x.is_complex() else dense).reshape(-1)
+            part = flat[:: _step(flat.numel())]
             joined.setdefault((x.dtype, x.device), []).append(part)
     return [torch.cat(parts).view(torch.uint8).clone() for parts in joined.values()]

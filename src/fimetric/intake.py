@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from fimetric.data import Batch, Spec
 from fimetric.data.kinds import FLOATS, INTEGERS, TOKENS, data_of, kind_of
@@ -105,6 +106,11 @@ def refuse_idle_tensors(module: nn.Module) -> None:
             "call (torch.no_grad() does no harm)"
         )
     for name, parameter in module.named_parameters():
+        if isinstance(parameter, UninitializedParameter):
+            raise RuntimeError(
+                f"the model's parameter {name!r} has no shape yet (a lazy layer); run the model "
+                "once on a batch of its data"
+            )
         if parameter.is_meta:
             raise ValueError(
                 f"the model's parameter {name!r} is on the meta device, which holds no numbers; "

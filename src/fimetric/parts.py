@@ -18,6 +18,7 @@ from fimetric.files import sweep, whole_folder
 from fimetric.objectives.base import values_of
 
 PART_SECONDS = 20.0  # how much work may be lost when extraction is stopped
+Bounds = NDArray[np.float64]
 DIGEST = "data.sha256"
 
 
@@ -84,11 +85,12 @@ class Parts:
         self.new, self._number, self._last = [], self._number + 1, time.monotonic()
         self._digest, self._samples = hashlib.sha256(), 0
 
-    def finish(self, spec: Spec | None) -> Features:
+    def finish(self, spec: Spec | None, bounds: Callable[[], Bounds | None]) -> Features:
         """Join all parts and write the folder.
 
         Arguments:
             spec: what a sample of all the data looks like.
+            bounds: tells those of the table, None where there are none; asked only if it is new.
 
         Raises:
             ValueError: where the data ended before the earlier parts did.
@@ -100,6 +102,8 @@ class Parts:
             return self.done[0]
         tables = [*self.done, *(features for features, _ in self.new)]
         features = self._joined(tables, spec)
+        found = bounds()
+        features = features if found is None else replace(features, bounds=found)
         if self.folder is not None:
             _write(self.folder, features, self._whole.hexdigest())
             _remove_parts(self.folder)

@@ -17,7 +17,6 @@ logger = logging.getLogger(__name__)
 ROWS = 4
 LEAST_TOLERANCE = 1e-5  # for rounding on another machine, where none is seen here
 MARGIN = 10.0  # times the rounding that is seen here
-LOOKED_AT = 1 << 16  # entries, at most, that tell the size of the data
 MOST = 1 << 28  # numbers in the rows; more is no sample, but a damaged file
 BLIND = 1e-2  # a tolerance from which on another loss may pass
 
@@ -116,27 +115,14 @@ def _entries(like: Batch) -> Iterator[Entry]:
 
 
 def _range(key: str, x: Tensor) -> tuple[float, float]:
-    """Return the range that rows are drawn from: one that holds for all data of a kind."""
+    """Return the range that rows are drawn from: one that does not hang on which data came."""
     if x.dtype == torch.bool or key == "attention_mask" or not x.numel():
         return 1.0, 2.0
     low, high = float(x.min()), float(x.max())
     if not x.is_floating_point():
         return low, high + 1
-    if low >= 0 and high <= 1:
-        return 0.0, 1.0
-    size = _typical(x)
+    size = 1.0 if max(-low, high) <= 1 else 2.0  # as standardised data have it
     return (0.0 if low >= 0 else -size), size
-
-
-def _typical(x: Tensor) -> float:
-    """Return up to where uniform values are about as large as those of x, as a power of two.
-
-    Outliers say nothing of it, and data of one kind nearly always give the same power.
-    """
-    flat = x.detach().reshape(-1)
-    sizes = flat[:: -(-flat.numel() // LOOKED_AT)].abs().double()
-    typical = float(sizes[sizes.isfinite()].median().nan_to_num(0.0)) if len(sizes) else 0.0
-    return 2.0 ** round(math.log2(2 * typical)) if typical > 0 else 1.0
 
 
 def rows_of(entries: tuple[Entry, ...]) -> Batch:
@@ -155,6 +141,8 @@ def _draw(entry: Entry, generator: torch.Generator) -> Tensor:
     numbers = ROWS * math.prod(entry.shape)
     if not isinstance(kind, torch.dtype) or min(entry.shape, default=0) < 0 or numbers > MOST:
         raise ValueError(f"no rows of shape {entry.shape} and kind {entry.kind} can be made")
+    if entry.key == "position_ids":
+        return torch.arange(entry.shape[-1]).to(kind).expand(ROWS, *entry.shape).contiguous()
     unit = torch.rand(ROWS, *entry.shape, generator=generator, dtype=torch.float64)
     value = entry.low + (entry.high - entry.low) * unit
     return (value if kind.is_floating_point else value.floor()).to(kind)

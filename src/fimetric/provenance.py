@@ -38,8 +38,10 @@ def difference(made: Made, objective: Objective, words: str | None = None) -> st
     if made.seed != objective.seed:
         return f"another seed: {made.seed}, not {objective.seed}"
     now = watched_fingerprint(objective, made.unsteady)
+    losses = losses_differ(made.probe, objective)
+    if made.fingerprint != now:  # the rows have warmed it: what is made in a first pass is there
+        now = watched_fingerprint(objective, made.unsteady)
     if made.fingerprint != now:
         what = fingerprints_differ(made.fingerprint, now)
         return f"another model (its fingerprint differs: other {what})"
-    losses = losses_differ(made.probe, objective)
     return f"another loss: {losses}" if losses else ""

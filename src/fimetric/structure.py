@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from fimetric.fingerprint import update
 
 PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes, torch.dtype))
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 DEPTH = 6  # of objects within objects
 # Attributes and entries of a configuration that tell how a model was made, or where it is, and
 # change no loss.
@@ -39,10 +40,15 @@ def structure(module: nn.Module) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     told: dict[int, str | None] = {}  # a configuration is shared by a hundred submodules
-    for path, part in module.named_modules():
+    for path, part in _parts(module):
         found[path] = type(part).__name__
+        for name, p in part._parameters.items():
+            if p is not None and not p.requires_grad:
+                found[f"{path}.{name}"] = "frozen"
+            if p is not None and p._backward_hooks:
+                found[f"{path}.{name} hooks"] = _of_sequence([*p._backward_hooks.values()], DEPTH)
         for name, value in vars(part).items():
-            if name.startswith("_") or name in NOT_TOLD:
+            if name.startswith("_") or name in NOT_TOLD or _derived(part, name):
                 continue
             text = told[id(value)] if id(value) in told else plain(value)
             told[id(value)] = text
@@ -54,13 +60,36 @@ def structure(module: nn.Module) -> dict[str, str]:
 def outline(module: nn.Module) -> list[Any]:
     """Return what ``structure`` would tell, quickly and not as text: equal where it is equal."""
     found: list[Any] = []
-    for part in module.modules():
+    for _, part in _parts(module):
         found.append(type(part))
         for name, value in vars(part).items():
-            if name[0] != "_" and name not in NOT_TOLD:
-                kind = type(value)
-                found += (name, kind, value if kind in PLAIN else plain(value))
+            kind = type(value)
+            if kind in PLAIN:  # caches and flags too: what has changed is looked at
+                found += (name, kind, value)
+            elif name in HOOKS:
+                found += (name, *value)
+            elif name[0] != "_" and name not in NOT_TOLD and not _derived(part, name):
+                found += (name, kind, plain(value))
+        for p in part._parameters.values():
+            found.append(None if p is None else tuple(p._backward_hooks or ()))
+    found += _closed_over(getattr(module, "function", None), getattr(module, "module", None))
     return found
+
+
+def _closed_over(function: Any, own: Any) -> Iterator[Any]:
+    """Yield what a function computes with besides its own model: values, and marks of tensors."""
+    for cell in getattr(function, "__closure__", None) or ():
+        try:
+            value = cell.cell_contents
+        except ValueError:  # not filled yet
+            continue
+        if value is own:
+            continue
+        if isinstance(value, nn.Module):
+            for name, x in [*value.named_parameters(), *value.named_buffers()]:
+                yield name, x.data_ptr(), None if x.is_inference() else x._version, float(x.sum())
+        else:
+            yield plain(value)
 
 
 def state(module: nn.Module) -> dict[str, str]:
@@ -71,6 +100,18 @@ def state(module: nn.Module) -> dict[str, str]:
     saved = module.state_dict().keys()
     caches = {name: str(plain(x)) for name, x in module.named_buffers() if name not in saved}
     return {**structure(module), **caches}
+
+
+def _parts(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the parts by their paths, those of a compiled module by the original's."""
+    for path, part in module.named_modules():
+        if not hasattr(part, "_orig_mod"):
+            yield path.replace("_orig_mod.", "").removesuffix("._orig_mod"), part
+
+
+def _derived(part: nn.Module, name: str) -> bool:
+    """Return whether an attribute is made of parameters, as weight_norm and its like do."""
+    return f"{name}_g" in part._parameters or f"{name}_orig" in part._parameters
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> tuple[str, ...]:
@@ -129,6 +170,19 @@ def _of_partial(value: functools.partial[Any], depth: int) -> str:
 
 def _of_module(value: nn.Module, depth: int) -> str | None:
     """A module that stands in a list, say: its own attributes and tensors."""
+    if id(value) in _VISITED:  # it holds its parent
+        return type(value).__name__
+    _VISITED.add(id(value))
+    try:
+        return _of_whole_module(value, depth)
+    finally:
+        _VISITED.discard(id(value))
+
+
+_VISITED: set[int] = set()
+
+
+def _of_whole_module(value: nn.Module, depth: int) -> str:
     tensors = [*value.named_parameters(), *value.named_buffers()]
     return _of_mapping({**structure(value), **{f"tensor {k}": x for k, x in tensors}}, depth)
 
@@ -161,7 +215,10 @@ def _of_object(value: Any, depth: int) -> str | None:
     if callable(getattr(value, "to_dict", None)):
         return f"{type(value).__name__} {_of_mapping(value.to_dict(), depth)}"
     config = getattr(value, "config", None)
-    told = {"config": config} if config is not None else getattr(value, "__dict__", {})
+    told = {"config": config} if config is not None else getattr(value, "__dict__", None)
+    if told is None:  # of a class with slots, such as a fraction
+        text = repr(value)
+        return type(value).__name__ if " at 0x" in text else text
     return f"{type(value).__name__} {_of_mapping(told, depth)}"
 
 

@@ -44,7 +44,7 @@ def test_rows_are_made_up_and_the_same_in_every_process():
     [
         (torch.rand(5, 1, 8, 8), 0, 1),
         (2 * torch.rand(5, 1, 8, 8) - 1, -1, 1),
-        (1000 * torch.randn(50, 3), -2048, 2048),
+        (1000 * torch.randn(50, 3), -2, 2),
         (torch.randint(0, 30, (5, 7)), 0, 30),
         (torch.ones(5, 7, dtype=torch.bool), True, True),
     ],
@@ -105,5 +105,6 @@ def test_probes_of_the_same_rows_are_compared_without_an_objective():
     assert agree(one, one)
     assert not agree(one, other)
     assert agree(one, None)
-    assert agree(one, make_probe(squares(2.0), 100 * X))  # other rows say nothing
+    assert not agree(one, make_probe(squares(2.0), 100 * X))  # whatever came first
+    assert agree(one, make_probe(squares(2.0), X.abs()))  # other rows say nothing
     assert not agree(Probe((), ((1.0,),), 1e-5), Probe((), ((1.0, 1.0),), 1e-5))

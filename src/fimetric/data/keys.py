@@ -16,6 +16,8 @@ COMPANIONS = (*PADDED[1:], "position_ids")
 def likely_key(names: Iterable[str]) -> str:
     """Return the entry that is the data, or the first one where a function takes several."""
     entries = list(names)
+    if not entries:
+        raise ValueError("the batch has no entries; give one called 'x'")
     try:
         return data_key(entries, "the batch")
     except ValueError:

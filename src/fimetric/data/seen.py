@@ -18,6 +18,7 @@ from fimetric.data.kinds import (
 )
 
 GRIDS = (UNIT, SIGNED, BYTES)
+FLATTENED = 64  # columns from which on a row may be a picture written out
 LEAST_SIDE = 4  # of a picture: (N, 2, T) is a sound of two channels
 
 
@@ -94,7 +95,8 @@ class Seen:
             if not grid.contains(self.low, self.high):
                 continue
             levels = 256 if found > DISTINCT else None
-            if levels and grid != BYTES and self.kind == FLOATS:  # counts are whole numbers, too
+            counted = grid == BYTES or self.kind != FLOATS  # counts are whole numbers, too
+            if levels and not counted and (self._pictures or self._flattened):
                 return grid, levels
             if self._pictures and self._follow(grid):
                 return grid, levels
@@ -106,6 +108,11 @@ class Seen:
             whole = self.levels[-1] > 0
             return self.high > BYTES.high / 2 if whole else grid.high - self.high < 1
         return self.kind == FLOATS and grid.spanned(self.low, self.high)
+
+    @property
+    def _flattened(self) -> bool:
+        """Whether the samples may be pictures written in a row: a table has fewer columns."""
+        return len(self.shape) == 1 and (self.shape[0] or 0) >= FLATTENED
 
     @property
     def _pictures(self) -> bool:

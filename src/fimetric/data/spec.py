@@ -251,10 +251,13 @@ class Spec:
             assert self.range is not None
             if self.range.on_grid(x):
                 return False
-            if UNIT.on_grid(x):
+            if UNIT.levels(x) > FEWEST:  # a mask, or one grey, lies on many grids
                 return True
         each = zip(low.tolist(), high.tolist(), strict=True)
         return self.apart and len(x) > 1 and all(UNIT.spanned(a, b) for a, b in each)
+
+
+FEWEST = 3  # different numbers that lie on the levels of [0, 1] by no chance
 
 
 def _within(tokens: Tensor, vocabulary: int) -> Tensor:

@@ -1,6 +1,7 @@
 """What every statistic keeps: samples in, K named numbers of each out, as ``Features``."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
@@ -115,6 +116,10 @@ class StatisticExtractor:
         if features.group_size != 1:
             return f"groups of {features.group_size}"
         return difference(features, self.statistic.objective, self.words())
+
+    def bounds(self, reference: Sequence[Input]) -> np.ndarray:
+        """Return zeros (K,): the numbers are no norms."""
+        return np.zeros(len(self.statistic.names))
 
     def __call__(self, batch: Batch) -> Features:
         """Return the features of one batch."""
