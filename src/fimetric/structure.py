@@ -69,11 +69,15 @@ def outline(module: nn.Module) -> list[Any]:
             elif name in HOOKS:
                 found += (name, *value)
             elif name[0] != "_" and name not in NOT_TOLD and not _derived(part, name):
-                found += (name, kind, plain(value))
+                found += (name, kind, _value(value) if kind is Tensor else plain(value))
         for p in part._parameters.values():
             found.append(None if p is None else tuple(p._backward_hooks or ()))
     found += _closed_over(getattr(module, "function", None), getattr(module, "module", None))
     return found
+
+
+def _value(x: Tensor) -> object:
+    return x.tolist() if x.numel() <= 1 else plain(x)
 
 
 def _closed_over(function: Any, own: Any) -> Iterator[Any]:
@@ -87,7 +91,12 @@ def _closed_over(function: Any, own: Any) -> Iterator[Any]:
             continue
         if isinstance(value, nn.Module):
             for name, x in [*value.named_parameters(), *value.named_buffers()]:
-                yield name, x.data_ptr(), None if x.is_inference() else x._version, float(x.sum())
+                yield (
+                    name,
+                    x.data_ptr(),
+                    None if x.is_inference() else x._version,
+                    x.detach().sum().item(),
+                )
         else:
             yield plain(value)
 
@@ -133,8 +142,8 @@ def plain(value: Any, depth: int = DEPTH) -> str | None:
 
 
 def _of_tensor(value: Tensor, depth: int) -> str | None:
-    if value.requires_grad and not value.is_leaf:
-        return None  # what a forward pass left behind
+    if value.numel() <= 1 or (value.requires_grad and not value.is_leaf):
+        return None  # flags that a state does not bring back, and what a forward pass left behind
     if value.is_meta or value.is_sparse or value.is_quantized:
         return f"tensor {value.dtype} {tuple(value.shape)}"
     digest = hashlib.sha256()

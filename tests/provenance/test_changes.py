@@ -1,0 +1,191 @@
+"""A model that changes between two calls is noticed, and one that is the same is taken."""
+
+import copy
+from fractions import Fraction
+
+import normflows
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMScheduler
+from torch import nn
+
+import fimetric as fm
+from fimetric.objectives import Denoising, NegativeLogLikelihood, Objective
+
+X = torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
+IMAGES = torch.rand(24, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+
+
+class Net(nn.Module):
+    """A model with a cache, a flag and a number of its own kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(5, 64), nn.Linear(64, 5)
+        self._scale, self.power, self.table = 1.0, Fraction(1, 1), None
+
+    def forward(self, x):
+        if self.table is None:
+            self.table = torch.arange(5.0).sin()
+        y = self.b(self.a(x).tanh()) * self._scale * float(self.power) + self.table
+        return 2 * y if self.training else y
+
+
+def net() -> Net:
+    torch.manual_seed(0)
+    return Net().eval()
+
+
+def squares(model: nn.Module) -> Objective:
+    return Objective(lambda x: (model(x) - x).square().sum(1), model)
+
+
+CHANGES = {
+    "a column through .data": lambda m: m.a.weight.data[:, 1].fill_(3),
+    "one entry of a numpy view": lambda m: m.a.weight.detach().numpy().__setitem__((3, 2), 50.0),
+    "an attribute with an underscore": lambda m: setattr(m, "_scale", 3.0),
+    "a value without attributes": lambda m: setattr(m, "power", Fraction(5, 2)),
+    "a hook on a module": lambda m: m.a.register_forward_hook(lambda mod, i, o: o * 2),
+    "a hook on a parameter": lambda m: m.a.weight.register_hook(lambda g: g * 10),
+    "training mode": lambda m: m.train(),
+    "a frozen parameter": lambda m: m.a.weight.requires_grad_(False),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_after_the_fit_is_noticed(change):
+    model = net()
+    detector = fm.Detector(squares(model)).fit(X)
+    detector.score(X[:3])
+    CHANGES[change](model)
+    with pytest.raises(ValueError, match=r"has changed since the detector was fitted"):
+        detector.score(X[:3])
+
+
+def test_what_a_function_closes_over_is_noticed():
+    model, other, factor = net(), nn.Linear(5, 5), [1.0]
+    objective = Objective(
+        lambda x: factor[0] * (model(x) - other(x).detach()).square().sum(1), model
+    )
+    detector = fm.Detector(objective).fit(X)
+    detector.score(X[:3])
+    factor[0] = 3.0
+    with pytest.raises(ValueError, match=r"the loss has changed since"):
+        detector.score(X[:3])
+    factor[0] = 1.0
+    detector.score(X[:3])
+    other.weight.data.mul_(3)
+    with pytest.raises(ValueError, match=r"the loss has changed since"):
+        detector.score(X[:3])
+
+
+def test_another_objective_in_its_place_is_noticed():
+    model = net()
+    detector = fm.Detector(squares(model)).fit(X)
+    detector.objective = Objective(lambda x: (model(x) - x).abs().sum(1), model)
+    with pytest.raises(ValueError, match=r"has changed since the detector was fitted"):
+        detector.score(X[:3])
+
+
+def test_a_schedule_that_changes_is_noticed():
+    unet = fm.models.build("diffusion", "tiny", (1, 4, 4)).eval().unet
+    objective = Denoising(unet, DDPMScheduler(), (50,))
+    detector = fm.Detector(objective).fit(IMAGES)
+    objective.scheduler.alphas_cumprod.mul_(0.5)
+    with pytest.raises(ValueError, match=r"the loss has changed since"):
+        detector.score(IMAGES[:3])
+
+
+@pytest.mark.parametrize("warm", ["at fit", "at load", "at both"])
+def test_a_cache_that_a_first_pass_fills_is_no_change(tmp_path, warm):
+    one, other = net(), net()
+    if warm != "at load":
+        one(X)
+    detector = fm.Detector(squares(one)).fit(X)
+    detector.save(tmp_path / "d")
+    if warm != "at fit":
+        other(X)
+    again = fm.Detector.load(tmp_path / "d", squares(other))
+    np.testing.assert_array_equal(again.score(X), detector.score(X))
+
+
+def test_a_flow_that_has_initialised_itself_opens_again(tmp_path):
+    def flow():
+        layers = [normflows.flows.ActNorm(5), normflows.flows.LULinearPermute(5)]
+        return normflows.NormalizingFlow(normflows.distributions.DiagGaussian(5), layers)
+
+    one, other = flow(), flow()
+    one.log_prob(X)
+    other.load_state_dict(one.state_dict())
+    detector = fm.Detector(NegativeLogLikelihood(one.eval())).fit(X)
+    detector.save(tmp_path / "d")
+    again = fm.Detector.load(tmp_path / "d", NegativeLogLikelihood(other.eval()))
+    np.testing.assert_allclose(again.score(X), detector.score(X), rtol=1e-5)
+
+
+def test_a_weight_that_is_made_of_others_is_no_attribute(tmp_path):
+    with pytest.warns(FutureWarning):
+        model = nn.Sequential(nn.utils.weight_norm(nn.Linear(5, 5))).eval()
+    detector = fm.Detector(squares(model)).fit(X)
+    detector.save(tmp_path / "d")
+    with torch.no_grad():
+        model(X)
+    fm.Detector.load(tmp_path / "d", squares(model))
+    detector.score(X)
+
+
+def test_a_module_that_holds_its_parent_is_no_circle():
+    model = net()
+    model.parents = [model]
+    model.a.parents = (model,)
+    detector = fm.Detector(squares(model)).fit(X)
+    detector.score(X[:3])
+    model.a.weight.data.mul_(2)
+    with pytest.raises(ValueError, match="has changed"):
+        detector.score(X[:3])
+
+
+def test_a_sparse_buffer_counts():
+    model = nn.Linear(5, 5)
+    model.register_buffer("graph", torch.eye(5).to_sparse())
+    objective = Objective(lambda x: (model(x) - x @ model.graph.to_dense()).square().sum(1), model)
+    detector = fm.Detector(objective).fit(X)
+    detector.score(X[:3])
+    model.graph = (2 * torch.eye(5)).to_sparse()
+    with pytest.raises(ValueError, match="has changed"):
+        detector.score(X[:3])
+
+
+def test_frozen_parameters_are_another_table(tmp_path):
+    model = net()
+    fm.extract(squares(model), X, folder=tmp_path / "f", progress=False)
+    model.a.requires_grad_(False)
+    with pytest.raises(ValueError, match="another model"):
+        fm.extract(squares(model), X, folder=tmp_path / "f", progress=False)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 20.0])
+def test_bounds_are_those_of_the_data_in_any_order(scale):
+    data = scale * X * torch.logspace(-2, 2, 40)[:, None]
+
+    def bounds(x, size):
+        return fm.extract(squares(copy.deepcopy(model)), x, size, progress=False).bounds
+
+    model = net().double()
+    first = bounds(data, 40)
+    np.testing.assert_allclose(bounds(data.flip(0), 7), first, rtol=1e-9)
+    np.testing.assert_allclose(bounds(torch.cat([data, data]), 3), first, rtol=1e-9)
+    assert (first > 0).all()
+
+
+def test_tables_of_two_losses_do_not_join_whatever_came_first():
+    model = net()
+    model(X)
+    one, other = (
+        Objective(lambda x, p=p: (model(x) - x).abs().pow(p).sum(1), model) for p in (2, 3)
+    )
+    with pytest.raises(ValueError, match="probe of part 1 differs"):
+        fm.Features.concatenate(
+            [fm.extract(one, X, progress=False), fm.extract(other, 4 * X, progress=False)]
+        )
