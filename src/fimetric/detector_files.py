@@ -15,6 +15,7 @@ from fimetric.store import archive
 # 1 described groups by joint gradients whatever the density, 2 had neither probe nor settings of
 # what a sample is, and no checksum of its JSON
 VERSION = 3
+OWN = ("detector.json", "detector.safetensors")
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -48,7 +49,7 @@ def write(folder: str | Path, description: Description, arrays: Arrays, overwrit
     Raises:
         FileExistsError: where the folder exists and ``overwrite`` is False.
     """
-    with whole_folder(folder, overwrite) as place:
+    with whole_folder(folder, overwrite, OWN) as place:
         KIND.write(place, description, archive.pack(arrays))
 
 

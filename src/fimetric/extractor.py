@@ -58,7 +58,8 @@ class Extractor:
         self, objective: Objective, group_size: int = 1, probe: Probe | None = None
     ) -> None:
         self.objective, self.group_size = objective, group_size
-        self.norms = GradientNorms(objective.module)
+        self.model = getattr(objective.module, "_orig_mod", objective.module)  # of torch.compile
+        self.norms = GradientNorms(self.model)
         self.fingerprint = ""  # learned from the first batch, as all below
         self.unsteady: tuple[str, ...] = ()
         self._before = state(objective)  # of before the first forward pass
@@ -83,7 +84,7 @@ class Extractor:
 
     def numels_of(self, prefix: str) -> list[int]:
         """Return the number of elements behind each column of ``norms_of(prefix)``."""
-        named = dict(self.objective.module.named_parameters())
+        named = dict(self.model.named_parameters())
         return [named[name].numel() for name in self.norms.names]
 
     @torch.enable_grad()

@@ -25,6 +25,7 @@ from fimetric.store import archive
 
 VERSION = 2  # 1 had one data dimension, neither a probe nor what a sample is, and joint groups only
 ARRAYS = ("values", "losses", "bounds", "numels", "dimensions")
+OWN = ("features.json", "features.safetensors", "data.sha256")
 PROVENANCE = ("objective", "fingerprint", "unsteady", "seed", "group_size", "grouping", "version")
 Grouping = Literal["joint", "mean"]
 
@@ -247,7 +248,7 @@ class Features:
         """
         fields = {name: getattr(self, name) for name in Description.__struct_fields__}
         payload = archive.pack({name: getattr(self, name) for name in ARRAYS})
-        with whole_folder(folder, overwrite) as temporary:
+        with whole_folder(folder, overwrite, OWN) as temporary:
             KIND.write(temporary, Description(**fields), payload)
 
     @classmethod

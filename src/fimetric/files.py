@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,6 +28,7 @@ except ImportError:  # Windows: no locks, so what killed processes left stays
 UNFINISHED, REPLACED = "unfinished", "replaced"
 OURS = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.(?P<kind>unfinished|replaced)(\.[^.]*)?")
 FULL = (errno.ENOSPC, errno.EDQUOT)
+DENIED = (errno.EPERM, errno.EACCES, errno.EROFS)
 EXCHANGE = {"linux": ("renameat2", (-100, -100)), "darwin": ("renamex_np", ())}
 
 
@@ -54,23 +55,42 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
+def whole_folder(
+    path: str | Path, overwrite: bool = False, own: Collection[str] = ()
+) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; rename it into place when the block succeeds.
 
+    Arguments:
+        path: the folder to be written.
+        overwrite: whether it may replace another.
+        own: names of the files that may be replaced with it, any if empty.
+
     Raises:
-        FileExistsError: where ``path`` exists and ``overwrite`` is False.
+        FileExistsError: where ``path`` exists and ``overwrite`` is False, or holds other files.
         DiskFullError: where the disk is full.
     """
     path = folder_of(path)
     refuse_file(path)
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already; pass overwrite=True to replace it")
+    refuse_strangers(path, own)
     with _growing(path, folder=True) as temporary:
         yield temporary
         if not path.exists():
             os.replace(temporary, path)
         elif not _exchange(temporary, path):
             _replace_in_two_steps(temporary, path)
+
+
+def refuse_strangers(path: Path, own: Collection[str]) -> None:
+    """Raise FileExistsError where a folder to be replaced holds files of somebody else's."""
+    names = sorted(entry.name for entry in path.iterdir()) if path.is_dir() and own else []
+    strangers = [name for name in names if name not in own]
+    if strangers:
+        raise FileExistsError(
+            f"{path} holds {strangers[0]}{' and more' if len(strangers) > 1 else ''}, which is "
+            "nothing that may be replaced; name another folder, or move it away"
+        )
 
 
 def sweep(folder: Path, deep: bool = False) -> None:
@@ -120,6 +140,10 @@ def _growing(path: Path, folder: bool) -> Iterator[Path]:
             finally:
                 _close(lock)
     except OSError as error:
+        if error.errno in DENIED:
+            raise PermissionError(
+                error.errno, f"{path} cannot be written ({error.strerror}); name another place"
+            ) from error
         if error.errno not in FULL:
             raise
         raise DiskFullError(

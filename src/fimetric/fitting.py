@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from fimetric.detector import Detector
+from fimetric.detector_files import OWN
 from fimetric.extraction import extract
 from fimetric.features import Features
-from fimetric.files import sweep
+from fimetric.files import refuse_strangers, sweep
 
 
 def fit_into(
@@ -44,14 +45,20 @@ def fit_into(
     except ValueError:  # of data that will not do, whatever else is tried with them
         shutil.rmtree(parts, ignore_errors=True)
         raise
-    detector.save(folder, overwrite)
-    shutil.rmtree(parts, ignore_errors=True)
+    try:
+        check_target(folder, overwrite)  # another process may have written it meanwhile
+        detector.save(folder, overwrite)
+    finally:
+        if folder.exists():
+            shutil.rmtree(parts, ignore_errors=True)
     return detector
 
 
 def check_target(folder: Path, overwrite: bool) -> None:
     """Raise FileExistsError where a detector may not be written, before any work."""
     sweep(folder.parent)
+    if overwrite:
+        refuse_strangers(folder, OWN)
     if not folder.exists() or overwrite:
         return
     parts = _parts_of(folder)

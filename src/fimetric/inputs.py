@@ -117,13 +117,21 @@ def open_detector(folder: Path, model_folder: Path, device: str = "cpu") -> tupl
     return Detector.load(folder, standard_objective(model, **settings)), tuple(model.shape)
 
 
-def new_folder(path: Path) -> Path:
+def new_folder(path: Path, *sources: str) -> Path:
     """Return the path of a folder to be written, which may exist, but not as a file.
+
+    Arguments:
+        path: the folder.
+        sources: names of data; what is written into them would be read as data the next time.
 
     Raises:
         ValueError: before the work that would be lost.
     """
     refuse_file(path)
+    for source in sources:
+        place = Path(source)
+        if source and place.is_dir() and path.resolve().is_relative_to(place.resolve()):
+            raise ValueError(f"{path} lies in the data {source}; name a folder outside of them")
     return path
 
 

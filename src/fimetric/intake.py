@@ -175,6 +175,9 @@ def _failure(module: nn.Module, batch: Batch, error: Exception) -> str:
     x = data_of(batch)
     said = f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(".")
     hint = ""
+    if isinstance(batch.x, dict):
+        names = ", ".join(batch.x)
+        hint = f" The loss gets a dictionary of {names}: pass the data alone, or as 'x'."
     if kind_of(x) == INTEGERS:
         hint = (
             " Integers are not converted: give floats to a model of floats (sound of 16 bits: "

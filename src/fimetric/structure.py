@@ -91,12 +91,7 @@ def _closed_over(function: Any, own: Any) -> Iterator[Any]:
             continue
         if isinstance(value, nn.Module):
             for name, x in [*value.named_parameters(), *value.named_buffers()]:
-                yield (
-                    name,
-                    x.data_ptr(),
-                    None if x.is_inference() else x._version,
-                    x.detach().sum().item(),
-                )
+                yield name, x.data_ptr(), x.detach().sum().item()
         else:
             yield plain(value)
 

@@ -57,7 +57,7 @@ def train(
     from fimetric.models import build
     from fimetric.training import train as run
 
-    new_folder(out)
+    new_folder(out, data)
     place = known_device(device)
     samples = Named(split, limit, size, channels).open(data)
     model = build(kind, config, samples.shape, seed)
@@ -94,7 +94,7 @@ def extract(
     from fimetric import extract as run
     from fimetric.inputs import Named, new_folder, open_objective
 
-    new_folder(out)
+    new_folder(out, data)
     objective, shape = open_objective(model, device, timesteps_of(timesteps), draws, seed)
     samples = Named(split, limit, size, channels).open(data, shape)
     features = run(objective, samples, batch_of(batch_size), group_size, out)
@@ -124,7 +124,7 @@ def fit(
     from fimetric.fitting import check_target, fit_into
     from fimetric.inputs import Named, new_folder, open_objective
 
-    check_target(new_folder(out), overwrite)
+    check_target(new_folder(out, data), overwrite)
     objective, shape = open_objective(model, device, timesteps_of(timesteps), draws, seed)
     detector = Detector(objective, create(density), group_size, seed)
     table = Named(split, limit, size, channels).open_table(data, shape)

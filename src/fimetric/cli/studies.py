@@ -49,7 +49,7 @@ def evaluate(
     from fimetric.report.evaluation import write_evaluation
     from fimetric.report.model import write_model
 
-    new_folder(out)
+    new_folder(out, data, *ood)
     objective, shape = open_objective(model, device, timesteps_of(timesteps), draws, seed)
     part = Named(split, limit, size, channels)
     own = part.open(data, shape)
@@ -89,7 +89,7 @@ def analyse(
     from fimetric.inputs import Named, new_folder
     from fimetric.report.claims.page import write_page
 
-    new_folder(out)
+    new_folder(out, data, *(ood or []))
     select(claim)  # refuses an unknown one before the work
     part = Named(split, None, size, channels)
     times = timesteps_of(timesteps)
@@ -143,7 +143,7 @@ def retrain(
     from fimetric.inputs import Named, new_folder
     from fimetric.report.claims.page import write_finding
 
-    new_folder(out)
+    new_folder(out, data, *ood)
     own = {split: Named(split, None, size, channels).open(data) for split in ("train", "test")}
     foreign = Named("test", None, size, channels).open_all(ood, own["train"].shape)
     finding = run(

@@ -1,5 +1,6 @@
 """Arrays in memory and in .npy and .npz files, as data sets."""
 
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from fimetric.data.keys import data_key
 from fimetric.data.names import printable
 from fimetric.data.samples import Samples
 
+MOST_UNPACKED, MOST_TIMES = 256 << 20, 100  # bytes, and times the stored size
+
 
 def read_array(path: Path) -> np.ndarray:
     """Return the array of a .npy file, or the data of an .npz archive.
@@ -22,6 +25,7 @@ def read_array(path: Path) -> np.ndarray:
             which array is the data.
     """
     where = printable(path)
+    _refuse_bomb(path, where)
     with _named(where), path.open("rb") as stream:  # numpy leaves a damaged archive open
         found = np.load(stream, allow_pickle=False)
         if not isinstance(found, np.lib.npyio.NpzFile):
@@ -30,6 +34,20 @@ def read_array(path: Path) -> np.ndarray:
     key = data_key(names, where)
     with _named(where), path.open("rb") as stream:
         return np.load(stream, allow_pickle=False)[key]
+
+
+def _refuse_bomb(path: Path, where: str) -> None:
+    """Raise ValueError for an archive that unpacks to far more than it is."""
+    if not zipfile.is_zipfile(path):
+        return
+    with _named(where), zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    for member in members:
+        if member.file_size > max(MOST_UNPACKED, MOST_TIMES * member.compress_size):
+            raise ValueError(
+                f"{where}: {member.filename} unpacks to {member.file_size >> 20} MiB, more than "
+                f"{MOST_UNPACKED >> 20} MiB and {MOST_TIMES} times its size; store it as .npy"
+            )
 
 
 @contextmanager

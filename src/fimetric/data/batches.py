@@ -12,6 +12,7 @@ from fimetric.arguments import whole
 from fimetric.data.batch import Batch, join, other_length
 from fimetric.data.keys import LABELS
 from fimetric.data.reader import Reader, is_map_style
+from fimetric.data.refusals import refuse_foreign
 from fimetric.data.samples import check_finite
 from fimetric.data.values import shape_of
 
@@ -60,7 +61,8 @@ def rounded(batch_size: int, group_size: int) -> int:
 def length(data: Any) -> int | None:
     """Return the number of samples in ``data``, or None where only reading them would tell."""
     if isinstance(data, tuple):
-        return length(data[0]) if data else None
+        return len(data[0]) if data and _has_rows(data[0]) else None
+    refuse_foreign(data)
     if isinstance(data, Mapping):
         return next((len(v) for k, v in data.items() if k not in LABELS and _has_rows(v)), None)
     if isinstance(data, DataLoader):

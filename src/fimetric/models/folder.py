@@ -43,6 +43,7 @@ class _Marked(msgspec.Struct):
     version: Any = None
 
 
+OWN = ("config.json", "model.safetensors")
 CONFIG = archive.Kind("config", 2, Description, AGAIN)
 
 
@@ -148,7 +149,7 @@ def save(model: Model, folder: str | Path, overwrite: bool = False, half: bool =
         FileExistsError: where the folder exists and ``overwrite`` is False.
     """
     kind_of(model)  # refused before a folder is made
-    with whole_folder(folder, overwrite) as temporary:
+    with whole_folder(folder, overwrite, OWN) as temporary:
         write(model, temporary, half)
 
 

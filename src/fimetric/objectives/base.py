@@ -146,7 +146,8 @@ class Objective(nn.Module):
         name = "" if self.name is None else f", name={self.name!r}"
         if type(self) is Objective and self.name is None:
             name = f", function={named(self.function)}"
-        return f"{type(self).__name__}({type(self.module).__name__}{settings}{name}{noise})"
+        model = getattr(self.module, "_orig_mod", self.module)  # what torch.compile has wrapped
+        return f"{type(self).__name__}({type(model).__name__}{settings}{name}{noise})"
 
     def settings(self) -> dict[str, Any]:
         """Return what the objective was made with, as values for JSON, without model and seed."""

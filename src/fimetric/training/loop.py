@@ -260,7 +260,14 @@ def _validate(run: _Run, held_out: Samples, folder: Path) -> None:
 
 
 def _finish(run: _Run, folder: Path) -> History:
-    run.model.load_state_dict(read_weights(folder / "model.safetensors"))
+    try:
+        weights = read_weights(folder / "model.safetensors")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{folder}/model.safetensors is gone, and with it the best weights of this run; "
+            f"remove {folder}/checkpoint to start anew"
+        ) from error
+    run.model.load_state_dict(weights)
     run.model.eval()
     return History(run.rows, run.best, run.best_step)
 
