@@ -34,16 +34,25 @@ class Probe(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         entries: how the rows are drawn.
         losses: of the four rows in each view, in nats.
         tolerance: how far, relative to max(1, |loss|), rounding may move a loss.
+
+    Raises:
+        ValueError: for losses that are no table.
     """
 
     entries: tuple[Entry, ...]
     losses: tuple[tuple[float, ...], ...]
     tolerance: float
 
+    def __post_init__(self) -> None:
+        """Check that the losses are a table."""
+        if len({len(row) for row in self.losses}) != 1 or not self.losses[0]:
+            raise ValueError("losses of made-up rows must be a table, a row for each")
+
     def far_from(self, losses: np.ndarray) -> np.ndarray:
         """Mark which of other losses (4, V) rounding cannot have made of these."""
         kept = np.array(self.losses)
-        near = np.abs(losses - kept) <= self.tolerance * np.maximum(1, np.abs(kept))
+        with np.errstate(over="ignore", invalid="ignore"):  # a file may hold any numbers
+            near = np.abs(losses - kept) <= self.tolerance * np.maximum(1, np.abs(kept))
         return np.asarray(~near)  # a nan is not near
 
 
