@@ -1,6 +1,7 @@
 """A benchmark that was killed ends, called again, in the undisturbed one's files."""
 
 import multiprocessing
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -15,6 +16,7 @@ from fimetric.benchmark.config import read
 from fimetric.benchmark.run import run, train
 from fimetric.benchmark.writing import write_scores
 
+LONG = os.environ.get("FIMETRIC_CHECK") == "long"
 GRID = """
 held_out = 16
 samples = 6
@@ -65,8 +67,8 @@ def test_killed_while_it_writes(call, tmp_path):
     call(tmp_path / "whole")
     expected = content(tmp_path / "whole")
     # each stage is killed at every point in a test of its own; here is how they go together
-    folders = after_kills(call, tmp_path, every=37)
-    assert len(folders) > 2
+    folders = after_kills(call, tmp_path, every=17 if LONG else 67)
+    assert len(folders) >= 2
     for folder in folders:
         assert content(folder) == expected, folder.name
 
