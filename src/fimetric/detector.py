@@ -15,8 +15,8 @@ from fimetric.detectors import Density, as_density, from_state
 from fimetric.extraction import run
 from fimetric.extractor import Extractor
 from fimetric.features import Features
-from fimetric.fingerprint import changes, watched_fingerprint
 from fimetric.fingerprint import difference as fingerprints_differ
+from fimetric.fingerprint import look
 from fimetric.groups import means, overlapping
 from fimetric.intake import Intake, refuse_idle_tensors, refuse_labels
 from fimetric.objectives.base import Objective, as_objective, refuse_untold
@@ -28,6 +28,7 @@ from fimetric.screening import refuse_strange
 logger = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
+State = tuple[Objective | None, str, int]
 
 
 class Detector:
@@ -87,7 +88,7 @@ class Detector:
         self.probe_: Probe | None = None
         self._extractor: Extractor | None = None
         self._extracted = ""  # the fingerprint that it was made with
-        self._asked: tuple[Objective | None, str, int] = (None, "", -1)
+        self._asked: State = (None, "", -1)
 
     def fit(self, data: Any, calibration: Any = None) -> Self:
         """Fit the density and calibrate the scores, on data that the model was not trained on.
@@ -126,7 +127,7 @@ class Detector:
         self.probe_ = features.probe
         self.batch_size_ = self.batch_size or features.batch_size
         self._extracted = self.fingerprint_
-        self._asked = self._state()
+        _, self._asked = self._look()
         self.calibration_ = Calibration(self.density.score(held_out))
         return self
 
@@ -248,7 +249,8 @@ class Detector:
             raise detector_files.damaged(folder, error) from error
         detector.fingerprint_, detector.unsteady_ = description.fingerprint, description.unsteady
         detector.probe_, detector.spec_ = description.probe, description.spec
-        detector.batch_size_, detector._asked = description.batch_size, detector._state()
+        detector.batch_size_ = description.batch_size
+        _, detector._asked = detector._look()
         return detector
 
     @staticmethod
@@ -319,26 +321,26 @@ class Detector:
     def _current_extractor(self) -> Extractor:
         """Return the extractor with all it has learned, a new one where the model has changed."""
         refuse_idle_tensors(self.objective.module)
-        now, fitted = watched_fingerprint(self.objective, self.unsteady_), self.fingerprint_
+        (now, state), fitted = self._look(), self.fingerprint_
         if fitted not in (None, now):
             raise ValueError(
                 "the model has changed since the detector was fitted (its fingerprint differs: "
                 f"other {fingerprints_differ(fitted or '', now)}); fit the detector again"
             )
-        self._refuse_another_loss()
+        self._refuse_another_loss(state)
         if self._extractor is None or self._extracted != now:
             size = self.group_size if self.density.joint else 1
             self._extractor = Extractor(self.objective, size, self.probe_)
             self._extracted = now
         return self._extractor
 
-    def _state(self) -> tuple[Objective, str, int]:
-        """Return what changes wherever the loss may have changed."""
-        return self.objective, self.objective.describe(), changes(self.objective)
+    def _look(self) -> tuple[str, State]:
+        """Return the fingerprint, and what changes wherever the loss may have changed."""
+        now, changes = look(self.objective, self.unsteady_)
+        return now, (self.objective, self.objective.describe(), changes)
 
-    def _refuse_another_loss(self) -> None:
+    def _refuse_another_loss(self, state: State) -> None:
         """Ask the probe where anything has changed that a fingerprint may not tell."""
-        state = self._state()
         if self.fingerprint_ is not None and state != self._asked:
             if losses := losses_differ(self.probe_, self.objective):
                 raise ValueError(

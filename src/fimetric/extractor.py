@@ -20,8 +20,8 @@ from fimetric.objectives.steadiness import unchanged
 from fimetric.probe import Probe
 from fimetric.probing import make_probe
 from fimetric.provenance import difference
-from fimetric.reference import rows_of
-from fimetric.structure import changed, state
+from fimetric.reference import cut
+from fimetric.structure import changed, original, state
 from fimetric.views import column_name, side_by_side, without_draw
 
 
@@ -58,7 +58,7 @@ class Extractor:
         self, objective: Objective, group_size: int = 1, probe: Probe | None = None
     ) -> None:
         self.objective, self.group_size = objective, group_size
-        self.model = getattr(objective.module, "_orig_mod", objective.module)  # of torch.compile
+        self.model = original(objective.module)
         self.norms = GradientNorms(self.model)
         self.fingerprint = ""  # learned from the first batch, as all below
         self.unsteady: tuple[str, ...] = ()
@@ -166,7 +166,7 @@ class Extractor:
         return losses, losses.view(-1, self.group_size).sum(1)
 
     def _group(self, x: Input, g: int) -> Input:
-        return rows_of(x, g * self.group_size, (g + 1) * self.group_size)
+        return cut(x, g * self.group_size, (g + 1) * self.group_size)
 
     def _check_alone(self, view: str, x: Input, losses: Tensor, measured: Measured) -> None:
         """Compute three groups without the rest of the batch and compare.

@@ -119,21 +119,21 @@ _watched: "weakref.WeakKeyDictionary[nn.Module, Watched]" = weakref.WeakKeyDicti
 
 def watched_fingerprint(module: nn.Module, unsteady: Unsteady = ()) -> str:
     """Return ``model_fingerprint``, hashing the tensors only where they have changed."""
+    return look(module, unsteady)[0]
+
+
+def look(module: nn.Module, unsteady: Unsteady = ()) -> tuple[str, int]:
+    """Return the watched fingerprint, and how often the module was seen to have changed."""
     if module not in _watched:
         _watched[module] = Watched(module)
-    return _watched[module].fingerprint(unsteady)
+    watched = _watched[module]
+    return watched.fingerprint(unsteady), watched.changes
 
 
 def _step(numel: int) -> int:
     """Return a step that passes all columns and all rows in time: a prime that no side shares."""
     least = -(-numel // LOOKED_AT)
     return next(p for p in PRIMES if p >= least and (p == 1 or numel % p))
-
-
-def changes(module: nn.Module) -> int:
-    """Return how often a module was seen to have changed since it was first asked for."""
-    watched_fingerprint(module)
-    return _watched[module].changes
 
 
 def _mark(name: str, x: Tensor) -> tuple[Any, ...]:

@@ -50,8 +50,9 @@ class Intake:
         if self.known is None:
             seen = Seen.of(batch)
             self._seen = seen if self._seen is None else self._seen.merge(seen)
-            if self.spec is not None and self.spec.kind == TOKENS:
-                self.spec.check(batch)
+            spec = self.spec
+            if spec is not None and spec.kind == TOKENS:
+                spec.check(batch)
         return _of_autograd(batch)
 
     @property

@@ -2,15 +2,16 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from operator import itemgetter
 
 import torch
 from torch import Tensor
 
+from fimetric.data import to_device
 from fimetric.objectives.base import Batch, Objective
 from fimetric.probe import Entry, Probe
+from fimetric.reference import cut
 
 logger = logging.getLogger(__name__)
 
@@ -85,28 +86,26 @@ def difference(probe: Probe | None, objective: Objective) -> str:
 def _losses(objective: Objective, rows: Batch) -> Tensor:
     """Return the losses (4, V) of rows in float64 on the CPU, without TF32."""
     device = next(objective.module.parameters()).device
-    placed = _each(rows, lambda x: x.to(device))
+    rows = to_device(rows, device)
     with _full_precision():
-        found = [objective.losses(view, placed).detach() for view in objective.views()]
+        found = [objective.losses(view, rows).detach() for view in objective.views()]
     return torch.stack([x.double().cpu() for x in found], 1)
 
 
 def _rounding(objective: Objective, rows: Batch, losses: Tensor) -> float:
     """Return the largest relative change of the losses, one by one or moved by one last place."""
-    alone = [_losses(objective, _each(rows, itemgetter(slice(i, i + 1)))) for i in range(ROWS)]
-    moved = _losses(objective, _each(rows, _next_after))
+    alone = [_losses(objective, cut(rows, i, i + 1)) for i in range(ROWS)]
+    moved = _losses(objective, _next_after(rows))
     changes = [(found - losses).abs() for found in (torch.cat(alone), moved)]
     return float((torch.stack(changes) / losses.abs().clamp_min(1)).nan_to_num(0.0).max())
 
 
-def _next_after(x: Tensor) -> Tensor:
-    return torch.nextafter(x, torch.full_like(x, torch.inf)) if x.is_floating_point() else x
-
-
-def _each(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
-    if isinstance(batch, dict):
-        return {key: change(x) for key, x in batch.items()}
-    return change(batch)
+def _next_after(rows: Batch) -> Batch:
+    if isinstance(rows, dict):
+        return {key: _next_after(x) for key, x in rows.items()}  # type: ignore[misc]
+    if not rows.is_floating_point():
+        return rows
+    return torch.nextafter(rows, torch.full_like(rows, torch.inf))
 
 
 def _entries(like: Batch) -> Iterator[Entry]:

@@ -30,7 +30,7 @@ class Reference:
                 continue
             if any(-kept == key for kept, _, _ in self._kept):
                 continue  # the same sample once more
-            heapq.heappush(self._kept, (-key, next(self._number), rows_of(batch, row, row + 1)))
+            heapq.heappush(self._kept, (-key, next(self._number), cut(batch, row, row + 1)))
             if len(self._kept) > ROWS:
                 heapq.heappop(self._kept)
 
@@ -39,7 +39,7 @@ class Reference:
         return [batch for _, _, batch in sorted(self._kept, key=lambda kept: -kept[0])]
 
 
-def rows_of(batch: Batch, start: int, stop: int) -> Batch:
+def cut(batch: Batch, start: int, stop: int) -> Batch:
     """Return some samples of a batch."""
     if isinstance(batch, dict):
         return {key: x[start:stop] for key, x in batch.items()}

@@ -5,7 +5,6 @@ a rotary base, a scheduler's settings. All of it that is data is told here, by t
 module. What is code, such as the body of a function, is not: see ``fimetric.probe``.
 """
 
-import dataclasses
 import enum
 import functools
 import hashlib
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fimetric.fingerprint import update
+from fimetric.fingerprint import COMPILED, update
 
 PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes, torch.dtype))
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -109,8 +108,13 @@ def state(module: nn.Module) -> dict[str, str]:
 def _parts(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yield the parts by their paths, those of a compiled module by the original's."""
     for path, part in module.named_modules():
-        if not hasattr(part, "_orig_mod"):
-            yield path.replace("_orig_mod.", "").removesuffix("._orig_mod"), part
+        if part is original(part):
+            yield f"{path}.".replace(COMPILED, "").removesuffix("."), part
+
+
+def original(module: nn.Module) -> nn.Module:
+    """Return the module itself, or the one that torch.compile has wrapped in it."""
+    return getattr(module, "_orig_mod", module)
 
 
 def _derived(part: nn.Module, name: str) -> bool:
@@ -191,14 +195,10 @@ def _of_whole_module(value: nn.Module, depth: int) -> str:
     return _of_mapping({**structure(value), **{f"tensor {k}": x for k, x in tensors}}, depth)
 
 
-def _of_dataclass(value: Any, depth: int) -> str:
-    told = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
-    return f"{type(value).__name__} {_of_mapping(told, depth)}"
-
-
 def named(function: Any) -> str:
     """Return the module and the qualified name of a function, method or class.
 
+    >>> import dataclasses
     >>> named(functools.reduce), named(dataclasses.asdict)
     ('_functools.reduce', 'dataclasses.asdict')
     """

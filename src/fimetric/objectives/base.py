@@ -20,7 +20,7 @@ from fimetric.data.keys import ALONE, ARGUMENTS, data_key
 from fimetric.data.spec import Spec
 from fimetric.noise import fixed_noise, own_noise
 from fimetric.objectives.steadiness import refuse_changing
-from fimetric.structure import named
+from fimetric.structure import named, original
 
 Batch = Tensor | dict[str, Tensor]
 Losses = Callable[[Batch], Tensor]
@@ -146,8 +146,8 @@ class Objective(nn.Module):
         name = "" if self.name is None else f", name={self.name!r}"
         if type(self) is Objective and self.name is None:
             name = f", function={named(self.function)}"
-        model = getattr(self.module, "_orig_mod", self.module)  # what torch.compile has wrapped
-        return f"{type(self).__name__}({type(model).__name__}{settings}{name}{noise})"
+        model = type(original(self.module)).__name__
+        return f"{type(self).__name__}({model}{settings}{name}{noise})"
 
     def settings(self) -> dict[str, Any]:
         """Return what the objective was made with, as values for JSON, without model and seed."""

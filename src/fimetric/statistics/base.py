@@ -20,6 +20,7 @@ from fimetric.objectives.steadiness import unchanged
 from fimetric.probe import Probe
 from fimetric.probing import make_probe
 from fimetric.provenance import difference
+from fimetric.reference import cut
 from fimetric.structure import changed, state
 
 ALONE = 1e-3  # float32 rounding through a deep model, relative to the size of the numbers
@@ -156,8 +157,7 @@ class StatisticExtractor:
 
     def _check_alone(self, x: Input, values: np.ndarray) -> None:
         for i in sorted({0, len(values) // 2, len(values) - 1}):
-            one = {k: v[i : i + 1] for k, v in x.items()} if isinstance(x, dict) else x[i : i + 1]
-            alone = self._measure(one)[0]
+            alone = self._measure(cut(x, i, i + 1))[0]
             scale = np.abs(values).max(0)
             wrong = ~np.isclose(alone, values[i], rtol=ALONE, atol=ALONE * scale, equal_nan=True)
             if wrong.any():
