@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections import Counter
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,36 @@ COMMANDS = [
     ("demo", "--out new --seed x", "valid integer"),
     ("demo", "--out new --steps 3", "No such option: --steps"),
 ]
+
+
+OUT_OF_RANGE = {
+    **dict.fromkeys(["--batch-size", "--group-size", "--limit", "--size", "--steps"], "0"),
+    **dict.fromkeys(["--draws", "--jobs", "--validate-every", "--seed"], "-3"),
+    "--lr": "nan",
+}
+TYPED = {
+    "train": "vae --data digits",
+    "evaluate": "M --id digits --ood letters",
+    "score": "M --model M --data digits",
+    "retrain": "vae --data digits --ood letters",
+    "benchmark": "smoke",
+    "demo": "",
+}
+
+
+@pytest.mark.parametrize("option", OUT_OF_RANGE)
+def test_a_number_out_of_range_is_refused_as_soon_as_it_is_typed(option, monkeypatch):
+    monkeypatch.setattr("fimetric.inputs.new_folder", None)  # called next, would end in another
+    name = option.strip("-").replace("-", "_")
+    takers = [
+        c.callback for c in app.registered_commands if name in signature(c.callback).parameters
+    ]
+    assert takers
+    for command in (taker.__name__ for taker in takers):
+        typed = [command, *shlex.split(TYPED.get(command, "M --data digits")), "--out", "new"]
+        result = CliRunner().invoke(app, [*typed, option, OUT_OF_RANGE[option]])
+        assert result.stderr.startswith(f"error: {name} must be "), (command, result.output)
+        assert OUT_OF_RANGE[option] in result.stderr and result.exit_code == 1
 
 
 @pytest.fixture(scope="module")

@@ -172,6 +172,22 @@ def test_bad_arrays(tmp_path):
         load(tmp_path / "none.npy")
 
 
+@pytest.mark.parametrize(
+    ("asked", "kind", "said"),
+    [
+        ({"size": 0}, ValueError, "size must be at least 1, not 0"),
+        ({"size": (8, -8)}, ValueError, "size must be at least 1, not -8"),
+        ({"size": (8,)}, TypeError, r"a side, or \(height, width\)"),
+        ({"size": 8.5}, TypeError, "size must be a whole number"),
+        ({"channels": 2}, ValueError, "1 .grey. or 3"),
+    ],
+)
+def test_what_no_picture_can_be_brought_to_is_refused_unread(asked, kind, said, monkeypatch):
+    monkeypatch.setattr("datasets.load_dataset", None)  # would end in a TypeError of its own
+    with pytest.raises(kind, match=said):
+        load("nobodys_set", **asked)
+
+
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".pkl", ".ckpt", ".bin"])
 def test_pickles_are_refused_unread(tmp_path, suffix):
     with pytest.raises(ValueError, match="pickle"):

@@ -22,7 +22,8 @@ from fimetric.cli.options import (
     Size,
     Split,
     Times,
-    batch_of,
+    counted,
+    positive,
     timesteps_of,
 )
 from fimetric.detectors import DEFAULT
@@ -42,10 +43,12 @@ def train(
     out: Out,
     config: Annotated[str, typer.Option(help="tiny, small or paper.")] = "small",
     split: Split = "train",
-    steps: Annotated[int, typer.Option(help="Optimiser steps in all.")] = 5000,
+    steps: Annotated[int, typer.Option(callback=counted, help="Optimiser steps in all.")] = 5000,
     batch_size: Batch = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
-    validate_every: Annotated[int | None, typer.Option(help="Steps between validations.")] = None,
+    lr: Annotated[float | None, typer.Option(callback=positive, help="Learning rate.")] = None,
+    validate_every: Annotated[
+        int | None, typer.Option(callback=counted, help="Steps between validations.")
+    ] = None,
     limit: Limit = None,
     size: Size = None,
     channels: Channels = None,
@@ -97,7 +100,7 @@ def extract(
     new_folder(out, data)
     objective, shape = open_objective(model, device, timesteps_of(timesteps), draws, seed)
     samples = Named(split, limit, size, channels).open(data, shape)
-    features = run(objective, samples, batch_of(batch_size), group_size, out)
+    features = run(objective, samples, batch_size, group_size, out)
     typer.echo(f"{out}: {features!r}")
 
 
@@ -128,7 +131,7 @@ def fit(
     objective, shape = open_objective(model, device, timesteps_of(timesteps), draws, seed)
     detector = Detector(objective, create(density), group_size, seed)
     table = Named(split, limit, size, channels).open_table(data, shape)
-    fit_into(detector, table, out, batch_of(batch_size), overwrite)
+    fit_into(detector, table, out, batch_size, overwrite)
     n = len(detector.calibration)
     typer.echo(f"{out}: calibrated on {n} groups; the smallest p-value is 1/{n + 1}")
 
@@ -155,5 +158,5 @@ def score(
     loaded, shape = open_detector(detector, model, device)
     loaded.calibration.threshold(alpha, confidence)
     table = Named(split, limit, size, channels).open_table(data, shape)
-    groups, alarms = write_scores(loaded, table, out, alpha, confidence, batch_of(batch_size))
+    groups, alarms = write_scores(loaded, table, out, alpha, confidence, batch_size)
     typer.echo(f"{out}: {alarms} of {groups} out of distribution at alpha = {alpha}")

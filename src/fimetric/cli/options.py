@@ -1,9 +1,32 @@
 """Options that several commands share."""
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from fimetric.arguments import real, seed_of, whole
+
+
+def counted(param: typer.CallbackParam, value: Any) -> Any:
+    """Refuse a number below 1, or one of several, as soon as it is typed."""
+    for each in value if isinstance(value, list) else [value]:
+        if each is not None:
+            whole(str(param.name), each)
+    return value
+
+
+def positive(param: typer.CallbackParam, value: float | None) -> float | None:
+    """Refuse a number that is not positive and finite, as soon as it is typed."""
+    if value is not None and not 0 < real(str(param.name), value) < math.inf:
+        raise ValueError(f"{param.name} must be positive, not {value}")
+    return value
+
+
+def _seed(value: int) -> int:
+    return seed_of(value)
+
 
 DATA_HELP = (
     "Hugging Face name, folder with parquet files or images, an image, .npy or .npz file, "
@@ -11,30 +34,33 @@ DATA_HELP = (
 )
 Data = Annotated[str, typer.Option("--data", help=DATA_HELP)]
 Split = Annotated[str, typer.Option(help="Part of the data set.")]
-Limit = Annotated[int | None, typer.Option(help="Take the first samples only.")]
-Size = Annotated[int | None, typer.Option(help="Resize 8-bit pictures to this side.")]
+Limit = Annotated[int | None, typer.Option(callback=counted, help="Take the first samples only.")]
+Size = Annotated[
+    int | None, typer.Option(callback=counted, help="Resize 8-bit pictures to this side.")
+]
 Channels = Annotated[int | None, typer.Option(help="1 makes pictures grey, 3 RGB.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps ...")]
-Seed = Annotated[int, typer.Option(help="Seed of noise and permutations.")]
+Seed = Annotated[int, typer.Option(callback=_seed, help="Seed of noise and permutations.")]
 Batch = Annotated[
-    int | None, typer.Option("--batch-size", help="Samples to a forward pass; 64 if left out.")
+    int | None,
+    typer.Option(
+        "--batch-size", callback=counted, help="Samples to a forward pass; 64 if left out."
+    ),
 ]
-Group = Annotated[int, typer.Option("--group-size", help="Samples judged together.")]
+Group = Annotated[
+    int, typer.Option("--group-size", callback=counted, help="Samples judged together.")
+]
+Groups = Annotated[
+    list[int], typer.Option("--group-size", callback=counted, help="May be repeated.")
+]
 Times = Annotated[str | None, typer.Option(help="Timesteps of a diffusion model, as in 0,50,300.")]
-Draws = Annotated[int, typer.Option(help="Noise draws (VAE, diffusion).")]
+Draws = Annotated[int, typer.Option(callback=counted, help="Noise draws (VAE, diffusion).")]
 Alpha = Annotated[float, typer.Option(help="False-alarm rate.")]
 Confidence = Annotated[
     float | None, typer.Option(help="Keep the false-alarm rate with this probability.")
 ]
 Out = Annotated[Path, typer.Option("--out", help="Where to write.")]
 ModelFolder = Annotated[Path, typer.Argument(help="Folder of a model, as `train` writes it.")]
-
-
-def batch_of(size: int | None) -> int | None:
-    """Return the samples to a forward pass, None where the option was left out."""
-    if size is not None and size < 1:
-        raise ValueError(f"--batch-size must be at least 1, not {size}")
-    return size
 
 
 def timesteps_of(text: str | None) -> list[int] | None:

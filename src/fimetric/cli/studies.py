@@ -12,6 +12,7 @@ from fimetric.cli.options import (
     Data,
     Device,
     Draws,
+    Groups,
     Limit,
     ModelFolder,
     Out,
@@ -19,7 +20,7 @@ from fimetric.cli.options import (
     Size,
     Split,
     Times,
-    batch_of,
+    counted,
     timesteps_of,
 )
 
@@ -30,7 +31,7 @@ def evaluate(
     ood: Annotated[list[str], typer.Option(help="Out-of-distribution data; may be repeated.")],
     out: Out,
     split: Split = "test",
-    group_size: Annotated[list[int], typer.Option(help="May be repeated.")] = [1, 5],  # noqa: B006
+    group_size: Groups = [1, 5],  # noqa: B006
     density: Annotated[list[str] | None, typer.Option(help="May be repeated; all if none.")] = None,
     timesteps: Times = None,
     draws: Draws = 1,
@@ -61,7 +62,7 @@ def evaluate(
         density or OF_ANY_TABLE,
         out / "features",
         seed,
-        batch_of(batch_size),
+        batch_size,
     )
     console = Console()
     write_model(load(model).to(device), own, out, console, seed)
@@ -93,7 +94,7 @@ def analyse(
     select(claim)  # refuses an unknown one before the work
     part = Named(split, None, size, channels)
     times = timesteps_of(timesteps)
-    batch = batch_of(batch_size) or 64
+    batch = batch_size or 64
     study = open_study(model, data, ood or [], out, part, device, times, samples, seed, batch)
     findings = run(study, out, claim)
     write_page(kept(study, out), study, out / "claims.md")
@@ -105,7 +106,9 @@ def analyse(
 def benchmark(
     config: Annotated[str, typer.Argument(help="A TOML file, or a tier: smoke, cpu, paper.")],
     out: Out,
-    jobs: Annotated[int | None, typer.Option(help="Processes; one a core if left out.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(callback=counted, help="Processes; one a core if left out.")
+    ] = None,
     train_only: Annotated[bool, typer.Option("--train-only", help="Score nothing yet.")] = False,
 ) -> None:
     """Compare all methods on a grid of models and data; called again, it goes on."""
@@ -132,7 +135,9 @@ def retrain(
     ood: Annotated[list[str], typer.Option(help="Foreign data; may be repeated.")],
     out: Out,
     config: Annotated[str, typer.Option(help="tiny, small or paper.")] = "tiny",
-    steps: Annotated[int, typer.Option(help="Optimiser steps of each training.")] = 2500,
+    steps: Annotated[
+        int, typer.Option(callback=counted, help="Optimiser steps of each training.")
+    ] = 2500,
     batch_size: Batch = None,
     size: Size = None,
     channels: Channels = None,
@@ -154,7 +159,7 @@ def retrain(
         kind=kind,
         config=config,
         steps=steps,
-        batch_size=batch_of(batch_size) or 64,
+        batch_size=batch_size or 64,
         seed=seed,
     )
     write_finding(finding, out / "retraining.md")

@@ -6,11 +6,14 @@ import warnings
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
+
+from fimetric.arguments import whole_or_none
 
 log = logging.getLogger(__name__)
 LARGEST_FILE = 256 * 2**20  # bytes of a picture's file; Pillow itself refuses 179 million pixels
@@ -53,6 +56,22 @@ def decode(source: bytes | Path, name: str) -> Image.Image:
     for each in said:
         log.warning("%s: %s", name, each.message)
     return image
+
+
+def check_target(size: Any, channels: Any) -> None:
+    """Refuse a size and a number of channels that no picture can be brought to.
+
+    Raises:
+        TypeError: for a size that is no whole number and no two of them.
+        ValueError: for a side below 1, or channels other than 1 and 3.
+    """
+    sides = size if isinstance(size, tuple | list) else (size, size)
+    if isinstance(size, str) or len(sides) != 2:
+        raise TypeError(f"size must be a side, or (height, width), in pixels, not {size!r}")
+    for side in sides:
+        whole_or_none("size", side)
+    if channels not in (None, 1, 3):
+        raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels}")
 
 
 class Pictures:
@@ -144,8 +163,6 @@ def to_array(image: Image.Image, name: str, size: Size | None, channels: int | N
         raise ValueError(
             f"{name} has pixels of mode {image.mode}, not 8-bit grey or colour; convert it"
         )
-    if channels not in (None, 1, 3):
-        raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels}")
     grey = channels == 1 or (channels is None and image.mode in GREY_MODES)
     if size is None and image.mode in GREY_MODES and image.size == (28, 28):
         size = 32
@@ -153,9 +170,7 @@ def to_array(image: Image.Image, name: str, size: Size | None, channels: int | N
         image = image.convert("RGBA")  # Pillow would warn
     image = image.convert("L" if grey else "RGB")
     if size is not None:
-        height, width = (size, size) if isinstance(size, int) else size
-        if height < 1 or width < 1:
-            raise ValueError(f"size must be positive, got {size}")
+        height, width = size if isinstance(size, tuple | list) else (size, size)
         if image.size != (width, height):
             image = image.resize((width, height), Image.Resampling.BILINEAR)
     pixels = np.asarray(image)

@@ -51,8 +51,7 @@ def load(
             what to do.
     """
     whole_or_none("limit", limit)
-    if isinstance(size, str):
-        raise TypeError(f"size must be a side, or (height, width), in pixels, not {size!r}")
+    images.check_target(size, channels)
     path = folder_of(source, "source").expanduser()
     if path.suffix.lower() in PICKLES:
         raise ValueError(
