@@ -126,6 +126,36 @@ def test_a_number_out_of_range_is_refused_as_soon_as_it_is_typed(option, monkeyp
         assert OUT_OF_RANGE[option] in result.stderr and result.exit_code == 1
 
 
+LONG = "n" * 300
+NAMES = [  # of each kind, in each place
+    *(f"{command} {name} --data digits --out new" for command in ("extract", "fit", "analyse")
+      for name in ("''", LONG)),
+    *(f"{command} M --data {name} --out new" for command in ("extract", "fit", "analyse")
+      for name in ("''", LONG)),
+    *(f"{command} --data digits --out {name}" for command in ("train vae", "extract M", "fit M")
+      for name in ("''", LONG, "n" * 250)),
+    *(f"score {name} --model M --data digits --out s.csv" for name in ("''", LONG)),
+    *(f"score D --model {name} --data digits --out s.csv" for name in ("''", LONG)),
+    *(f"score D --model M --data {name} --out s.csv" for name in ("''", LONG)),
+    *(f"score D --model M --data digits --out {name}.csv" for name in (LONG, "n" * 240)),
+    *(f"evaluate M --id digits --ood {name} --out new" for name in ("''", LONG)),
+    *(f"retrain vae --data digits --ood {name} --out new" for name in ("''", LONG)),
+    *(f"benchmark {name} --out new" for name in ("''", LONG)),
+    *(f"demo --out {name}" for name in ("''", LONG)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("typed", NAMES, ids=[re.sub("nn+", "long", typed) for typed in NAMES])
+def test_a_name_that_no_file_can_have_is_refused_in_one_line(place, monkeypatch, typed):
+    monkeypatch.chdir(place)
+    before = sorted(place.rglob("*"))
+    result = CliRunner().invoke(app, shlex.split(typed))
+    said = "too long for the name" if "nnnn" in typed else "is an empty name"
+    assert result.stderr.startswith("error: ") and said in result.stderr, result.output
+    assert result.stderr.count("\n") == 1 and "Errno" not in result.stderr
+    assert sorted(place.rglob("*")) == before
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model M, a detector D, features F, and data of wrong kinds."""

@@ -1,5 +1,6 @@
 """Arguments of public calls, refused by name where they are something else."""
 
+import errno
 import math
 import operator
 from pathlib import Path
@@ -56,15 +57,34 @@ def listed(name: str, value: Any, example: str) -> tuple[Any, ...]:
     return tuple(value)
 
 
-def folder_of(value: Any, name: str = "folder") -> Path:
-    """Return a path.
+def folder_of(value: Any, name: str = "folder", room: int = 0) -> Path:
+    """Return a path, which may lead nowhere, with room for so many more characters in its name.
 
     Raises:
         TypeError: for what is no path.
+        ValueError: for a name that no file or folder can have.
     """
     if not isinstance(value, str | Path):
         raise TypeError(f"{name} must be a path, not {shown(value)}")
-    return Path(value)
+    text = str(value)
+    if not text:
+        raise ValueError(f"{name} is an empty name; for the current folder give '.'")
+    if "\0" in text:
+        raise ValueError(f"{name} {_shortened(text)} has a NUL character, as no name may; mend it")
+    path = Path(value)
+    try:
+        path.with_name(path.name + room * "-").lstat() if room and path.name else path.lstat()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ValueError(
+                f"{name} {_shortened(text)} has {len(text)} characters, too long for the name of a "
+                f"file or folder{f' and {room} more beside it' if room else ''}; give a shorter one"
+            ) from error
+    return path
+
+
+def _shortened(text: str) -> str:
+    return f"{text[:40]!r}{'...' if len(text) > 40 else ''}"
 
 
 def real(name: str, value: Any) -> float:

@@ -256,7 +256,7 @@ class Detector:
     @staticmethod
     def read_settings(folder: str | Path) -> dict[str, Any]:
         """Return the settings and the seed of the objective that a saved detector belongs to."""
-        description, _ = detector_files.read(Path(folder))
+        description, _ = detector_files.read(folder_of(folder))
         return {**description.settings, "seed": description.seed}
 
     def _features(self, data: Any, whole: bool = False) -> Features:

@@ -115,9 +115,16 @@ def swept(folder: Path, deep: bool = False) -> Iterator[None]:
 
 def refuse_file(path: Path) -> None:
     """Raise ValueError where a file stands in the place of a folder to be written."""
+    refuse_long(path)
     for place in (path, *path.parents):
         if place.exists() and not place.is_dir():
             raise ValueError(f"{place} is a file; name a folder for the results")
+
+
+def refuse_long(path: Path) -> None:
+    """Raise ValueError for a name without room for the longer one that its content grows under."""
+    grows = f".{UNFINISHED}..0f1e2d3c{path.suffix}"
+    folder_of(path, "the place of the results", room=len(grows))
 
 
 def safe_name(name: str) -> str:

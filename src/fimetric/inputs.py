@@ -1,10 +1,11 @@
 """What the command line names, opened: a model, a detector on its model, data that fit them."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fimetric.arguments import seed_of
+from fimetric.arguments import folder_of, seed_of
 from fimetric.data import Samples, load
 from fimetric.data.conventions import refuse_outside_unit
 from fimetric.detector import Detector
@@ -37,7 +38,8 @@ class Named:
             ValueError: for samples of another shape, or outside [0, 1], saying what to do; and
                 whatever ``load`` raises.
         """
-        if Path(f"{source}.parts").is_dir() and not Path(source).exists():
+        place = folder_of(source, "the name of the data")
+        if not place.exists() and os.path.isdir(f"{source}.parts"):  # whose name may be too long
             raise ValueError(
                 f"the extraction of {source} was stopped before its end; call `fimetric extract` "
                 "again as before to finish it"
@@ -55,7 +57,7 @@ class Named:
 
     def open_table(self, source: str, shape: Shape | None = None) -> Samples | Features:
         """Return the features in a folder that ``fimetric extract`` wrote, or else a data set."""
-        if not (Path(source) / "features.json").exists():
+        if not (folder_of(source, "the name of the data") / "features.json").exists():
             return self.open(source, shape)
         features = Features.load(source)
         if self.limit is None:
@@ -129,8 +131,8 @@ def new_folder(path: Path, *sources: str) -> Path:
     """
     refuse_file(path)
     for source in sources:
-        place = Path(source)
-        if source and place.is_dir() and path.resolve().is_relative_to(place.resolve()):
+        place = folder_of(source, "the name of the data")
+        if place.is_dir() and path.resolve().is_relative_to(place.resolve()):
             raise ValueError(f"{path} lies in the data {source}; name a folder outside of them")
     return path
 

@@ -10,7 +10,7 @@ from fimetric.data import batches, length
 from fimetric.data.batches import rounded
 from fimetric.detector import Detector
 from fimetric.features import Features
-from fimetric.files import refuse_file, whole_file
+from fimetric.files import refuse_file, refuse_long, whole_file
 from fimetric.memory import MOST
 from fimetric.progress import progress
 
@@ -65,6 +65,7 @@ def check_target(path: Path) -> None:
     """Raise ValueError where scores cannot be written to ``path``."""
     if path.suffix not in WRITERS:
         raise ValueError(f"{path} must end in .csv or .parquet")
+    refuse_long(path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a file for the scores")
     refuse_file(path.parent)

@@ -194,6 +194,16 @@ def test_pickles_are_refused_unread(tmp_path, suffix):
         load(tmp_path / f"x{suffix}")
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("", "empty name"), ("n" * 300, "300 characters, too long"), ("a\0b.npy", "NUL character")],
+    ids=["empty", "long", "NUL"],
+)
+def test_a_name_that_no_file_can_have(name, said):
+    with pytest.raises(ValueError, match=said):
+        load(name)
+
+
 def test_nothing_there(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="there is no"):
         load(tmp_path / "absent.npy")

@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from fimetric.arguments import folder_of
 from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.variants import NEAR
 from fimetric.models import KINDS
@@ -161,7 +162,7 @@ def read(source: str | Path) -> Grid:
         place = resources.files("fimetric.benchmark") / "tiers" / f"{source}.toml"
         content, name = place.read_bytes(), str(source)
     else:
-        path = Path(source)
+        path = folder_of(source, "config")
         if not path.is_file():
             raise FileNotFoundError(f"{source} is no file and no tier; tiers: {', '.join(TIERS)}")
         content, name = path.read_bytes(), path.stem

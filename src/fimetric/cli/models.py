@@ -23,6 +23,7 @@ from fimetric.cli.options import (
     Split,
     Times,
     counted,
+    named,
     positive,
     timesteps_of,
 )
@@ -137,10 +138,21 @@ def fit(
 
 
 def score(
-    detector: Annotated[Path, typer.Argument(help="Folder of a detector, as `fit` writes it.")],
-    model: Annotated[Path, typer.Option(help="Folder of the model it was fitted with.")],
+    detector: Annotated[
+        Path,
+        typer.Argument(
+            parser=named, metavar="DETECTOR", help="Folder of a detector, as `fit` writes it."
+        ),
+    ],
+    model: Annotated[
+        Path,
+        typer.Option(parser=named, metavar="PATH", help="Folder of the model it was fitted with."),
+    ],
     data: Data,
-    out: Annotated[Path, typer.Option("--out", help="A .csv or .parquet file.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", parser=named, metavar="PATH", help="A .csv or .parquet file."),
+    ],
     split: Split = "test",
     alpha: Alpha = 0.05,
     confidence: Confidence = None,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fimetric.arguments import real, seed_of, whole
+from fimetric.arguments import folder_of, real, seed_of, whole
 
 
 def counted(param: typer.CallbackParam, value: Any) -> Any:
@@ -26,6 +26,14 @@ def positive(param: typer.CallbackParam, value: float | None) -> float | None:
 
 def _seed(value: int) -> int:
     return seed_of(value)
+
+
+def named(text: str | Path) -> Path:
+    """Return a path; typer itself would take an empty name for the current folder."""
+    try:
+        return folder_of(text, "the path")
+    except ValueError as error:
+        raise OSError(str(error)) from None  # typer says nothing of the words of a ValueError
 
 
 DATA_HELP = (
@@ -59,8 +67,11 @@ Alpha = Annotated[float, typer.Option(help="False-alarm rate.")]
 Confidence = Annotated[
     float | None, typer.Option(help="Keep the false-alarm rate with this probability.")
 ]
-Out = Annotated[Path, typer.Option("--out", help="Where to write.")]
-ModelFolder = Annotated[Path, typer.Argument(help="Folder of a model, as `train` writes it.")]
+Out = Annotated[Path, typer.Option("--out", parser=named, metavar="PATH", help="Where to write.")]
+ModelFolder = Annotated[
+    Path,
+    typer.Argument(parser=named, metavar="MODEL", help="Folder of a model, as `train` writes it."),
+]
 
 
 def timesteps_of(text: str | None) -> list[int] | None:
