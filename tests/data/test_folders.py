@@ -79,6 +79,15 @@ def test_files_that_are_not_read_are_counted_once(tmp_path, caplog):
     assert said.startswith("4 files") and ".heic: 2" in said and ".csv: 1" in said
 
 
+def test_kinds_beyond_the_fifth_are_counted(tmp_path, caplog):
+    draw(tmp_path / "1.png")
+    for i in range(7):
+        (tmp_path / f"a.k{i}").touch()
+    (tmp_path / "b.k6").touch()
+    load(tmp_path)
+    assert "(.k6: 2, .k0: 1, .k1: 1, .k2: 1, .k3: 1 and 2 more kinds)" in caplog.text
+
+
 def test_pipes_sockets_and_broken_links_are_never_opened(tmp_path, caplog, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the name of a socket must be short
     draw(Path("1.png"))

@@ -85,6 +85,15 @@ def test_a_table_below_a_folder_of_pictures_does_not_hide_them(tmp_path):
     assert load(tmp_path).ids == ["a/1.png", "b/2.png"]
 
 
+@pytest.mark.parametrize("name", ["data/foo", "plain/part-1", "a/b/train"])
+def test_tables_of_no_split_are_named(name, tmp_path):
+    write(tmp_path / f"{name}.parquet", range(2))
+    said = rf"parquet files of no split by name and place: {name}\.parquet; call them data/train-"
+    with pytest.raises(ValueError, match=said):
+        load(tmp_path, "train")
+    assert levels(tmp_path / f"{name}.parquet") == [0, 1]  # as the message says
+
+
 def test_a_damaged_shard_is_named_unless_the_limit_comes_before(tmp_path):
     write(tmp_path / "train-0.parquet", range(3))
     (tmp_path / "train-1.parquet").write_bytes(b"PAR1 and nothing else")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fimetric.data import images
-from fimetric.data.names import natural, printable
+from fimetric.data.names import first_few, natural, printable
 from fimetric.data.splits import refuse_unknown, split_named
 
 log = logging.getLogger(__name__)
@@ -42,10 +42,7 @@ def picture_files(folder: Path, split: str) -> list[Path]:
         log.info("%s has no splits: all its pictures are taken", printable(folder))
     files.tell()
     if not chosen:
-        raise ValueError(
-            f"{printable(folder)} holds neither parquet files nor pictures "
-            f"({', '.join(images.suffixes())})"
-        )
+        raise ValueError(f"{printable(folder)} holds {files.missing()}")
     return chosen
 
 
@@ -56,6 +53,7 @@ class _Files:
         self.folder, self.others = folder, Counter[str]()
         suffixes = images.suffixes()
         self.pictures: list[Path] = []
+        self.tables: list[str] = []  # parquet files that no split is told of
         for file in sorted(visible(folder), key=lambda file: natural(file.relative_to(folder))):
             if not file.is_file():
                 self.others["pipes, devices or broken links"] += 1
@@ -63,6 +61,8 @@ class _Files:
                 self.pictures.append(file)
             else:
                 self.others[printable(file.suffix) or "no suffix"] += 1
+                if file.suffix.lower() == ".parquet":
+                    self.tables.append(printable(file.relative_to(folder)))
 
     def tell(self) -> None:
         """Log how many files are no pictures."""
@@ -71,8 +71,19 @@ class _Files:
                 "%d files in %s are no pictures that can be read, and are left out (%s)",
                 self.others.total(),
                 printable(self.folder),
-                ", ".join(f"{kind}: {number}" for kind, number in self.others.most_common(5)),
+                first_few([f"{kind}: {n}" for kind, n in self.others.most_common()], "kinds"),
             )
+
+    def missing(self) -> str:
+        """Return what to say where there are no pictures to read."""
+        pictures = f"pictures ({', '.join(images.suffixes())})"
+        if not self.tables:
+            return f"neither parquet files nor {pictures}"
+        return (
+            f"no {pictures}, and parquet files of no split by name and place: "
+            f"{first_few(self.tables, 'files')}; call them data/train-00000-of-00001.parquet, "
+            "test.parquet or the like, or name one of them in place of the folder"
+        )
 
 
 def visible(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
@@ -114,6 +125,6 @@ def _splits(folder: Path, files: list[Path]) -> dict[str, set[str]]:
         "%s/ in %s stands beside %s: taken for a class, not for a split",
         ", ".join(sorted(names)),
         printable(folder),
-        ", ".join(f"{name}/" if name else "pictures" for name in others[:5]),
+        first_few([f"{name}/" if name else "pictures" for name in others], "folders"),
     )
     return {}

@@ -1,6 +1,7 @@
 """What becomes of the names of files: their order, and ids that can be written anywhere."""
 
 import re
+from collections.abc import Sequence
 from pathlib import PurePath
 
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -32,6 +33,17 @@ def printable(name: object) -> str:
         'a\\xffb'
     """
     return UNPRINTABLE.sub(_escape, str(name))
+
+
+def first_few(names: Sequence[str], more: str, most: int = 5) -> str:
+    """Return the first names in a row, and how many more there are.
+
+    Example:
+        >>> first_few(["a", "b", "c", "d"], "files", 2)
+        'a, b and 2 more files'
+    """
+    left = len(names) - most
+    return ", ".join(names[:most]) + (f" and {left} more {more}" if left > 0 else "")
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from fimetric.data.names import natural, printable
+from fimetric.data.names import first_few, natural, printable
 from fimetric.data.splits import SYNONYMS, refuse_unknown, split_named
 
 SHARD = re.compile(r"(?P<name>.+?)-(?P<number>\d+)-of-(?P<total>\d+)(-[0-9a-f]+)?")
@@ -85,7 +85,7 @@ def _whole(place: Path, split: str, splits: dict[str, list[Path]]) -> list[Path]
     if len(totals) > 1 or len(numbered) < len(files):
         raise ValueError(
             f"{printable(place)} has several versions of the split {split!r}: "
-            f"{', '.join(printable(file.name) for file in files[:4])}; leave one"
+            f"{first_few([printable(file.name) for file in files], 'files')}; leave one"
         )
     numbers = {int(shard["number"]) for shard in numbered}
     first = 1 if max(totals) in numbers else 0
