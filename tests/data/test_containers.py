@@ -228,6 +228,61 @@ def test_integers_are_passed_on():
     assert batch.x.tolist() == audio.tolist()
 
 
+def declared(kind: str, format: str | None, last: bool = False) -> datasets.Dataset:
+    """A Hugging Face set whose column ``x`` declares its number format."""
+    pixels = PIXELS.permute(0, 2, 3, 1) if last else PIXELS
+    feature = datasets.Array3D(tuple(pixels.shape[1:]), kind)
+    made = datasets.Dataset.from_dict(
+        {"x": pixels.numpy().astype(kind)}, features=datasets.Features({"x": feature})
+    )
+    return made.with_format(format)
+
+
+@pytest.mark.parametrize("format", [None, "numpy", "torch"])
+@pytest.mark.parametrize("last", [False, True])
+def test_declared_bytes_are_pictures_as_in_a_column_of_images(last, format):
+    made = declared("uint8", format, last)
+    images = datasets.Dataset.from_dict({"x": [pil(x) for x in PIXELS]})
+    expected = read(images.cast_column("x", datasets.Image()))
+    for data in (made, made["x"], made.to_iterable_dataset()):
+        assert torch.equal(read(data), expected)
+
+
+@pytest.mark.parametrize("format", [None, "numpy", "torch"])
+@pytest.mark.parametrize("kind", ["int16", "int64", "float32", "float64"])
+def test_declared_numbers_keep_their_format(kind, format):
+    found = read(declared(kind, format))
+    assert found.dtype == getattr(torch, kind) and torch.equal(found, PIXELS.to(found.dtype))
+
+
+def test_a_format_that_is_asked_for_goes_before_the_declared_one():
+    made = declared("uint8", None)
+    assert read(made.with_format("torch", dtype=torch.float64)).dtype == torch.float64
+    turned = made.with_transform(lambda rows: {"x": [np.array(x) / 255 for x in rows["x"]]})
+    assert torch.equal(read(turned), PIXELS.double() / 255)
+
+
+def test_nested_lists_of_bytes_are_grey_pictures_and_tokens_stay_int64():
+    rows = datasets.List(datasets.List(datasets.Value("uint8")))
+    texts = datasets.List(datasets.Value("int32"))
+    made = datasets.Dataset.from_dict(
+        {"image": PIXELS[:, 0].tolist()}, features=datasets.Features({"image": rows})
+    )
+    assert torch.equal(read(made), PIXELS[:, :1].float() / 255)
+    made = datasets.Dataset.from_dict(
+        {"input_ids": [[1, 2]]}, features=datasets.Features({"input_ids": texts})
+    )
+    assert next(batches(made, 1)).x["input_ids"].dtype == torch.int64
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_damaged_picture_of_a_set_is_named_by_its_row_and_column(stream):
+    cells = [{"bytes": b"no picture", "path": None}]
+    made = datasets.Dataset.from_dict({"x": cells}).cast_column("x", datasets.Image())
+    with pytest.raises(ValueError, match=r"item 0 of the \w+, column 'x', is damaged"):
+        list(batches(made.to_iterable_dataset() if stream else made, 1))
+
+
 TEXTS = [[5, 6, 7], [8], [9, 10]]
 PADDED, MASK = [[5, 6, 7], [8, 0, 0], [9, 10, 0]], [[1, 1, 1], [1, 0, 0], [1, 1, 0]]
 RAGGED = {

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from fimetric.data import tables
 from fimetric.data.batch import Batch, join
+from fimetric.data.declared import as_declared
 from fimetric.data.images import layout
 from fimetric.data.keys import ALONE, IDS, LABELS, PADDED, TOKENS
 from fimetric.data.names import printable
@@ -97,12 +98,12 @@ class Reader:
         return self._counted(itertools.chain(first, items), convert)
 
     def _of_items(self, data: Any) -> Iterator[Batch]:
-        return self._counted(_items(data), self._single)
+        return self._counted(as_declared(_items(data), data), self._single)
 
     def _of_iterable(self, data: Iterable[Any]) -> Iterator[Batch]:
         hugging_face = type(data).__module__.startswith("datasets.")
         singles = isinstance(data, IterableDataset) or hugging_face
-        return self._counted(data, self._single if singles else self._batch)
+        return self._counted(as_declared(data, data), self._single if singles else self._batch)
 
     def _slices(self, data: Any) -> Iterator[Batch]:
         """Yield portions of arrays that lie in memory, so that no more than one is converted."""
