@@ -108,7 +108,9 @@ def test_no_row_after_the_limit_is_read(tmp_path):
         pa.table({"image": [*cells, {"bytes": b"damaged", "path": None}]}), tmp_path / "x.parquet"
     )
     assert len(load(tmp_path / "x.parquet", limit=parquet.ROWS)) == parquet.ROWS
-    with pytest.raises(ValueError, match=f"row {parquet.ROWS} is damaged"):
+    with pytest.raises(
+        ValueError, match=f"row {parquet.ROWS}, column 'image' is damaged or no picture;"
+    ):
         load(tmp_path / "x.parquet")
 
 

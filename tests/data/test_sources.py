@@ -78,7 +78,7 @@ def test_damaged_tables_and_pictures_are_named(tmp_path, grey):
         load(tmp_path / "a.parquet")
     cells = [{"bytes": png(grey[0]), "path": None}, {"bytes": png(grey[1])[:60], "path": None}]
     pq.write_table(pa.table({"image": cells}), tmp_path / "b.parquet")
-    with pytest.raises(ValueError, match=r"b\.parquet, row 1 is damaged"):
+    with pytest.raises(ValueError, match=r"b\.parquet, row 1, column 'image' is damaged"):
         load(tmp_path / "b.parquet")
     pq.write_table(pa.table({"image": [cells[0]], "id": [None]}), tmp_path / "c.parquet")
     assert load(tmp_path / "c.parquet").ids == ["c/0"]
@@ -244,6 +244,46 @@ def test_hub_sets_are_read_without_remote_code(monkeypatch):
     assert found.values[:, 0, 0, 0].tolist() == [0, 1] and found.ids[1] == "some/set/1"
     load("some/set:cropped", "test")
     assert asked == {"name": "some/set", "configuration": "cropped", "split": "test"}
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ({"bytes": b"no picture", "path": None}, "is damaged or no picture; repair"),
+        ({"bytes": None, "path": "nowhere.png"}, "is damaged or no picture .nowhere.png.; repair"),
+        (None, "holds no picture"),
+    ],
+)
+def test_a_damaged_picture_of_the_hub_is_named(cell, said, monkeypatch):
+    import datasets
+
+    cells = [{"bytes": png(np.zeros((8, 8), np.uint8)), "path": None}, cell]
+    table = datasets.Dataset.from_dict({"img": cells}).cast_column("img", datasets.Image())
+    monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: table)
+    with pytest.raises(ValueError, match=f"set/1, column 'img' {said}") as caught:
+        load("some/set")
+    assert "0x" not in str(caught.value)
+    assert len(load("some/set", limit=1)) == 1
+
+
+def test_numbers_of_the_hub_under_the_name_of_pictures_are_refused_with_the_remedy(monkeypatch):
+    import datasets
+
+    kinds = datasets.Features({"image": datasets.Array3D((8, 8, 3), "uint8")})
+    table = datasets.Dataset.from_dict({"image": [np.zeros((8, 8, 3), np.uint8)]}, features=kinds)
+    monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: table)
+    with pytest.raises(ValueError, match=r"Array3D.* in column 'image'.*pass the data set itself"):
+        load("some/set")
+
+
+def test_the_mode_that_a_column_of_the_hub_states_is_kept(monkeypatch):
+    import datasets
+
+    cells = [{"bytes": png(np.full((8, 8), 9, np.uint8)), "path": None}]
+    kinds = datasets.Features({"image": datasets.Image(mode="RGB")})
+    table = datasets.Dataset.from_dict({"image": cells}, features=kinds)
+    monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: table)
+    assert load("some/set").shape == (3, 8, 8)
 
 
 @pytest.mark.parametrize("name", ["digits", "patches", "letters"])

@@ -1,9 +1,11 @@
 """Data sets of the Hugging Face hub, or of what an earlier call has left of it on this machine."""
 
-import itertools
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from PIL import Image
 
 from fimetric.data import images
 from fimetric.data.images import Size
@@ -59,9 +61,42 @@ def from_hub(
     column = picture_column(table.column_names, name)
     table = table.select(range(min(len(table), limit or len(table))))
     ids = [printable(i) for i in table["id"]] if "id" in table.column_names else None
-    numbers = itertools.count()
-    named = ((f"{name}/{next(numbers)}", picture) for picture in table[column])
-    return Samples(images.stack(named, size, channels), ids, name)
+    return Samples(images.stack(_pictures(table, column, name), size, channels), ids, name)
+
+
+def _pictures(table: Any, column: str, name: str) -> Iterator[tuple[str, Image.Image]]:
+    """Yield the pictures of a column under their names.
+
+    Raises:
+        ValueError: naming the row and column of what is no picture.
+    """
+    import datasets
+
+    feature = table.features[column]
+    if not isinstance(feature, datasets.Image):
+        raise ValueError(
+            f"the hub's {name} keeps {feature} in column {column!r}, and load reads pictures; open "
+            "it by datasets.load_dataset, and pass the data set itself in place of its name"
+        )
+    for i, cell in enumerate(table.cast_column(column, datasets.Image(decode=False))[column]):
+        where = f"{name}/{i}, column {column!r}"
+        if not (cell and cell["bytes"]):
+            yield where, _of_file(feature, cell, where)
+            continue
+        picture = images.decode(cell["bytes"], where)
+        wanted = feature.mode or picture.mode
+        yield where, picture if picture.mode == wanted else picture.convert(wanted)
+
+
+def _of_file(feature: Any, cell: dict[str, Any] | None, where: str) -> Image.Image:
+    if not (cell and cell["path"]):
+        raise ValueError(f"{where} holds no picture; leave the row out")
+    try:
+        return feature.decode_example(cell)
+    except (OSError, ValueError, SyntaxError) as error:  # SyntaxError: a broken PNG
+        raise ValueError(
+            f"{where} is damaged or no picture ({printable(cell['path'])}); repair or remove it"
+        ) from error
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from fimetric.arguments import whole_or_none
@@ -49,6 +49,8 @@ def decode(source: bytes | Path, name: str) -> Image.Image:
             data = source if isinstance(source, bytes) else source.read_bytes()
             image = Image.open(io.BytesIO(data))
             image.load()
+        except UnidentifiedImageError as error:  # it names an object in memory
+            raise ValueError(f"{name} is damaged or no picture; repair or remove it") from error
         except Exception as error:  # damaged headers end in a dozen kinds
             raise ValueError(
                 f"{name} is damaged or no picture ({error}); repair or remove it"

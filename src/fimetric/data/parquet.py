@@ -38,7 +38,7 @@ def from_parquet(
     def named() -> Iterator[tuple[str, Image.Image]]:
         for where, row, column in itertools.islice(_rows(files), limit):
             ids.append(printable(_id(row, column) or f"{name}/{len(ids)}"))
-            yield where, _picture(row[column], column, where)
+            yield where, _picture(row[column], where)
 
     pictures = named()
     first = next(pictures, None)
@@ -81,7 +81,7 @@ def _rows(files: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any], str]]:
                 parts = file.iter_batches(min(max(most, 1), ROWS), columns=wanted)
                 rows = itertools.chain.from_iterable(part.to_pylist() for part in parts)
                 for i, row in enumerate(rows):
-                    yield f"{where}, row {i}", row, column
+                    yield f"{where}, row {i}, column {column!r}", row, column
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise ValueError(
                 f"{where} is damaged or no parquet file ({error}); copy it again"
@@ -118,8 +118,8 @@ def _id(row: dict[str, Any], column: str) -> str | None:
     return cell.get("path") if isinstance(cell, dict) else None
 
 
-def _picture(cell: Any, column: str, where: str) -> Image.Image:
+def _picture(cell: Any, where: str) -> Image.Image:
     data = cell.get("bytes") if isinstance(cell, dict) else cell
     if not isinstance(data, bytes):
-        raise ValueError(f"{where}: column {column!r} holds no bytes of a picture")
+        raise ValueError(f"{where} holds no bytes of a picture")
     return images.decode(data, where)
