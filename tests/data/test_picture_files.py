@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import numpy as np
 import pyarrow as pa
@@ -123,6 +124,47 @@ def test_further_frames_are_told_with_file_and_number(suffix, tmp_path, caplog):
     with Image.open(tmp_path / f"a.{suffix}") as handed:
         next(batches([handed], 1)), list(batches([handed], 1))
     assert caplog.text.count("further frames") == 1
+
+
+def deep(kind: str) -> bytes:
+    """Return the file of a 4x6 picture of 16 bits a channel, whose upper bytes are UPRIGHT."""
+    numbers = UPRIGHT.astype(np.uint16) * 256 + RNG.integers(256, size=UPRIGHT.shape)
+    if kind == "ppm":
+        return b"P6 6 4 65535 " + numbers.astype(">u2").tobytes()
+    if kind == "tiff":
+        tags = {256: 6, 257: 4, 258: 134, 259: 1, 262: 2, 273: 140, 277: 3, 278: 4, 279: 144}
+        counts = {258: 3}
+        entries = [struct.pack("<HHII", t, 3, counts.get(t, 1), v) for t, v in tags.items()]
+        start = b"II*\0" + struct.pack("<IH", 8, len(tags)) + b"".join(entries)
+        return (
+            (start + bytes(4)).ljust(134, b"\0") + b"\x10\0" * 3 + numbers.astype("<u2").tobytes()
+        )
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in numbers)
+    head = struct.pack(">IIBBBBB", 6, 4, 16, 2, 0, 0, 0)
+    parts = {b"IHDR": head, b"IDAT": zlib.compress(lines), b"IEND": b""}
+    chunks = [
+        struct.pack(">I", len(x)) + name + x + struct.pack(">I", zlib.crc32(name + x))
+        for name, x in parts.items()
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff", "ppm"])
+def test_sixteen_bits_are_cut_to_eight_and_that_is_told_once(kind, tmp_path, caplog):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.{kind}").write_bytes(deep(kind))
+    Image.fromarray(UPRIGHT).save(tmp_path / "c.png")
+    found = load(tmp_path).values
+    assert abs(pixels(found[0]).astype(int) - UPRIGHT).max() <= 1  # of a PPM it is rounded
+    assert caplog.text.count("16 bits") == 1
+    assert "2 of 3 pictures have 16 bits a channel: read as 8" in caplog.text
+    caplog.clear()
+    with Image.open(tmp_path / f"a.{kind}") as handed:
+        list(batches([handed], 1))
+    assert caplog.text.count("1 of 1 pictures have 16 bits") == 1
+    caplog.clear()
+    load(tmp_path / "c.png")
+    assert "16 bits" not in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["jfif", "jpe", "JPG", "jp2", "avif", "pbm", "dib", "apng"])

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 LARGEST_FILE = 256 * 2**20  # bytes of a picture's file; Pillow itself refuses 179 million pixels
 FORMATS = ("JPEG", "JPEG2000", "AVIF", "PNG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "MPO")
 GREY_MODES, COLOUR_MODES = ("1", "L", "LA"), ("RGB", "RGBA", "P", "CMYK", "YCbCr", "HSV")
+DEEP = "16 bits a channel"  # an entry of a picture's info, which stays when it is loaded
 Size = int | tuple[int, int]
 
 
@@ -48,6 +49,8 @@ def decode(source: bytes | Path, name: str) -> Image.Image:
         try:
             data = source if isinstance(source, bytes) else source.read_bytes()
             image = Image.open(io.BytesIO(data))
+            if _is_deep(image):
+                image.info[DEEP] = True
             image.load()
         except UnidentifiedImageError as error:  # it names an object in memory
             raise ValueError(f"{name} is damaged or no picture; repair or remove it") from error
@@ -87,7 +90,7 @@ class Pictures:
 
     def __init__(self, size: Size | None = None, channels: int | None = None) -> None:
         self.size, self.channels = size, channels
-        self.seen = self.hiding = 0
+        self.seen = self.hiding = self.deep = 0
         self.frames: dict[str, int] = {}
 
     def array(self, image: Image.Image, name: str) -> np.ndarray:
@@ -101,6 +104,7 @@ class Pictures:
 
     def _count(self, image: Image.Image, name: str) -> None:
         self.seen += 1
+        self.deep += _is_deep(image)
         self.hiding += _hides_colour(image)
         frames = _frames(image, name)
         if frames > 1:
@@ -117,6 +121,12 @@ class Pictures:
                 self.seen,
                 name,
                 frames,
+            )
+        if self.deep:
+            log.warning(
+                "%d of %d pictures have 16 bits a channel: read as 8, the lower ones are left out",
+                self.deep,
+                self.seen,
             )
         if self.hiding:
             log.warning(
@@ -145,6 +155,17 @@ def _frames(image: Image.Image, name: str) -> int:
         raise ValueError(
             f"{name} is damaged after its first frame ({error}); repair or remove it"
         ) from error
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Return whether Pillow cuts a picture's 16 bits a channel to 8, as its raw mode tells."""
+    if DEEP in image.info:
+        return True
+    deep = False
+    for tile in getattr(image, "tile", ()):  # none once it is loaded
+        largest = tile.args[-1] if image.format == "PPM" and isinstance(tile.args, tuple) else 0
+        deep |= ";16" in str(tile.args) or (isinstance(largest, int) and largest > 255)
+    return deep and image.mode in GREY_MODES + COLOUR_MODES
 
 
 def _hides_colour(image: Image.Image) -> bool:
