@@ -65,10 +65,24 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 def update(digest: "hashlib._Hash", x: Tensor) -> None:
     """Add the bytes of a tensor to a hash."""
-    if x.layout != torch.strided:
-        x = x.detach().to_dense()
-    flat = x.detach().cpu().contiguous().reshape(-1)
-    digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
+    for part in _stored(x):
+        flat = part.cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
+
+
+def _stored(x: Tensor) -> tuple[Tensor, ...]:
+    """Return the dense tensors that hold a tensor's numbers: indices and values of a sparse one."""
+    x = x.detach()
+    if x.layout == torch.strided:
+        return (x.dequantize() if x.is_quantized else x,)
+    if x.layout == torch.sparse_coo:
+        x = x.coalesce()
+        return x.indices(), x.values()
+    if x.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return x.crow_indices(), x.col_indices(), x.values()
+    if x.layout in (torch.sparse_csc, torch.sparse_bsc):
+        return x.ccol_indices(), x.row_indices(), x.values()
+    return (x.to_dense(),)
 
 
 COMPILED = "_orig_mod."  # what torch.compile puts in front of the names of a module's parts
@@ -146,10 +160,8 @@ def _mark(name: str, x: Tensor) -> tuple[Any, ...]:
 def _parts(tensors: list[Tensor]) -> list[Tensor]:
     """Return the bits of some entries of each tensor, joined by number format and device."""
     joined: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
-    for x in tensors:
-        if x.numel() and not x.is_meta:
-            dense = x if x.layout == torch.strided else x.to_dense()
-            flat = (torch.view_as_real(dense) if x.is_complex() else dense).reshape(-1)
-            part = flat[:: _step(flat.numel())]
-            joined.setdefault((x.dtype, x.device), []).append(part)
+    stored = [part for x in tensors if not x.is_meta for part in _stored(x) if part.numel()]
+    for x in stored:
+        flat = (torch.view_as_real(x) if x.is_complex() else x).reshape(-1)
+        joined.setdefault((x.dtype, x.device), []).append(flat[:: _step(flat.numel())])
     return [torch.cat(parts).view(torch.uint8).clone() for parts in joined.values()]

@@ -143,7 +143,7 @@ def plain(value: Any, depth: int = DEPTH) -> str | None:
 def _of_tensor(value: Tensor, depth: int) -> str | None:
     if value.numel() <= 1 or (value.requires_grad and not value.is_leaf):
         return None  # flags that a state does not bring back, and what a forward pass left behind
-    if value.is_meta or value.is_sparse or value.is_quantized:
+    if value.is_meta:
         return f"tensor {value.dtype} {tuple(value.shape)}"
     digest = hashlib.sha256()
     update(digest, value)

@@ -104,6 +104,53 @@ def test_settings_of_every_kind_are_told_apart(one, other):
     assert found[0] == found[1] != found[2]
 
 
+DENSE = torch.tensor([[0.0, 2, 0, 0], [0, 0, 0, 3]])
+STORED = {  # how numbers may be kept in a tensor
+    "coo": torch.Tensor.to_sparse,
+    "csr": torch.Tensor.to_sparse_csr,
+    "csc": torch.Tensor.to_sparse_csc,
+    "bsr": lambda x: x.to_sparse_bsr((1, 2)),
+    "bsc": lambda x: x.to_sparse_bsc((1, 2)),
+    "quantised": lambda x: torch.quantize_per_tensor(x, 0.5, 0, torch.qint8),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.filterwarnings("ignore:.*quantiz")
+@pytest.mark.parametrize("buffer", [False, True])
+@pytest.mark.parametrize("kind", STORED)
+def test_tensors_that_are_not_dense_are_told_by_their_numbers(kind, buffer):
+    found = []
+    for x in (DENSE, DENSE.clone(), DENSE * 2, DENSE.flip(1), torch.zeros_like(DENSE)):
+        model = nn.Linear(1, 1)
+        nn.init.zeros_(model.weight), nn.init.zeros_(model.bias)
+        model.register_buffer("held", None)
+        model.held = STORED[kind](x) if buffer else None
+        model.other = None if buffer else STORED[kind](x)
+        watched = Watched(model)
+        found.append(model_fingerprint(model))
+        assert watched.fingerprint() == found[-1]
+        if buffer:
+            model.held = STORED[kind](x + 1)
+        else:
+            model.other = STORED[kind](x + 1)
+        assert watched.fingerprint() == model_fingerprint(model) != found[-1]
+    assert found[0] == found[1] and len(set(found)) == 4
+
+
+def test_the_order_of_the_entries_of_a_sparse_tensor_does_not_count():
+    found = []
+    for order in ([0, 1], [1, 0]):
+        model = nn.Linear(1, 1)
+        nn.init.zeros_(model.weight), nn.init.zeros_(model.bias)
+        places, values = torch.tensor([[0, 1], [1, 3]]), torch.tensor([2.0, 3.0])
+        model.mask = torch.sparse_coo_tensor(
+            places[:, order], values[order], (10**6, 10**6), check_invariants=True
+        )
+        found.append(model_fingerprint(model))
+    assert found[0] == found[1]
+
+
 def test_where_a_language_model_lies_and_who_wrote_it_does_not_count(tmp_path):
     config = LlamaConfig(
         vocab_size=20,
