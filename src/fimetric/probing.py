@@ -51,15 +51,31 @@ def make_probe(objective: Objective, like: Batch) -> Probe | None:
             "objective.name = 'my loss, version 1'"
         ) from error
     tolerance = max(LEAST_TOLERANCE, MARGIN * _rounding(objective, rows, losses))
+    _warn_if_blind(losses, tolerance)
+    return Probe(entries, tuple(map(tuple, losses.tolist())), tolerance)
+
+
+def _warn_if_blind(losses: Tensor, tolerance: float) -> None:
+    """Log where another loss may pass for this one."""
+    remedy = "give it a name (objective.name) and change it with the loss"
     if tolerance > BLIND:
         logger.warning(
             "rounding moves this loss by %.1g of its size, so a change of the loss below %.1g is "
-            "not seen when a detector is opened; give it a name (objective.name) and change it "
-            "with the loss",
+            "not seen when a detector is opened; %s",
             tolerance / MARGIN,
             tolerance,
+            remedy,
         )
-    return Probe(entries, tuple(map(tuple, losses.tolist())), tolerance)
+    largest = float(losses.abs().max())
+    if largest < tolerance:
+        logger.warning(
+            "the losses of made-up rows are at most %.1g in size, and a change below %.1g is not "
+            "seen when a detector is opened, so any loss as small passes for this one; make it "
+            "larger (a sum over pixels in place of a mean, say), or %s",
+            largest,
+            tolerance,
+            remedy,
+        )
 
 
 def difference(probe: Probe | None, objective: Objective) -> str:

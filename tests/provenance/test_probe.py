@@ -100,6 +100,14 @@ def test_a_loss_that_rounding_moves_widens_the_tolerance_and_warns(caplog):
     assert "rounding moves this loss" in caplog.text
 
 
+@pytest.mark.parametrize(("factor", "blind"), [(1e-8, True), (1e-2, False)])
+def test_losses_below_the_tolerance_are_warned_of(factor, blind, caplog):
+    objective = squares(factor)
+    probe = make_probe(objective, X)
+    assert ("any loss as small passes" in caplog.text) == blind
+    assert (difference(probe, squares(3 * factor)) == "") == blind  # it is as is said
+
+
 def test_probes_of_the_same_rows_are_compared_without_an_objective():
     one, other = make_probe(squares(), X), make_probe(squares(2.0), X)
     assert agree(one, one)
