@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fimetric.data.batches import Batch
-from fimetric.data.conventions import UNIT, Range, outside
+from fimetric.data.conventions import BYTES, SLACK, UNIT, Range, outside
 from fimetric.data.kinds import (
     FLOATS,
     INTEGERS,
@@ -220,10 +220,11 @@ class Spec:
         low, high = x.amin(1), x.amax(1)
         each = zip(low.tolist(), high.tolist(), strict=True)
         rows = [i for i, (a, b) in enumerate(each) if not expected.contains(a, b)]
+        rows = rows or self._fractional(x, low, high)
         if not rows and self._certainly_unit(x, low, high):
             rows = list(range(len(x)))
         if rows:
-            said = outside(expected, float(low.min()), float(high.max()))
+            said = outside(expected, float(low[rows].min()), float(high[rows].max()))
             raise ValueError(f"{_some(batch.ids, rows)} {said}")
         if self.levels not in (None, 256):
             self._check_levels(x, batch.ids)
@@ -236,6 +237,17 @@ class Spec:
                 f"{_some(ids, range(len(x)))} values on the 256 levels of 8 bits, where {levels} "
                 f"levels are expected; round to k / {levels - 1}"
             )
+
+    def _fractional(self, x: Tensor, low: Tensor, high: Tensor) -> list[int]:
+        """Return the samples in [0, 1] with fractions, where the fitted ones are 0..255.
+
+        A dark picture has whole numbers, too; one that was resized may have any, but not below 1
+        alone.
+        """
+        if self.range != BYTES or self.levels is None:
+            return []
+        inside = (low >= -SLACK) & (high <= 1 + SLACK)
+        return [i for i in inside.nonzero().flatten().tolist() if not BYTES.on_grid(x[i])]
 
     def _certainly_unit(self, x: Tensor, low: Tensor, high: Tensor) -> bool:
         """Return whether numbers that lie in this range are pictures in [0, 1] for certain.
