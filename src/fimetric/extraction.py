@@ -124,6 +124,7 @@ def run(
                 advance(len(batch.ids))
         finally:
             parts.flush()
+    check.tell()
     rows = [to_device(x, next(module.parameters()).device) for x in reference.rows()]
     return parts.finish(check.spec, lambda: extractor.bounds(rows) if rows else None)
 

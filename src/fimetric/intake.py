@@ -3,6 +3,7 @@
 All that streams data through a model passes here, batch by batch, before the model sees it.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,11 +17,12 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from fimetric.data import Batch, Spec
-from fimetric.data.kinds import FLOATS, INTEGERS, TOKENS, data_of, kind_of
+from fimetric.data.kinds import FLOATS, INTEGERS, TOKENS, data_of, kind_of, shape_text
 from fimetric.data.seen import Seen
 from fimetric.objectives.base import Objective
 from fimetric.objectives.takes import length_dimension, vocabulary_of
 
+logger = logging.getLogger(__name__)
 OURS = Path(__file__).parent
 
 
@@ -62,6 +64,19 @@ class Intake:
             return self.known
         return self._of_the_model(Spec.of_seen(self._seen)).stated(self.stated)
 
+    def tell(self) -> None:
+        """Log the range that was learned, where shape and numbers alone told it."""
+        spec = None if self.known is not None else self.spec
+        if spec is not None and spec.inferred:
+            assert spec.shape is not None
+            logger.info(
+                "the samples, %s of shape %s, are taken for pictures in %s, by their shape and "
+                "numbers: data in another range will be refused",
+                spec.kind,
+                shape_text(spec.shape),
+                spec.range,
+            )
+
     def _of_the_model(self, spec: Spec) -> Spec:
         """Return what was learned with what the model tells of it."""
         tokens = spec.kind == INTEGERS and spec.shape is not None and len(spec.shape) == 1
@@ -75,13 +90,16 @@ class Intake:
                     low=0,
                     high=vocabulary - 1,
                     vocabulary=vocabulary,
+                    inferred=False,
                 )
         place = length_dimension(self.module)
         if place is None or spec.kind != FLOATS or not spec.shape or len(spec.shape) > 2:
             return spec
         sides = list(spec.shape)
         sides[place] = None
-        return replace(spec, shape=tuple(sides), low=None, high=None, levels=None, apart=False)
+        return replace(
+            spec, shape=tuple(sides), low=None, high=None, levels=None, apart=False, inferred=False
+        )
 
 
 def _of_autograd(batch: Batch) -> Batch:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -343,6 +344,33 @@ def test_every_verb_checks_in_one_place(verb):
     for x in (WHOLE, SIGNED, torch.rand(20, 1, 28, 28), UNIT[0]):
         with pytest.raises(ValueError, match=r"expected|lie in"):
             getattr(detector, verb)(x, **arguments)
+
+
+SERIES = torch.rand(20, 16, 16, generator=made())  # of 16 channels, scaled to [0, 1]
+
+
+def test_a_range_that_was_inferred_is_told_once_and_can_be_freed(caplog):
+    caplog.set_level(logging.INFO, "fimetric")
+    detector = Detector(NegativeLogLikelihood(Gaussian()), "layerwise-gaussian", batch_size=3)
+    detector.fit(SERIES)
+    said = r"floats of shape (16, 16), are taken for pictures in [0, 1]"
+    assert caplog.text.count(said) == 1
+    beyond = SERIES[:2] + 0.4
+    with pytest.raises(ValueError, match=r"outside \[0, 1\].* inferred .*fit on rows.*or free the"):
+        detector.score(beyond)
+    rows = Detector(NegativeLogLikelihood(Gaussian()), "layerwise-gaussian").fit(SERIES.flatten(1))
+    assert rows.score(beyond.flatten(1)).shape == (2,)
+    detector.spec_ = dataclasses.replace(detector.spec_, low=None, high=None)
+    assert detector.score(beyond).shape == (2,)
+    assert caplog.text.count("are taken for") == 1
+
+
+def test_a_range_that_an_objective_states_was_not_inferred(caplog):
+    caplog.set_level(logging.INFO, "fimetric")
+    detector = Detector(NegativeLogLikelihood(Gaussian(), levels=256)).fit(UNIT)
+    with pytest.raises(ValueError, match=r"lie in \[0, 1\]") as caught:
+        detector.score(WHOLE)
+    assert "inferred" not in str(caught.value) and "taken for" not in caplog.text
 
 
 def test_data_to_calibrate_on_are_checked_too():

@@ -1,5 +1,6 @@
 """What kind of numbers a batch holds, in which shape, under which names."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -93,3 +94,28 @@ def shape_text(shape: Shape) -> str:
     """Return a shape in words, ``any`` for a free dimension."""
     inside = ", ".join("any" if side is None else str(side) for side in shape)
     return f"({inside},)" if len(shape) == 1 else f"({inside})"
+
+
+def some(ids: Sequence[str], rows: Sequence[int]) -> str:
+    """Name the first of some samples, and count the others."""
+    more = f" and {len(rows) - 1} more have" if len(rows) > 1 else " has"
+    return f"sample {ids[rows[0]]}{more}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the names of entries or columns in a row."""
+    return ", ".join(map(repr, names)) if names else "no other entry"
+
+
+def other_columns(found: Sequence[str], expected: Sequence[str]) -> str:
+    """Say how one list of columns differs from another."""
+    missing = [name for name in expected if name not in found]
+    foreign = [name for name in found if name not in expected]
+    said = []
+    if missing:
+        said.append(f"{listed(missing)} missing")
+    if foreign:
+        said.append(f"{listed(foreign)} not known")
+    if said:
+        return f"{', '.join(said)}; pass {listed(expected)}, in this order"
+    return f"they stand in another order; pass {listed(expected)}, in this order"

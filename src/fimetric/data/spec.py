@@ -23,10 +23,13 @@ from fimetric.data.kinds import (
     data_of,
     fits,
     kind_of,
+    listed,
     ordinary,
+    other_columns,
     other_entries,
     real_tokens,
     shape_text,
+    some,
 )
 from fimetric.data.seen import Seen
 
@@ -45,6 +48,7 @@ class Spec:
         levels: all numbers lie on so many equal steps from low to high.
         others: names of the entries of a batch besides the data; None where any will do.
         apart: whether each sample that this was learned from left [0, 1].
+        inferred: whether the range was told by shape and numbers alone.
 
     Example:
         >>> spec = Spec.of(torch.rand(20, 1, 8, 8))
@@ -65,6 +69,7 @@ class Spec:
     levels: int | None = None
     others: tuple[str, ...] | None = None
     apart: bool = False
+    inferred: bool = False
 
     def __post_init__(self) -> None:
         """Make tuples of what comes as lists from JSON."""
@@ -102,6 +107,7 @@ class Spec:
             levels=levels,
             others=seen.others,
             apart=found is not None and found != UNIT and seen.apart,
+            inferred=found is not None,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -158,18 +164,20 @@ class Spec:
         found = {name: value for name, value in given.items() if value is not None}
         if stated.range is not None and stated.range != self.range:
             found |= {"levels": stated.levels, "apart": False}
+        if stated.range is not None:
+            found |= {"inferred": False}
         return replace(self, **found)
 
     def _check_entries(self, batch: Batch) -> None:
         found = other_entries(batch)
         if self.others is not None and found != self.others:
             raise ValueError(
-                f"the batch has {_listed(found)} besides the data, where {_listed(self.others)} "
+                f"the batch has {listed(found)} besides the data, where {listed(self.others)} "
                 "is expected; give the same entries as at fit"
             )
         columns = columns_of(batch)
         if self.columns is not None and columns is not None and columns != self.columns:
-            raise ValueError(f"the table has other columns: {_difference(columns, self.columns)}")
+            raise ValueError(f"the table has other columns: {other_columns(columns, self.columns)}")
 
     def _check_kind(self, x: Tensor) -> None:
         found, wanted = kind_of(x), self.kind
@@ -225,7 +233,7 @@ class Spec:
             rows = list(range(len(x)))
         if rows:
             said = outside(expected, float(low[rows].min()), float(high[rows].max()))
-            raise ValueError(f"{_some(batch.ids, rows)} {said}")
+            raise ValueError(f"{some(batch.ids, rows)} {said}{INFERRED if self.inferred else ''}")
         if self.levels not in (None, 256):
             self._check_levels(x, batch.ids)
 
@@ -234,7 +242,7 @@ class Spec:
         levels = self.levels or 0
         if self.range == UNIT and not UNIT.on_grid(x, levels) and UNIT.levels(x) > 1:
             raise ValueError(
-                f"{_some(ids, range(len(x)))} values on the 256 levels of 8 bits, where {levels} "
+                f"{some(ids, range(len(x)))} values on the 256 levels of 8 bits, where {levels} "
                 f"levels are expected; round to k / {levels - 1}"
             )
 
@@ -269,32 +277,13 @@ class Spec:
         return self.apart and len(x) > 1 and all(UNIT.spanned(a, b) for a, b in each)
 
 
+INFERRED = (
+    ". The range was inferred from the fitted samples, which have the shape and the numbers of "
+    "pictures; where they are none, fit on rows (x.flatten(1)), or free the range: "
+    "detector.spec_ = dataclasses.replace(detector.spec_, low=None, high=None)"
+)
 FEWEST = 3  # different numbers that lie on the levels of [0, 1] by no chance
 
 
 def _within(tokens: Tensor, vocabulary: int) -> Tensor:
     return (tokens >= 0) & (tokens < vocabulary)
-
-
-def _some(ids: Sequence[str], rows: Sequence[int]) -> str:
-    """Name the first of some samples, and count the others."""
-    more = f" and {len(rows) - 1} more have" if len(rows) > 1 else " has"
-    return f"sample {ids[rows[0]]}{more}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names)) if names else "no other entry"
-
-
-def _difference(found: Sequence[str], expected: Sequence[str]) -> str:
-    """Say how one list of columns differs from another."""
-    missing = [name for name in expected if name not in found]
-    foreign = [name for name in found if name not in expected]
-    said = []
-    if missing:
-        said.append(f"{_listed(missing)} missing")
-    if foreign:
-        said.append(f"{_listed(foreign)} not known")
-    if said:
-        return f"{', '.join(said)}; pass {_listed(expected)}, in this order"
-    return f"they stand in another order; pass {_listed(expected)}, in this order"
