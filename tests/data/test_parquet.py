@@ -153,6 +153,7 @@ def test_repeated_cells_do_not_unpack_all_at_once(tmp_path, monkeypatch):
         ({"image": [None]}, "holds no bytes"),
         ({"image": [{"bytes": None, "path": "a.png"}]}, "holds no bytes"),
         ({"image": ["text"]}, "holds no bytes"),
+        ({"image": [[[0, 1], [2, 3]]]}, "row 0, column 'image' holds no bytes.*load_dataset"),
     ],
 )
 def test_columns_that_are_no_pictures(columns, said, tmp_path):

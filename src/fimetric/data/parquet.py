@@ -121,5 +121,8 @@ def _id(row: dict[str, Any], column: str) -> str | None:
 def _picture(cell: Any, where: str) -> Image.Image:
     data = cell.get("bytes") if isinstance(cell, dict) else cell
     if not isinstance(data, bytes):
-        raise ValueError(f"{where} holds no bytes of a picture")
+        raise ValueError(
+            f"{where} holds no bytes of a picture; pass numbers as a .npy file, or as the data set "
+            "that datasets.load_dataset returns"
+        )
     return images.decode(data, where)
