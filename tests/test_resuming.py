@@ -245,6 +245,19 @@ def test_truncated_part_is_refused(interrupted, file):
         extract(Watched(), X, 4, folder=interrupted)
 
 
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_flipped_bit_of_a_digest_is_no_other_data(tmp_path, interrupted, complete):
+    folder = tmp_path / "whole" if complete else interrupted
+    if complete:
+        extract(Watched(), X, 4, folder=folder)
+    path = (folder if complete else folder.with_name("f.parts") / "00001") / "data.sha256"
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(ValueError, match=rf"{path} is damaged \(its checksum .* delete it and"):
+            extract(Watched(), X, 4, folder=folder)
+
+
 def test_missing_part_is_refused(interrupted):
     place = interrupted.with_name("f.parts") / "00001"
     place.rename(interrupted.with_name("elsewhere"))

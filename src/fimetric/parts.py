@@ -16,6 +16,7 @@ from fimetric.data import Batch, Spec
 from fimetric.features import Features
 from fimetric.files import sweep, whole_folder
 from fimetric.objectives.base import values_of
+from fimetric.store.archive import damaged
 
 PART_SECONDS = 20.0  # how much work may be lost when extraction is stopped
 Bounds = NDArray[np.float64]
@@ -125,17 +126,17 @@ class Parts:
             features = Features.load(place)
             if other := self.other(features):
                 raise ValueError(self._foreign(other))
-            parts.append((features, (place / DIGEST).read_text(encoding="utf-8").strip()))
+            parts.append((features, _digest_in(place, self._remedy())))
         return parts
 
     def _complete(self) -> bool:
         return self.folder is not None and (self.folder / DIGEST).exists()
 
     def _foreign(self, what: str) -> str:
-        return (
-            f"{self.folder} holds features made from {what}; choose another folder, or delete it "
-            f"and {self.folder}.parts"
-        )
+        return f"{self.folder} holds features made from {what}; {self._remedy()}"
+
+    def _remedy(self) -> str:
+        return f"choose another folder, or delete it and {self.folder}.parts"
 
 
 def finished(folder: Path) -> Features | None:
@@ -164,7 +165,25 @@ def _write(place: Path, features: Features, digest: str) -> None:
     """Write features and the hash of their data, both or none."""
     with whole_folder(place, overwrite=True) as temporary:
         features.save(temporary, overwrite=True)
-        (temporary / DIGEST).write_text(digest + "\n", encoding="utf-8")
+        (temporary / DIGEST).write_text(_sealed(digest), encoding="utf-8")
+
+
+def _digest_in(place: Path, again: str) -> str:
+    """Return the hash of the data of a part; ``again`` says what to do where it is damaged.
+
+    Raises:
+        ValueError: where its file is damaged: other data would be blamed for it.
+    """
+    path = place / DIGEST
+    content = path.read_bytes()
+    digest = content[:64].decode("ascii", "replace")
+    if content != _sealed(digest).encode():
+        raise damaged(path, "its checksum is not that of its content", again)
+    return digest
+
+
+def _sealed(digest: str) -> str:
+    return f"{digest} {hashlib.sha256(digest.encode()).hexdigest()}\n"
 
 
 def _remove_parts(folder: Path) -> None:
