@@ -89,7 +89,20 @@ def test_dictionaries_keep_their_columns():
     assert first.x["input_ids"].dtype == torch.int64
     assert torch.equal(first.x["input_ids"], data["input_ids"][:4])
     alone = next(batches({"input_ids": data["input_ids"]}, 4))
-    assert set(alone.x) == {"input_ids"}  # only x and image stand for the tensor itself
+    assert set(alone.x) == {"input_ids"}  # an argument of the model
+
+
+@pytest.mark.parametrize("key", ["data", "foo", "sample", "img", "features"])
+def test_the_only_entry_is_the_data_whatever_its_name(key):
+    labelled = {"label": torch.zeros(N), key: X, "id": range(N)}
+    for data in ({key: X}, labelled, iter([{key: X}]), [{key: x} for x in X]):
+        found = list(batches(data, 4))
+        assert torch.equal(torch.cat([batch.x for batch in found]), X)
+
+
+@pytest.mark.parametrize("key", ["pixel_values", "input_ids", "input_values", "attention_mask"])
+def test_an_argument_of_a_model_stays_one(key):
+    assert set(next(batches({key: torch.ones(N, 5)}, 4)).x) == {key}
 
 
 def test_eight_bit_images_become_floats_channels_first():

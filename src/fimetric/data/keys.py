@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 ALONE = ("x", "image", "images", "img")
-"""Names of data; a dictionary of one of these alone stands for the tensor itself."""
+"""Names of data; one of them alone stands for the tensor itself, as any name does but the next."""
 ARGUMENTS = ("pixel_values", "input_ids", "input_values", "input_features")
 """Names of data too, as arguments of a model, which is why a dictionary of them stays one."""
 LABELS, IDS = ("label", "labels"), ("id", "path")
@@ -11,6 +11,17 @@ TOKENS, MASK = "input_ids", "attention_mask"
 PADDED = (TOKENS, MASK, "token_type_ids")
 """What a text has for each token, with 0 at padding."""
 COMPANIONS = (*PADDED[1:], "position_ids")
+
+
+def stands_alone(names: Iterable[str]) -> bool:
+    """Return whether a dictionary of these entries stands for the one tensor in it.
+
+    Example:
+        >>> stands_alone(["data"]), stands_alone(["input_ids"]), stands_alone(["x", "weight"])
+        (True, False, False)
+    """
+    entries = list(names)
+    return len(entries) == 1 and entries[0] not in ARGUMENTS + COMPANIONS
 
 
 def likely_key(names: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from fimetric.data import tables
 from fimetric.data.batch import Batch, join
 from fimetric.data.declared import as_declared
 from fimetric.data.images import layout
-from fimetric.data.keys import ALONE, IDS, LABELS, PADDED, TOKENS
+from fimetric.data.keys import IDS, LABELS, PADDED, TOKENS, stands_alone
 from fimetric.data.names import printable
 from fimetric.data.pairs import x_of, x_of_pair
 from fimetric.data.reading import are_samples
@@ -160,8 +160,7 @@ class Reader:
         if len(ids) != number:
             raise ValueError(f"a batch has {number} samples but {len(ids)} ids")
         x = {key: _float_images(value, key) for key, value in x.items()}
-        only = next(iter(x))
-        return Batch(x[only] if len(x) == 1 and only in ALONE else x, ids)
+        return Batch(next(iter(x.values())) if stands_alone(x) else x, ids)
 
     def _entry(self, key: str, value: Any) -> Tensor:
         x = self.convert(value, f"column {key!r}")
