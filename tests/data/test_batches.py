@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -112,6 +113,30 @@ def test_eight_bit_images_become_floats_channels_first():
     assert torch.equal(next(batches(pixels, 6)).x, expected)
     assert torch.equal(next(batches(items, 6)).x, expected)
     assert torch.equal(next(batches(TensorDataset(torch.from_numpy(pixels)), 6)).x, expected)
+
+
+LABELLED = {
+    "dictionary": lambda: {"x": X, "label": range(N)},
+    "samples": Items,
+    "batches": lambda: DataLoader(Items(), batch_size=2),
+    "table": lambda: pd.DataFrame({"a": [1.0, 2], "b": [3.0, 4], "label": [0, 1]}),
+    "hugging face": hugging_face,
+}
+
+
+@pytest.mark.parametrize("make", LABELLED.values(), ids=LABELLED)
+def test_labels_that_are_left_out_are_told_once(make, caplog):
+    with caplog.at_level(logging.INFO):
+        list(batches(make(), 2))
+    assert [r.getMessage() for r in caplog.records if "labels" in r.getMessage()] == [
+        "left out as labels, which no loss gets: label"
+    ]
+
+
+def test_nothing_is_said_of_labels_where_there_are_none(caplog):
+    with caplog.at_level(logging.INFO):
+        list(batches({"x": X, "id": range(N)}, 2))
+    assert "label" not in caplog.text
 
 
 def test_streams_are_not_read_ahead():

@@ -25,7 +25,7 @@ def batches(data: Any, batch_size: int | Choice, group_size: int = 1) -> Iterato
     """Yield the samples of ``data`` in order, in batches of whole groups.
 
     A sample or batch is a Tensor, ndarray or PIL image, or a dictionary of them; of a tuple or list
-    (x, y, ...), x. Entries ``label`` and ``labels`` are dropped, ``id`` or
+    (x, y, ...), x. Entries ``label`` and ``labels`` are dropped, which is logged, ``id`` or
     ``path`` names the samples (else a running index), and an only entry comes out as the tensor
     itself, unless it is an argument of a model such as ``input_ids``. uint8 and PIL images become
     float32 k/255, channels first; PIL images are turned as EXIF says, and a grey one of 28x28

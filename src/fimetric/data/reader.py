@@ -1,6 +1,7 @@
 """One pass over some data of any kind: the portions that they come in, as batches."""
 
 import itertools
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any
 
@@ -22,6 +23,8 @@ from fimetric.data.refusals import refuse_foreign, refuse_no_rows
 from fimetric.data.samples import Samples
 from fimetric.data.values import Converter, is_array_of_numbers, plain
 
+log = logging.getLogger(__name__)
+
 
 def is_map_style(data: Any) -> bool:
     """Return whether samples are had by their index; the length of an iterable may be wrong."""
@@ -38,15 +41,18 @@ class Reader:
 
     def __init__(self, size: int) -> None:
         self.size, self.convert = size, Converter()
+        self._labels: set[str] = set()
 
     def parts(self, data: Any) -> Iterator[Batch]:
-        """Yield the data portion by portion, and say at the end what was left out of pictures.
+        """Yield the data portion by portion, and say at the end what was left out of them.
 
         Raises:
             TypeError, ValueError: see ``fimetric.data.batches``.
         """
         yield from self._parts(data)
         self.convert.pictures.tell()
+        if self._labels:
+            log.info("left out as labels, which no loss gets: %s", ", ".join(sorted(self._labels)))
 
     def _parts(self, data: Any) -> Iterator[Batch]:
         refuse_foreign(data)
@@ -79,6 +85,7 @@ class Reader:
         opened = tables.opened(data)
         if isinstance(opened, list):
             return self._counted(opened, self._single)
+        self._unlabelled(dict.fromkeys(map(str, opened.columns)))
         return tables.rows(opened, self.size)
 
     def _of_list(self, data: list[Any]) -> Iterator[Batch]:
@@ -108,7 +115,7 @@ class Reader:
     def _slices(self, data: Any) -> Iterator[Batch]:
         """Yield portions of arrays that lie in memory, so that no more than one is converted."""
         columns = dict(data) if isinstance(data, Mapping) else {"x": data}
-        columns = {key: value for key, value in columns.items() if key not in LABELS}
+        columns = self._unlabelled(columns)
         for key, value in columns.items():
             if isinstance(value, Tensor):
                 plain(value, f"column {key!r}")  # before it is cut
@@ -132,7 +139,7 @@ class Reader:
         item = x_of(item, True)
         if not isinstance(item, Mapping):
             return self._batch(self.convert(item, "the data")[None], start)
-        entries = {k: v for k, v in item.items() if k not in LABELS}
+        entries = self._unlabelled(item)
         return self._batch(
             {k: [v] if k in IDS else self._entry(k, v)[None] for k, v in entries.items()}, start
         )
@@ -145,7 +152,7 @@ class Reader:
         if isinstance(item, Image.Image):
             return self._single(item, start)
         named = isinstance(item, Mapping)
-        entries = {k: v for k, v in item.items() if k not in LABELS} if named else {"x": item}
+        entries = self._unlabelled(item) if named else {"x": item}
         if _is_ragged(entries.get(TOKENS)):
             return self._padded(entries, start)
         names = next((entries[key] for key in IDS if key in entries), None)
@@ -161,6 +168,11 @@ class Reader:
             raise ValueError(f"a batch has {number} samples but {len(ids)} ids")
         x = {key: _float_images(value, key) for key, value in x.items()}
         return Batch(next(iter(x.values())) if stands_alone(x) else x, ids)
+
+    def _unlabelled(self, entries: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the entries but labels, of which it is noted that they were left out."""
+        self._labels.update(key for key in entries if key in LABELS)
+        return {key: value for key, value in entries.items() if key not in LABELS}
 
     def _entry(self, key: str, value: Any) -> Tensor:
         x = self.convert(value, f"column {key!r}")
