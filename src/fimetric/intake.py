@@ -191,7 +191,7 @@ def _raised_by_us(error: BaseException) -> bool:
 
 
 def _failure(module: nn.Module, batch: Batch, error: Exception) -> str:
-    x = data_of(batch)
+    x = data_of(batch.x, likely=True)
     said = f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(".")
     hint = ""
     if isinstance(batch.x, dict):

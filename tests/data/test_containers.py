@@ -9,7 +9,8 @@ from torch.utils.data import ChainDataset, DataLoader, Dataset, IterableDataset,
 
 from fimetric.data import Batch, batches, length
 from fimetric.data.keys import data_key
-from fimetric.objectives.base import data_of, values_of
+from fimetric.data.kinds import data_of
+from fimetric.objectives.base import values_of
 
 N = 6
 GENERATOR = torch.Generator().manual_seed(0)
@@ -344,3 +345,4 @@ def test_one_vocabulary_says_which_entry_is_the_data():
             data_key(names, "here")
     with pytest.raises(ValueError, match="which entry of the batch is the data: it has a, b"):
         data_of({"a": ROWS, "b": ROWS})
+    assert torch.equal(data_of({"a": ROWS, "b": -ROWS}, likely=True), ROWS)

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fimetric.data.batch import Batch
-from fimetric.data.keys import COMPANIONS, likely_key
+from fimetric.data.batch import Batch, Input
+from fimetric.data.keys import COMPANIONS, data_key, likely_key
 
 FLOATS, INTEGERS, TOKENS, BOOLEANS, COMPLEX = "floats", "integers", "tokens", "booleans", "complex"
 Shape = tuple[int | None, ...]
@@ -41,9 +41,19 @@ def _tensor(data: Any) -> Tensor:
     return data
 
 
-def data_of(batch: Batch) -> Tensor:
-    """Return the data of a batch, without its other entries."""
-    return batch.x[likely_key(batch.x)] if isinstance(batch.x, dict) else batch.x
+def data_of(x: Input, likely: bool = False) -> Tensor:
+    """Return the data of a batch: itself, or the entry that is the data.
+
+    Arguments:
+        x: the batch.
+        likely: take the first entry where it cannot be told, for a loss may take several.
+
+    Raises:
+        ValueError: where it cannot be told, see ``fimetric.data.keys``.
+    """
+    if not isinstance(x, dict):
+        return x
+    return x[likely_key(x) if likely else data_key(x, "the batch")]
 
 
 def ordinary(x: Tensor) -> Tensor:
@@ -76,7 +86,7 @@ def kind_of(x: Tensor) -> str:
 
 def real_tokens(batch: Batch) -> Tensor:
     """Mark the tokens (N, T) that are no padding."""
-    tokens = data_of(batch)
+    tokens = data_of(batch.x, likely=True)
     mask = batch.x.get("attention_mask") if isinstance(batch.x, dict) else None
     if mask is None or mask.shape != tokens.shape:
         return torch.ones_like(tokens, dtype=torch.bool)

@@ -43,7 +43,7 @@ class Seen:
     @classmethod
     def of(cls, batch: Batch) -> "Seen":
         """Return what one batch shows."""
-        x = ordinary(data_of(batch))
+        x = ordinary(data_of(batch.x, likely=True))
         kind = kind_of(x)
         plain = x.numel() > 0 and kind in (FLOATS, INTEGERS)
         low, high = (float(x.min()), float(x.max())) if plain else (0.0, 0.0)

@@ -125,7 +125,7 @@ class Spec:
             ValueError: for another shape, range, vocabulary, or other columns or entries.
         """
         batch = as_batch(batch)
-        x = data_of(batch)
+        x = data_of(batch.x, likely=True)
         self._check_entries(batch)
         self._check_kind(x)
         self._check_shape(x)
@@ -210,7 +210,7 @@ class Spec:
         )
 
     def _check_tokens(self, batch: Batch) -> None:
-        tokens, real = data_of(batch), real_tokens(batch)
+        tokens, real = data_of(batch.x, likely=True), real_tokens(batch)
         wrong = (tokens < 0) if self.vocabulary is None else ~_within(tokens, self.vocabulary)
         wrong &= real
         if wrong.any():
@@ -223,7 +223,7 @@ class Spec:
             )
 
     def _check_range(self, batch: Batch, expected: Range) -> None:
-        x = ordinary(data_of(batch))
+        x = ordinary(data_of(batch.x, likely=True))
         x = x.reshape(len(x), -1)
         low, high = x.amin(1), x.amax(1)
         each = zip(low.tolist(), high.tolist(), strict=True)

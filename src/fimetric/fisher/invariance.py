@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fimetric.data import batches
+from fimetric.data.kinds import data_of
 from fimetric.fisher.double import in_double
 from fimetric.fisher.jacobians import log_det_by_jacrev
 from fimetric.fisher.reexpressed import Reexpressed, continuous
@@ -30,7 +31,7 @@ from fimetric.fisher.representations import Representation
 from fimetric.fisher.stream import refuse_infinite
 from fimetric.gradients.norms import GradientNorms, Measured
 from fimetric.objectives import Objective
-from fimetric.objectives.base import Batch, data_of
+from fimetric.objectives.base import Batch
 
 NORMS = 1e-8  # relative difference that counts as none
 ROUND_TRIP = 1e-12  # of data of size 1

@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fimetric.data.kinds import data_of
 from fimetric.fisher.representations import Changed, Representation, dequantised
 from fimetric.objectives import NegativeLogLikelihood, Objective
-from fimetric.objectives.base import Batch, Losses, data_of
+from fimetric.objectives.base import Batch, Losses
 
 LEVELS = 256
 

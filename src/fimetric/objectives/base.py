@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from fimetric.arguments import seed_of, shown, whole
-from fimetric.data.keys import ALONE, ARGUMENTS, data_key
+from fimetric.data.keys import ALONE, ARGUMENTS
+from fimetric.data.kinds import data_of
 from fimetric.data.spec import Spec
 from fimetric.noise import fixed_noise, own_noise
 from fimetric.objectives.steadiness import refuse_changing
@@ -170,15 +171,6 @@ def values_of(batch: Batch) -> list[Tensor]:
         first = [key for key in ALONE + ARGUMENTS if key in batch]
         return [batch[key] for key in [*first, *(k for k in batch if k not in first)]]
     return [batch]
-
-
-def data_of(batch: Batch) -> Tensor:
-    """Return the data of a batch: itself, or the entry that is the data.
-
-    Raises:
-        ValueError: where that cannot be told, see ``fimetric.data.keys``.
-    """
-    return batch[data_key(batch, "the batch")] if isinstance(batch, dict) else batch
 
 
 def refuse_untold(objective: Objective) -> None:

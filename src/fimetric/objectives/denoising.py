@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from fimetric.arguments import listed, whole
+from fimetric.data.kinds import data_of
 from fimetric.data.spec import Spec
-from fimetric.objectives.base import Batch, Losses, Objective, data_of, refuse_no_draws
+from fimetric.objectives.base import Batch, Losses, Objective, refuse_no_draws
 
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
 

@@ -9,9 +9,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from fimetric.arguments import listed, shown, whole
+from fimetric.data.kinds import data_of
 from fimetric.data.spec import Spec
 from fimetric.fingerprint import update
-from fimetric.objectives.base import Batch, Losses, Objective, data_of, refuse_no_draws
+from fimetric.objectives.base import Batch, Losses, Objective, refuse_no_draws
 
 
 class NegativeLogLikelihood(Objective):

@@ -12,7 +12,8 @@ from PIL import Image, features
 from torch import Tensor
 
 from fimetric.baselines import file_length, levels_of, picture, png_length
-from fimetric.objectives.base import Batch, data_of
+from fimetric.data.kinds import data_of
+from fimetric.objectives.base import Batch
 from fimetric.statistics.base import Statistic
 
 Pixels = NDArray[np.uint8]

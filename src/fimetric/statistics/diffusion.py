@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fimetric.data.kinds import data_of
 from fimetric.objectives import Denoising
-from fimetric.objectives.base import Batch, data_of, refuse_training_mode
+from fimetric.objectives.base import Batch, refuse_training_mode
 from fimetric.statistics.base import Statistic
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fimetric.data.kinds import data_of
 from fimetric.objectives import NegativeELBO, NegativeLogLikelihood
-from fimetric.objectives.base import Batch, Objective, data_of
+from fimetric.objectives.base import Batch, Objective
 from fimetric.statistics.base import Statistic
 from fimetric.statistics.needs import latents_of, require_bound, require_transform
 
