@@ -193,12 +193,12 @@ def _raised_by_us(error: BaseException) -> bool:
 def _failure(module: nn.Module, batch: Batch, error: Exception) -> str:
     x = data_of(batch.x, likely=True)
     said = f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(".")
-    hint = ""
+    hints = ""
     if isinstance(batch.x, dict):
         names = ", ".join(batch.x)
-        hint = f" The loss gets a dictionary of {names}: pass the data alone, or as 'x'."
+        hints += f" The loss gets a dictionary of {names}: pass the data alone, or as 'x'."
     if kind_of(x) == INTEGERS:
-        hint = (
+        hints += (
             " Integers are not converted: give floats to a model of floats (sound of 16 bits: "
             "x / 32768), and token ids below its vocabulary to a model of tokens."
         )
@@ -206,5 +206,5 @@ def _failure(module: nn.Module, batch: Batch, error: Exception) -> str:
         f"{type(module).__name__} fails on samples {batch.ids[0]} to {batch.ids[-1]}, of shape "
         f"{tuple(x.shape[1:])} and type {str(x.dtype).removeprefix('torch.')}: {said}. Check that "
         f"the model takes such a batch, {tuple(x.shape)}: the first dimension counts samples."
-        f"{hint}"
+        f"{hints}"
     )
