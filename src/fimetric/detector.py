@@ -18,7 +18,7 @@ from fimetric.features import Features
 from fimetric.fingerprint import difference as fingerprints_differ
 from fimetric.fingerprint import look
 from fimetric.groups import means, overlapping
-from fimetric.intake import Intake, refuse_idle_tensors, refuse_labels
+from fimetric.intake import Intake, coarse_format_named, refuse_idle_tensors, refuse_labels
 from fimetric.objectives.base import Objective, as_objective, refuse_untold
 from fimetric.probe import Probe
 from fimetric.probing import difference as losses_differ
@@ -122,7 +122,8 @@ class Detector:
         else:
             rows, held_out = np.arange(len(features)), self._features(calibration)
         refuse_strange(held_out)
-        self.density.fit(self._to_fit(table, rows))
+        with coarse_format_named(self.objective.module):
+            self.density.fit(self._to_fit(table, rows))
         self.fingerprint_, self.unsteady_ = features.fingerprint, features.unsteady
         self.probe_ = features.probe
         self.batch_size_ = self.batch_size or features.batch_size

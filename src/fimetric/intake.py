@@ -21,6 +21,7 @@ from fimetric.data.kinds import FLOATS, INTEGERS, TOKENS, data_of, kind_of, shap
 from fimetric.data.seen import Seen
 from fimetric.objectives.base import Objective
 from fimetric.objectives.takes import length_dimension, vocabulary_of
+from fimetric.screening import UninformativeError
 
 logger = logging.getLogger(__name__)
 OURS = Path(__file__).parent
@@ -178,6 +179,26 @@ def named_failures(module: nn.Module, batch: Batch) -> Iterator[None]:
             raise
         kind = next((k for k in (RuntimeError, TypeError) if isinstance(error, k)), ValueError)
         raise kind(_failure(module, batch, error)) from error
+
+
+@contextmanager
+def coarse_format_named(module: nn.Module) -> Iterator[None]:
+    """Say where no norm tells anything that the model rounds coarsely, which no table knows.
+
+    Raises:
+        UninformativeError: naming the number format and the remedy.
+    """
+    try:
+        yield
+    except UninformativeError as error:
+        kinds = {p.dtype for p in module.parameters() if p.is_floating_point() and p.itemsize < 4}
+        if not kinds:
+            raise
+        names = " and ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
+        raise UninformativeError(
+            f"{error}. The model is in {names}, which rounds coarsely: bring it to float32 "
+            "(model.float())"
+        ) from error
 
 
 def _raised_by_us(error: BaseException) -> bool:

@@ -18,6 +18,10 @@ logger = logging.getLogger(__name__)
 NO_SPREAD = 1e-6
 
 
+class UninformativeError(ValueError):
+    """What is raised where no column of a table carries information."""
+
+
 def strange(features: Features) -> NDArray[np.bool_]:
     """Mark the rows (N,) with a nan or +inf value, or a loss that is not finite.
 
@@ -87,7 +91,8 @@ def informative(features: Features) -> NDArray[np.bool_]:
         features: the fitting data, N >= 2.
 
     Raises:
-        ValueError: where a row is not finite, there are fewer than two rows, or no column is left.
+        ValueError: where a row is not finite, or there are fewer than two rows.
+        UninformativeError: where no column is left, a ValueError too.
     """
     if len(features) < 2:
         raise ValueError(f"cannot fit a density to {len(features)} rows; pass at least two")
@@ -98,7 +103,7 @@ def informative(features: Features) -> NDArray[np.bool_]:
     dropped = [name for name, drop in zip(features.names, noise | constant, strict=True) if drop]
     total = len(features.names)
     if len(dropped) == total:
-        raise ValueError(
+        raise UninformativeError(
             f"none of the {total} layers is informative: {noise.sum()} have a gradient within "
             f"rounding noise, the others the same norm in all {len(features)} rows; check that "
             "the loss depends on the parameters and that the fitting samples differ"

@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 import fimetric as fm
+from fimetric.intake import coarse_format_named
 from fimetric.objectives import CausalLM
+from fimetric.screening import UninformativeError
 
 pytest.importorskip("transformers")
 from language_models import MODELS, WORDS, Recurrent, language_model
@@ -260,3 +262,27 @@ def test_training_mode_is_refused(gpt2):
             CausalLM(gpt2)(TOKENS)
     finally:
         gpt2.eval()
+
+
+def test_a_number_format_too_coarse_for_any_layer_is_named():
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    sizes = {"vocab_size": 50, "n_positions": 64, "n_embd": 16, "n_layer": 4, "n_head": 4}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=0, eos_token_id=0)).eval()
+        texts = torch.randint(0, 50, (60, 40))
+    wanted = r"within rounding noise.*model is in bfloat16.*float32 \(model.float\(\)\)"
+    with pytest.raises(ValueError, match=wanted):
+        fm.Detector(CausalLM(model.bfloat16())).fit(texts)
+    assert len(fm.Detector(CausalLM(model.float())).fit(texts).score(texts)) == len(texts)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_only_a_coarse_number_format_is_named(kind):
+    told = {torch.float16: "model is in float16", torch.bfloat16: "model is in bfloat16"}
+    with (
+        pytest.raises(UninformativeError, match=told.get(kind, "^nothing$")),
+        coarse_format_named(nn.Linear(2, 2).to(kind)),
+    ):
+        raise UninformativeError("nothing")
