@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_grids import write_grid
 from tests.killing import after_kills, content
 
 from fimetric.benchmark import jobs, scoring
@@ -17,28 +18,11 @@ from fimetric.benchmark.run import run, train
 from fimetric.benchmark.writing import write_scores
 
 LONG = os.environ.get("FIMETRIC_CHECK") == "long"
-GRID = """
-held_out = 16
-samples = 6
-costly_samples = 4
-group_sizes = [1, 2]
-figure = ["likelihood", "typicality"]
-looks = ["rotated"]
-methods = ["likelihood", "typicality"]
-[families.vae]
-config = { channels = [2], latent = 1 }
-steps = 1
-[[sets]]
-data = "digits"
-far = ["letters"]
-"""
 
 
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory):
-    path = tmp_path_factory.mktemp("grid") / "small.toml"
-    path.write_text(GRID)
-    return read(path)
+    return read(write_grid(tmp_path_factory.mktemp("grid")))
 
 
 @pytest.fixture(scope="module")

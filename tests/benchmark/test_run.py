@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from small_grids import write_grid
 from typer.testing import CliRunner
 
 from fimetric.benchmark import run as stages
@@ -23,32 +24,28 @@ from fimetric.models import load
 from fimetric.models.folder import describe
 from fimetric.statistics import LikelihoodRegret
 
-GRID = """
-held_out = 160
-samples = 40
-costly_samples = 10
-group_sizes = [1, 5]
-consecutive = [5]
-figure = ["typicality", "fimetric"]
-looks = ["rotated"]
-methods = ["fimetric", "likelihood", "typicality", "layerwise-gaussian", "likelihood-regret",
-    "waic"]
-[families.vae]
-config = { channels = [4, 8], latent = 4 }
-steps = 5
-seeds = [0, 1, 2]
-[[sets]]
-data = "digits"
-far = ["letters"]
-near = ["patches"]
-"""
+VALUES = {
+    "held_out": 160,
+    "samples": 40,
+    "costly_samples": 10,
+    "group_sizes": [1, 5],
+    "consecutive": [5],
+    "figure": ["typicality", "fimetric"],
+    "methods": [
+        *("fimetric", "likelihood", "typicality"),
+        *("layerwise-gaussian", "likelihood-regret", "waic"),
+    ],
+    "channels": [4, 8],
+    "latent": 4,
+    "steps": 5,
+    "seeds": [0, 1, 2],
+    "near": ["patches"],
+}
 
 
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory):
-    path = tmp_path_factory.mktemp("grid") / "small.toml"
-    path.write_text(GRID)
-    return read(path)
+    return read(write_grid(tmp_path_factory.mktemp("grid"), **VALUES))
 
 
 @pytest.fixture(scope="module")
@@ -230,8 +227,8 @@ def test_what_is_written_can_be_read(found, folder):
 
 
 def test_the_command_trains_and_names_what_is_wrong(tmp_path):
-    grid = tmp_path / "small.toml"
-    grid.write_text(GRID.replace("[0, 1, 2]", "[0]"))
+    one = {**VALUES, "seeds": [0]}
+    grid = write_grid(tmp_path, **one)
     out = tmp_path / "out"
     done = CliRunner().invoke(
         app, ["benchmark", str(grid), "--out", str(out), "--train-only", "--jobs", "1"]
@@ -241,7 +238,7 @@ def test_the_command_trains_and_names_what_is_wrong(tmp_path):
     assert model.name.startswith("digits-vae-")
     assert describe(model).kind == "vae"
     assert set(os.listdir(out)) == {"models", "trainings"}
-    grid.write_text(GRID.replace("held_out = 160", "held_out = 6000"))
+    write_grid(tmp_path, **{**one, "held_out": 6000})
     wrong = CliRunner().invoke(app, ["benchmark", str(grid), "--out", str(out), "--jobs", "1"])
     assert wrong.exit_code == 1
     assert "digits has 600 held-out samples; held_out=6000 asks for more" in wrong.output
