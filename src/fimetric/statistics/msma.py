@@ -52,7 +52,7 @@ class MSMA(DiffusionStatistic):
 
     def settings(self) -> dict[str, Any]:
         """Return the timesteps and their noise levels, which tell ``levels`` too."""
-        return super().settings()
+        return super().settings()  # stands here: ``untold`` takes levels for told by it
 
     def measure(self, x: Batch) -> Tensor:
         """Return the norms of the score (N, T) of samples x (N, ...)."""
