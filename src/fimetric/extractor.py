@@ -21,7 +21,7 @@ from fimetric.probe import Probe
 from fimetric.probing import make_probe
 from fimetric.provenance import difference
 from fimetric.reference import cut
-from fimetric.structure import changed, original, state
+from fimetric.structure import original, state, unsteady
 from fimetric.views import column_name, side_by_side, without_draw
 
 
@@ -128,7 +128,7 @@ class Extractor:
 
     def _learn(self, x: Input, tables: dict[str, "_Table"]) -> None:
         """Learn from the first batch what holds for all: what is unsteady, and the probe."""
-        self.unsteady = changed(self._before, state(self.objective))
+        self.unsteady = unsteady(self.objective, self.model, self._before)
         self.fingerprint = watched_fingerprint(self.objective, self.unsteady)
         if self.probe is None and any(np.isfinite(t.losses).any() for t in tables.values()):
             self.probe = make_probe(self.objective, x)  # a model that is broken is told elsewhere

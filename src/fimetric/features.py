@@ -308,10 +308,15 @@ def _check_different(kind: str, names: tuple[str, ...]) -> None:
 
 
 def _difference(name: str, first: Features, part: Features, place: int) -> str:
+    caches = sorted({*part.unsteady} ^ {*first.unsteady})
+    told = (
+        f"; a forward pass changed {', '.join(caches)} for one of them alone, as it fills a cache: "
+        "run the model once on a batch of the data before both"
+    )
     return (
         f"cannot concatenate: {name} of part {place} differs from part 0's "
         f"({_short(getattr(part, name))} against {_short(getattr(first, name))}); "
-        "extract all parts with the same model and objective"
+        f"extract all parts with the same model and objective{told if caches else ''}"
     )
 
 

@@ -9,6 +9,7 @@ import enum
 import functools
 import hashlib
 import json
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
@@ -126,6 +127,27 @@ def changed(before: dict[str, str], after: dict[str, str]) -> tuple[str, ...]:
     """Return the paths, sorted, at which two structures differ."""
     paths = before.keys() | after.keys()
     return tuple(sorted(path for path in paths if before.get(path) != after.get(path)))
+
+
+_FILLED: "weakref.WeakKeyDictionary[nn.Module, dict[str, str]]" = weakref.WeakKeyDictionary()
+
+
+def unsteady(objective: nn.Module, model: nn.Module, before: dict[str, str]) -> tuple[str, ...]:
+    """Return the paths, sorted, that a forward pass changes: this one, or an earlier one.
+
+    A cache is filled once; it is left out of later fingerprints too, as long as it holds the same.
+
+    Arguments:
+        objective: what is told.
+        model: the one in it, by which an earlier pass is remembered.
+        before: the objective's ``state`` of before the pass.
+    """
+    after, filled = state(objective), _FILLED.setdefault(original(model), {})
+    now = changed(before, after)
+    kept = (path for path, value in filled.items() if after.get(path) == value)
+    found = tuple(sorted({*now, *kept}))
+    filled.update({path: after[path] for path in now if path in after})
+    return found
 
 
 def plain(value: Any, depth: int = DEPTH) -> str | None:

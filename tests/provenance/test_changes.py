@@ -12,6 +12,7 @@ from torch import nn
 
 import fimetric as fm
 from fimetric.objectives import Denoising, NegativeLogLikelihood, Objective
+from fimetric.statistics.base import Statistic
 
 X = torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
 IMAGES = torch.rand(24, 1, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -177,6 +178,44 @@ def test_bounds_are_those_of_the_data_in_any_order(scale):
     np.testing.assert_allclose(bounds(data.flip(0), 7), first, rtol=1e-9)
     np.testing.assert_allclose(bounds(torch.cat([data, data]), 3), first, rtol=1e-9)
     assert (first > 0).all()
+
+
+class Losses(Statistic):
+    name = "losses"
+    names = ("loss",)
+
+    def measure(self, x):
+        return self.objective(x)[:, None]
+
+
+TABLES = {
+    "norms": lambda objective, x: fm.extract(objective, x, progress=False),
+    "a statistic": lambda objective, x: Losses(objective).features(x, progress=False),
+}
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["one objective", "two of one model"])
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_tables_join_though_a_cache_was_filled_between_them(table, again):
+    model = net()
+    objective = squares(model)
+    first = table(objective, X[:20])
+    second = table(objective if again else squares(model), X[20:])
+    whole = table(squares(net()), X)
+    joined = fm.Features.concatenate([first, second])
+    assert first.unsteady == second.unsteady == ("module.table",)
+    assert joined.fingerprint == whole.fingerprint
+    np.testing.assert_allclose(joined.values, whole.values, rtol=1e-4)
+
+
+def test_tables_do_not_join_where_a_cache_holds_something_else_and_it_is_named():
+    model = net()
+    objective = squares(model)
+    first = fm.extract(objective, X, progress=False)
+    model.table = model.table + 1
+    second = fm.extract(objective, X, progress=False)
+    with pytest.raises(ValueError, match=r"pass changed module\.table for one of them alone"):
+        fm.Features.concatenate([first, second])
 
 
 def test_tables_of_two_losses_do_not_join_whatever_came_first():

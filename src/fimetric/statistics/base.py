@@ -21,7 +21,7 @@ from fimetric.probe import Probe
 from fimetric.probing import make_probe
 from fimetric.provenance import difference
 from fimetric.reference import cut
-from fimetric.structure import changed, state
+from fimetric.structure import state, unsteady
 
 ALONE = 1e-3  # float32 rounding through a deep model, relative to the size of the numbers
 
@@ -132,7 +132,7 @@ class StatisticExtractor:
             values = self._measure(x)
             if not self._checked:
                 self._check_alone(x, values)
-                self.unsteady = changed(self._before, state(objective))
+                self.unsteady = unsteady(objective, objective.module, self._before)
                 self.fingerprint = watched_fingerprint(objective, self.unsteady)
                 self.probe = make_probe(objective, x)
         names = self.statistic.names
