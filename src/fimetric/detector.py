@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from fimetric import detector_files
 from fimetric.arguments import folder_of, seed_of, whole, whole_or_none
+from fimetric.attributes import Attributes, attributes
+from fimetric.attributes import difference as models_differ
 from fimetric.calibration import Calibration
 from fimetric.data import Spec, length
 from fimetric.detectors import Density, as_density, from_state
 from fimetric.extraction import run
 from fimetric.extractor import Extractor
 from fimetric.features import Features
-from fimetric.fingerprint import difference as fingerprints_differ
 from fimetric.fingerprint import look
 from fimetric.groups import means, overlapping
 from fimetric.intake import Intake, coarse_format_named, refuse_idle_tensors, refuse_labels
@@ -86,6 +87,7 @@ class Detector:
         self.fingerprint_: str | None = None
         self.unsteady_: tuple[str, ...] = ()
         self.probe_: Probe | None = None
+        self._attributes: Attributes | None = None  # of the objective, where it was fitted
         self._extractor: Extractor | None = None
         self._extracted = ""  # the fingerprint that it was made with
         self._asked: State = (None, "", -1)
@@ -125,6 +127,7 @@ class Detector:
         with coarse_format_named(self.objective.module):
             self.density.fit(self._to_fit(table, rows))
         self.fingerprint_, self.unsteady_ = features.fingerprint, features.unsteady
+        self._attributes = attributes(self.objective, self.unsteady_)
         self.probe_ = features.probe
         self.batch_size_ = self.batch_size or features.batch_size
         self._extracted = self.fingerprint_
@@ -216,6 +219,7 @@ class Detector:
             group_size=int(self.group_size),
             split_seed=int(self.seed),
             density=density,
+            attributes=self._attributes,
         )
         detector_files.write(folder, description, arrays, overwrite)
 
@@ -232,7 +236,7 @@ class Detector:
         """
         folder, objective = folder_of(folder), as_objective(objective)
         description, arrays = detector_files.read(folder)
-        if other := difference(description, objective):
+        if other := difference(description, objective, attributes=description.attributes):
             raise ValueError(
                 f"{folder} was fitted with {other}. Load it with the model and the objective it "
                 "was fitted with, or fit a new detector"
@@ -250,7 +254,7 @@ class Detector:
             raise detector_files.damaged(folder, error) from error
         detector.fingerprint_, detector.unsteady_ = description.fingerprint, description.unsteady
         detector.probe_, detector.spec_ = description.probe, description.spec
-        detector.batch_size_ = description.batch_size
+        detector.batch_size_, detector._attributes = description.batch_size, description.attributes
         _, detector._asked = detector._look()
         return detector
 
@@ -324,9 +328,12 @@ class Detector:
         refuse_idle_tensors(self.objective.module)
         (now, state), fitted = self._look(), self.fingerprint_
         if fitted not in (None, now):
+            what = models_differ(
+                fitted or "", now, self._attributes, self.objective, self.unsteady_
+            )
             raise ValueError(
-                "the model has changed since the detector was fitted (its fingerprint differs: "
-                f"other {fingerprints_differ(fitted or '', now)}); fit the detector again"
+                f"the model has changed since the detector was fitted ({what}); fit the detector "
+                "again"
             )
         self._refuse_another_loss(state)
         if self._extractor is None or self._extracted != now:

@@ -22,7 +22,8 @@ Arrays = dict[str, NDArray[Any]]
 class Description(msgspec.Struct, forbid_unknown_fields=True):
     """What ``detector.json`` says.
 
-    ``density`` is the density's own ``state``; ``settings`` are those of the objective.
+    ``density`` is the density's own ``state``; ``settings`` are those of the objective, and
+    ``attributes`` tell which of them differ where its fingerprint does.
     """
 
     objective: str
@@ -36,6 +37,7 @@ class Description(msgspec.Struct, forbid_unknown_fields=True):
     group_size: int
     split_seed: int
     density: dict[str, Any]
+    attributes: dict[str, str] | None = None
 
 
 KIND = archive.Kind(

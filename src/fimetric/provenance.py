@@ -2,7 +2,8 @@
 
 from typing import Protocol
 
-from fimetric.fingerprint import difference as fingerprints_differ
+from fimetric.attributes import Attributes
+from fimetric.attributes import difference as models_differ
 from fimetric.fingerprint import watched_fingerprint
 from fimetric.objectives.base import Objective
 from fimetric.probe import Probe
@@ -24,13 +25,19 @@ class Made(Protocol):
     def probe(self) -> Probe | None: ...  # noqa: D102
 
 
-def difference(made: Made, objective: Objective, words: str | None = None) -> str:
+def difference(
+    made: Made,
+    objective: Objective,
+    words: str | None = None,
+    attributes: Attributes | None = None,
+) -> str:
     """Return in words what else something was made with; empty where it was this objective.
 
     Arguments:
         made: what is asked about.
         objective: that of today, with its model.
         words: what is measured of it, by default its own description.
+        attributes: those of then, where they were kept.
     """
     words = objective.describe() if words is None else words
     if made.objective != words:
@@ -42,6 +49,6 @@ def difference(made: Made, objective: Objective, words: str | None = None) -> st
     if made.fingerprint != now:  # the rows have warmed it: what is made in a first pass is there
         now = watched_fingerprint(objective, made.unsteady)
     if made.fingerprint != now:
-        what = fingerprints_differ(made.fingerprint, now)
-        return f"another model (its fingerprint differs: other {what})"
+        what = models_differ(made.fingerprint, now, attributes, objective, made.unsteady)
+        return f"another model ({what})"
     return f"another loss: {losses}" if losses else ""

@@ -11,8 +11,10 @@ from diffusers import DDPMScheduler
 from torch import nn
 
 import fimetric as fm
+from fimetric import detector_files
 from fimetric.objectives import Denoising, NegativeLogLikelihood, Objective
 from fimetric.statistics.base import Statistic
+from sealed import reseal
 
 X = torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
 IMAGES = torch.rand(24, 1, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -178,6 +180,80 @@ def test_bounds_are_those_of_the_data_in_any_order(scale):
     np.testing.assert_allclose(bounds(data.flip(0), 7), first, rtol=1e-9)
     np.testing.assert_allclose(bounds(torch.cat([data, data]), 3), first, rtol=1e-9)
     assert (first > 0).all()
+
+
+class Historied(nn.Module):
+    """A model that keeps what only its training writes in plain attributes."""
+
+    def __init__(self, **written) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.steps = nn.Linear(5, 5), 0
+        self.losses, self.notes = [], {}
+        vars(self.layer).update(written.pop("layer", {}))
+        vars(self).update(written)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+WRITTEN = {
+    "a counter": ({"steps": 7}, "steps was 7 and is 0"),
+    "a list": ({"losses": [0.5, 0.25]}, r'losses was \["0.5", "0.25"\] and is \[\]'),
+    "a dictionary": ({"notes": {"epoch": 3}}, r'notes was {"epoch": "3"} and is {}'),
+    "a new one": ({"last_loss": 0.5}, "last_loss was 0.5 and is not there"),
+    "one of a layer": ({"layer": {"best": 2}}, r"layer\.best was 2 and is not there"),
+    "a long one": (
+        {"losses": [0.5] * 99},
+        r"losses was \[.{79}\.\.\. \([0-9a-f]{16}\) and is \[\]",
+    ),
+    "five": (dict.fromkeys("abcde", 1), r"a was 1 .*, b was 1 .*, c was 1 .*, 2 more;"),
+}
+REMEDY = r"begin with an underscore are not compared: .* only training writes"
+
+
+@pytest.mark.parametrize("case", WRITTEN)
+def test_what_only_training_wrote_is_named_where_a_model_is_refused(tmp_path, case):
+    written, words = WRITTEN[case]
+    detector = fm.Detector(squares(Historied(**written))).fit(X)
+    detector.save(tmp_path / "d")
+    with pytest.raises(ValueError, match=f"other classes.*: {words}.*{REMEDY}"):
+        fm.Detector.load(tmp_path / "d", squares(Historied()))
+
+
+def test_what_has_changed_since_the_fit_is_named(tmp_path):
+    model = Historied()
+    fm.Detector(squares(model)).fit(X).save(tmp_path / "d")
+    for detector in (
+        fm.Detector(squares(model)).fit(X),
+        fm.Detector.load(tmp_path / "d", squares(model)),
+    ):
+        model.steps = 3
+        with pytest.raises(
+            ValueError, match=rf"has changed.*\(.*: steps was 0 and is 3; .*{REMEDY}"
+        ):
+            detector.score(X[:2])
+        model.steps = 0
+        detector.score(X[:2])
+
+
+def test_the_remedy_is_said_of_tables_which_keep_no_attributes():
+    table = fm.extract(squares(Historied(steps=7)), X, progress=False)
+    with pytest.raises(ValueError, match=f"come from another model.*attributes.*{REMEDY}"):
+        fm.Detector(squares(Historied())).fit(table)
+
+
+def test_a_detector_without_attributes_opens_and_says_the_remedy(tmp_path):
+    fm.Detector(squares(Historied())).fit(X).save(tmp_path / "d")
+    reseal(tmp_path / "d", detector_files.KIND, attributes=None)
+    fm.Detector.load(tmp_path / "d", squares(Historied()))
+    with pytest.raises(ValueError, match=f"or configuration; names that {REMEDY}"):
+        fm.Detector.load(tmp_path / "d", squares(Historied(steps=7)))
+
+
+def test_attributes_with_an_underscore_are_as_the_remedy_says(tmp_path):
+    fm.Detector(squares(Historied(_losses=[0.5]))).fit(X).save(tmp_path / "d")
+    fm.Detector.load(tmp_path / "d", squares(Historied()))
 
 
 class Losses(Statistic):
