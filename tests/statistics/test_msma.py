@@ -51,3 +51,10 @@ def test_a_short_schedule_takes_no_timestep_twice():
 def test_settings_that_make_no_sense(settings, message):
     with pytest.raises(ValueError, match=message):
         MSMA(gaussian(), **settings)
+
+
+def test_a_table_is_kept_in_a_folder_since_the_timesteps_tell_the_levels(tmp_path):
+    made = MSMA(gaussian(), levels=2)
+    for statistic in (made, MSMA(gaussian(), made.timesteps)):
+        found = statistic.features(images(3), folder=tmp_path / "f", progress=False)
+        assert len(found) == 3
