@@ -43,6 +43,12 @@ VALUES = {
 }
 
 
+LONG = pytest.mark.skipif(
+    os.environ.get("FIMETRIC_CHECK") != "long",
+    reason="make check runs it; test_killed.py has a small run that is stopped",
+)
+
+
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory):
     return read(write_grid(tmp_path_factory.mktemp("grid"), **VALUES))
@@ -99,6 +105,7 @@ def test_nothing_is_computed_twice(grid, folder, monkeypatch):
     assert files(folder) == before
 
 
+@LONG
 def test_a_run_that_was_stopped_ends_in_the_same_scores(grid, folder, found, tmp_path, monkeypatch):
     for part in ("models",):
         (tmp_path / part).symlink_to(folder / part)
@@ -118,6 +125,7 @@ def test_a_run_that_was_stopped_ends_in_the_same_scores(grid, folder, found, tmp
     assert again.comparisons == found.comparisons
 
 
+@LONG
 def test_processes_side_by_side_give_the_same(grid, folder, found, tmp_path):
     (tmp_path / "models").symlink_to(folder / "models")
     assert run(grid, tmp_path, jobs=2, progress=False).comparisons == found.comparisons
