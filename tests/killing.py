@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fimetric import files
+from fimetric.store import files
 
 POINTS = ((files.os, "replace"), (files, "_new"), (files, "_remove"), (files, "_exchange"))
 

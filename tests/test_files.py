@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from tests.killing import Killed, after_kills, content, killing
 
-from fimetric import files
-from fimetric.files import DiskFullError, sweep, whole_file, whole_folder
+from fimetric.store import files
+from fimetric.store.files import DiskFullError, sweep, whole_file, whole_folder
 
 
 def write_file(place: Path, text: str) -> None:

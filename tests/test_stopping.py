@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from fimetric import cli
 from fimetric.extractor import Extractor
-from fimetric.files import DiskFullError
+from fimetric.store.files import DiskFullError
 from fimetric.models import build, save
 
 DATA = ("--data", "digits", "--limit", "24", "--batch-size", "8")

@@ -7,8 +7,8 @@ import msgspec
 from numpy.typing import NDArray
 
 from fimetric.data.spec import Spec
-from fimetric.files import whole_folder
-from fimetric.folders import not_there
+from fimetric.store.files import whole_folder
+from fimetric.store.folders import not_there
 from fimetric.probe import Probe
 from fimetric.store import archive
 

@@ -8,7 +8,7 @@ from fimetric.detector import Detector
 from fimetric.detector_files import OWN
 from fimetric.extraction import extract
 from fimetric.features import Features
-from fimetric.files import refuse_strangers, sweep
+from fimetric.store.files import refuse_strangers, sweep
 
 
 def fit_into(

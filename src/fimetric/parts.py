@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fimetric.data import Batch, Spec
 from fimetric.features import Features
-from fimetric.files import sweep, whole_folder
+from fimetric.store.files import sweep, whole_folder
 from fimetric.objectives.base import values_of
 from fimetric.store.archive import damaged
 

@@ -10,7 +10,7 @@ from fimetric.data import batches, length
 from fimetric.data.batches import rounded
 from fimetric.detector import Detector
 from fimetric.features import Features
-from fimetric.files import refuse_file, refuse_long, whole_file
+from fimetric.store.files import refuse_file, refuse_long, whole_file
 from fimetric.memory import MOST
 from fimetric.progress import progress
 

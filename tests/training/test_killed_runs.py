@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from tests.killing import after_kills, content
 
-from fimetric.files import DiskFullError
+from fimetric.store.files import DiskFullError
 from fimetric.models import build
 from fimetric.training import train
 from fimetric.training.checkpoint import STATE

@@ -9,7 +9,7 @@ from candidates import ALL, CHOSEN, FURTHER, LOSSES, PAPER, SIMPLER, Candidate
 from judging import Judged, sizes
 from tables import SIZE
 
-from fimetric.files import whole_file
+from fimetric.store.files import whole_file
 
 HERE = Path(__file__).parent
 FAMILIES = {"vae": "VAE", "glow": "Glow", "diffusion": "diffusion"}

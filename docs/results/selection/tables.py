@@ -12,7 +12,7 @@ from fimetric.data import Samples
 from fimetric.extraction import run
 from fimetric.extractor import Extractor
 from fimetric.features import Features
-from fimetric.files import safe_name
+from fimetric.store.files import safe_name
 from fimetric.fingerprint import model_fingerprint
 from fimetric.fisher.metrics import FisherMetric, Kronecker
 from fimetric.fisher.metrics.base import MetricExtractor

@@ -15,7 +15,7 @@ from fimetric.benchmark.methods import METHODS, TABLES
 from fimetric.benchmark.scoring import Scored, scored
 from fimetric.benchmark.tables import Tables, Wanted, count, extract, table_key
 from fimetric.benchmark.training import ready, trained
-from fimetric.files import swept
+from fimetric.store.files import swept
 
 
 def train(grid: Grid, folder: Path, jobs: int | None = None, progress: bool = True) -> None:

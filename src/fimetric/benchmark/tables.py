@@ -17,7 +17,7 @@ from fimetric.data import Samples
 from fimetric.extraction import Extraction, run
 from fimetric.extractor import Extractor
 from fimetric.features import Features
-from fimetric.files import safe_name
+from fimetric.store.files import safe_name
 from fimetric.fingerprint import update, watched_fingerprint
 from fimetric.groups import disjoint
 from fimetric.models import load

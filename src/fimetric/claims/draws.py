@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from fimetric.claims.study import Drawn
 from fimetric.data import Samples
-from fimetric.files import whole_file
+from fimetric.store.files import whole_file
 from fimetric.fingerprint import model_fingerprint
 from fimetric.models import VAE, Diffusion, Glow, Model
 from fimetric.objectives import NegativeLogLikelihood, Objective

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from fimetric.files import whole_file
+from fimetric.store.files import whole_file
 from fimetric.store import archive
 
 Verdict = Literal["holds", "holds in part", "does not hold", "undecided"]

@@ -22,7 +22,7 @@ from fimetric.claims.metric_parts import SCORED, Parts, choose_parts
 from fimetric.claims.study import Study
 from fimetric.detectors import LayerwiseGaussian
 from fimetric.features import Features
-from fimetric.files import safe_name
+from fimetric.store.files import safe_name
 from fimetric.fisher.metrics import Diagonal, FisherMetric, Kronecker, LowRank, ScaledIdentity
 from fimetric.metrics import Estimate, auroc, estimate
 from fimetric.report.claims.metric import metric_scatter

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from fimetric.claims.finding import Finding, Picture, Table, Verdict
 from fimetric.claims.ways import LIKELIHOOD, NORMS, SCORES, Scores, Way, ways
 from fimetric.data import Samples
-from fimetric.files import safe_name
+from fimetric.store.files import safe_name
 from fimetric.fisher.rankings import mean_correlation, rank_correlations
 from fimetric.metrics import Estimate, auroc
 from fimetric.report.claims.invariance import correlation_maps

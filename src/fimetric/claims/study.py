@@ -12,7 +12,7 @@ import numpy as np
 from fimetric.data import Samples
 from fimetric.extraction import extract
 from fimetric.features import Features
-from fimetric.files import safe_name
+from fimetric.store.files import safe_name
 from fimetric.fingerprint import update, watched_fingerprint
 from fimetric.objectives import Objective
 

@@ -14,7 +14,7 @@ from fimetric.data import Samples
 from fimetric.detectors import LayerwiseGaussian, Typicality
 from fimetric.extraction import extract
 from fimetric.features import Features
-from fimetric.files import safe_name
+from fimetric.store.files import safe_name
 from fimetric.fisher.representations import (
     HSV,
     ChannelAffine,

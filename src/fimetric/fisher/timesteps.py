@@ -9,7 +9,7 @@ import numpy as np
 from fimetric.data import Samples
 from fimetric.extraction import extract
 from fimetric.features import Features
-from fimetric.files import safe_name
+from fimetric.store.files import safe_name
 from fimetric.objectives.denoising import Denoising
 
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from fimetric.arguments import folder_of, listed, seed_of, whole
-from fimetric.files import whole_file, whole_folder
+from fimetric.store.files import whole_file, whole_folder
 from fimetric.models.bounds import check_fit, check_numbers
 from fimetric.models.diffusion import Diffusion
 from fimetric.models.glow import Glow

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from fimetric.evaluation import ALPHA, Evaluation
-from fimetric.files import whole_file
+from fimetric.store.files import whole_file
 from fimetric.objectives import Objective
 from fimetric.report.pictures import likelihood_histograms, roc_curves, score_histograms
 from fimetric.report.tables import markdown, show, write_csv

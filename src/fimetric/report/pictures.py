@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from fimetric.files import whole_file
+from fimetric.store.files import whole_file
 from fimetric.metrics import auroc
 
 Scores = NDArray[np.float64]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from fimetric.files import whole_file
+from fimetric.store.files import whole_file
 from fimetric.metrics import Estimate
 
 HEADINGS = ("OOD set", "group", "detector", "AUROC", "AUPR", "FPR at 95% TPR")

@@ -60,7 +60,7 @@ class Kind(Generic[Struct]):
         """Write both files into a folder that exists.
 
         Arguments:
-            folder: one that is put in its place as a whole, see ``fimetric.files``.
+            folder: one that is put in its place as a whole, see ``fimetric.store.files``.
             content: what the JSON file holds.
             payload: what the other file holds, as ``pack`` or ``safetensors.torch.save`` give it.
         """

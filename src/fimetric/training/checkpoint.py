@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from fimetric.data import Samples
-from fimetric.files import whole_file, whole_folder
+from fimetric.store.files import whole_file, whole_folder
 from fimetric.models import Model, kind_of
 from fimetric.store import archive
 from fimetric.training.recipes import Recipe

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fimetric.benchmark.results import Comparison
-from fimetric.files import whole_file
+from fimetric.store.files import whole_file
 from fimetric.metrics import Estimate
 from fimetric.report.benchmark.averages import ALL, Average
 from fimetric.report.benchmark.words import groups, short

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fimetric.benchmark.results import Comparison, Curves, Ranked
-from fimetric.files import whole_file
+from fimetric.store.files import whole_file
 from fimetric.report.benchmark.averages import Average
 from fimetric.report.benchmark.curves import binned
 

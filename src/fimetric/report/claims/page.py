@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fimetric.files import whole_file
+from fimetric.store.files import whole_file
 
 if TYPE_CHECKING:
     from fimetric.claims import Finding, Study
