@@ -5,12 +5,8 @@ from pathlib import Path
 import fimetric as fm
 
 INSIDE = {
-    "benchmark",
-    "claims",
-    "cli",
-    "gradients",
-    "report",
-    "store",
+    *("benchmark", "claims", "cli", "detection", "evaluation", "extraction", "features"),
+    *("fingerprint", "gradients", "judging", "report", "store"),
 }  # behind commands and classes
 
 

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from fimetric import cli
 from fimetric.extractor import Extractor
-from fimetric.store.files import DiskFullError
 from fimetric.models import build, save
+from fimetric.store.files import DiskFullError
 
 DATA = ("--data", "digits", "--limit", "24", "--batch-size", "8")
 ALPHA = ("--alpha", "0.5")

@@ -15,11 +15,11 @@ from rich.logging import RichHandler
 from fimetric.claims import CLAIMS, Finding, analyse, open_study
 from fimetric.claims.retraining import retrain
 from fimetric.data import load as load_data
-from fimetric.store.files import whole_file
 from fimetric.inputs import Named
 from fimetric.models import load
 from fimetric.report.claims.page import section, write_page
 from fimetric.report.model import write_model
+from fimetric.store.files import whole_file
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent

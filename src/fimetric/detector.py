@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from fimetric import detector_files
 from fimetric.arguments import folder_of, seed_of, whole, whole_or_none
-from fimetric.attributes import Attributes, attributes
-from fimetric.attributes import difference as models_differ
 from fimetric.calibration import Calibration
 from fimetric.data import Spec, length
 from fimetric.detectors import Density, as_density, from_state
 from fimetric.extraction import run
 from fimetric.extractor import Extractor
 from fimetric.features import Features
-from fimetric.fingerprint import look
+from fimetric.fingerprint.attributes import Attributes, attributes
+from fimetric.fingerprint.attributes import difference as models_differ
+from fimetric.fingerprint.model import look
 from fimetric.groups import means, overlapping
 from fimetric.intake import Intake, coarse_format_named, refuse_idle_tensors, refuse_labels
 from fimetric.objectives.base import Objective, as_objective, refuse_untold

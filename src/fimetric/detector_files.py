@@ -7,10 +7,10 @@ import msgspec
 from numpy.typing import NDArray
 
 from fimetric.data.spec import Spec
-from fimetric.store.files import whole_folder
-from fimetric.store.folders import not_there
 from fimetric.probe import Probe
 from fimetric.store import archive
+from fimetric.store.files import whole_folder
+from fimetric.store.folders import not_there
 
 # 1 described groups by joint gradients whatever the density, 2 had neither probe nor settings of
 # what a sample is, and no checksum of its JSON

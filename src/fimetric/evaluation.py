@@ -17,11 +17,11 @@ from fimetric.detectors import DENSITIES, OF_ANY_TABLE, create
 from fimetric.detectors.base import LayerDensity
 from fimetric.extraction import extract
 from fimetric.features import Features
-from fimetric.store.files import safe_name
 from fimetric.metrics import aupr, auroc, estimate, fpr_at_tpr
 from fimetric.objectives.base import Objective
 from fimetric.progress import progress as show_progress
 from fimetric.report.tables import Row
+from fimetric.store.files import safe_name
 
 ALPHA = 0.05
 Scores = NDArray[np.float64]

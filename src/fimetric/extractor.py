@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from fimetric.data import Batch, to_device
 from fimetric.features import Features
-from fimetric.fingerprint import watched_fingerprint
+from fimetric.fingerprint.model import watched_fingerprint
+from fimetric.fingerprint.structure import original, state, unsteady
 from fimetric.gradients.norms import GradientNorms, Measured
 from fimetric.objectives.base import Batch as Input
 from fimetric.objectives.base import Objective
@@ -21,7 +22,6 @@ from fimetric.probe import Probe
 from fimetric.probing import make_probe
 from fimetric.provenance import difference
 from fimetric.reference import cut
-from fimetric.structure import original, state, unsteady
 from fimetric.views import column_name, side_by_side, without_draw
 
 

@@ -18,10 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from fimetric.arguments import folder_of, listed, shown, whole
 from fimetric.data.spec import Spec
-from fimetric.store.files import whole_folder
-from fimetric.store.folders import not_there
 from fimetric.probe import Probe, agree
 from fimetric.store import archive
+from fimetric.store.files import whole_folder
+from fimetric.store.folders import not_there
 
 VERSION = 2  # 1 had one data dimension, neither a probe nor what a sample is, and joint groups only
 ARRAYS = ("values", "losses", "bounds", "numels", "dimensions")
@@ -69,7 +69,7 @@ class Features:
         dimensions: (N * group_size,) number of dimensions of each sample, for bits per dimension,
             such as its pixels or its predicted tokens; or one number for all.
         objective: what was differentiated, in words.
-        fingerprint: hexadecimal fingerprint of the objective, see ``fimetric.fingerprint``.
+        fingerprint: hexadecimal fingerprint of the objective, see ``fimetric.fingerprint.model``.
         seed: seed of the objective's noise.
         group_size: samples per row.
         grouping: what a row of several samples is: ``joint``, the norms of their joint gradient, or

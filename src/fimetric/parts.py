@@ -14,9 +14,9 @@ from torch import Tensor
 
 from fimetric.data import Batch, Spec
 from fimetric.features import Features
-from fimetric.store.files import sweep, whole_folder
 from fimetric.objectives.base import values_of
 from fimetric.store.archive import damaged
+from fimetric.store.files import sweep, whole_folder
 
 PART_SECONDS = 20.0  # how much work may be lost when extraction is stopped
 Bounds = NDArray[np.float64]

@@ -2,9 +2,9 @@
 
 from typing import Protocol
 
-from fimetric.attributes import Attributes
-from fimetric.attributes import difference as models_differ
-from fimetric.fingerprint import watched_fingerprint
+from fimetric.fingerprint.attributes import Attributes
+from fimetric.fingerprint.attributes import difference as models_differ
+from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.objectives.base import Objective
 from fimetric.probe import Probe
 from fimetric.probing import difference as losses_differ

@@ -10,9 +10,9 @@ from fimetric.data import batches, length
 from fimetric.data.batches import rounded
 from fimetric.detector import Detector
 from fimetric.features import Features
-from fimetric.store.files import refuse_file, refuse_long, whole_file
 from fimetric.memory import MOST
 from fimetric.progress import progress
+from fimetric.store.files import refuse_file, refuse_long, whole_file
 
 Rows = list[tuple[str, float, float, bool]]
 COLUMNS = ("id", "score", "p_value", "out_of_distribution")

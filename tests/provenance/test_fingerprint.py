@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from fimetric import fingerprint
-from fimetric.fingerprint import Watched, model_fingerprint
+from fimetric.fingerprint import model as fingerprint
+from fimetric.fingerprint.model import Watched, model_fingerprint
 from fimetric.objectives import Objective
 
 

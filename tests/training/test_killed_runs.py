@@ -12,8 +12,8 @@ import safetensors.torch
 import torch
 from tests.killing import after_kills, content
 
-from fimetric.store.files import DiskFullError
 from fimetric.models import build
+from fimetric.store.files import DiskFullError
 from fimetric.training import train
 from fimetric.training.checkpoint import STATE
 

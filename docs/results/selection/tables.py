@@ -12,8 +12,7 @@ from fimetric.data import Samples
 from fimetric.extraction import run
 from fimetric.extractor import Extractor
 from fimetric.features import Features
-from fimetric.store.files import safe_name
-from fimetric.fingerprint import model_fingerprint
+from fimetric.fingerprint.model import model_fingerprint
 from fimetric.fisher.metrics import FisherMetric, Kronecker
 from fimetric.fisher.metrics.base import MetricExtractor
 from fimetric.fisher.metrics.blocks import Block, LayerNorms, Weighted, bytes_per_sample, square
@@ -25,6 +24,7 @@ from fimetric.groups import disjoint
 from fimetric.models import Diffusion, Glow, load
 from fimetric.objectives import standard_objective
 from fimetric.statistics.whitened import CentredDiagonal
+from fimetric.store.files import safe_name
 
 ROOT = Path(__file__).parents[3]
 RUNS = ROOT / "runs" / "selection"

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from fimetric.benchmark.config import CALIBRATE, FIT, PARTS, Grid, Own, Recipe
 from fimetric.benchmark.variants import make
 from fimetric.data import Samples
-from fimetric.store.files import safe_name
 from fimetric.inputs import Named
 from fimetric.models import KINDS
 from fimetric.models.folder import describe
+from fimetric.store.files import safe_name
 
 
 @dataclass(frozen=True)

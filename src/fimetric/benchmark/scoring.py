@@ -23,10 +23,10 @@ from fimetric.benchmark.variants import NEAR
 from fimetric.calibration import Calibration
 from fimetric.detectors import Density
 from fimetric.features import Features
-from fimetric.store.files import whole_file
 from fimetric.groups import disjoint, means, overlapping
 from fimetric.metrics import auroc
 from fimetric.store import archive
+from fimetric.store.files import whole_file
 
 logger = logging.getLogger(__name__)
 

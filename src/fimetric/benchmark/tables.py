@@ -17,12 +17,13 @@ from fimetric.data import Samples
 from fimetric.extraction import Extraction, run
 from fimetric.extractor import Extractor
 from fimetric.features import Features
-from fimetric.store.files import safe_name
-from fimetric.fingerprint import update, watched_fingerprint
+from fimetric.fingerprint.digest import update
+from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.groups import disjoint
 from fimetric.models import load
 from fimetric.objectives import standard_objective
 from fimetric.parts import finished
+from fimetric.store.files import safe_name
 
 VERSION = 1  # of the tables; a change of what one of them holds extracts all anew
 Tables = dict[str, Features]  # set -> its table

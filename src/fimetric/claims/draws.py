@@ -10,12 +10,12 @@ from torch import Generator, Tensor
 
 from fimetric.claims.study import Drawn
 from fimetric.data import Samples
-from fimetric.store.files import whole_file
-from fimetric.fingerprint import model_fingerprint
+from fimetric.fingerprint.model import model_fingerprint
 from fimetric.models import VAE, Diffusion, Glow, Model
 from fimetric.objectives import NegativeLogLikelihood, Objective
 from fimetric.progress import progress as show_progress
 from fimetric.store import archive
+from fimetric.store.files import whole_file
 from fimetric.training.seeds import number
 
 PART = 50

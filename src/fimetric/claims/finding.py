@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from fimetric.store.files import whole_file
 from fimetric.store import archive
+from fimetric.store.files import whole_file
 
 Verdict = Literal["holds", "holds in part", "does not hold", "undecided"]
 

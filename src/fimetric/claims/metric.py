@@ -22,10 +22,10 @@ from fimetric.claims.metric_parts import SCORED, Parts, choose_parts
 from fimetric.claims.study import Study
 from fimetric.detectors import LayerwiseGaussian
 from fimetric.features import Features
-from fimetric.store.files import safe_name
 from fimetric.fisher.metrics import Diagonal, FisherMetric, Kronecker, LowRank, ScaledIdentity
 from fimetric.metrics import Estimate, auroc, estimate
 from fimetric.report.claims.metric import metric_scatter
+from fimetric.store.files import safe_name
 
 Array = NDArray[np.float64]
 Numbers = dict[str, float]

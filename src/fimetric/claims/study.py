@@ -12,9 +12,10 @@ import numpy as np
 from fimetric.data import Samples
 from fimetric.extraction import extract
 from fimetric.features import Features
-from fimetric.store.files import safe_name
-from fimetric.fingerprint import update, watched_fingerprint
+from fimetric.fingerprint.digest import update
+from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.objectives import Objective
+from fimetric.store.files import safe_name
 
 CRITERIA = 1  # raised when a claim's criterion or numbers change: older findings are then refused
 

@@ -14,7 +14,6 @@ from fimetric.data import Samples
 from fimetric.detectors import LayerwiseGaussian, Typicality
 from fimetric.extraction import extract
 from fimetric.features import Features
-from fimetric.store.files import safe_name
 from fimetric.fisher.representations import (
     HSV,
     ChannelAffine,
@@ -25,6 +24,7 @@ from fimetric.fisher.representations import (
 )
 from fimetric.models import KINDS, Glow, Model, build
 from fimetric.objectives import standard_objective
+from fimetric.store.files import safe_name
 from fimetric.training import History, train
 
 LOGIT = 0.05

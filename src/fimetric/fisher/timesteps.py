@@ -9,8 +9,8 @@ import numpy as np
 from fimetric.data import Samples
 from fimetric.extraction import extract
 from fimetric.features import Features
-from fimetric.store.files import safe_name
 from fimetric.objectives.denoising import Denoising
+from fimetric.store.files import safe_name
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from fimetric.arguments import folder_of, listed, seed_of, whole
-from fimetric.store.files import whole_file, whole_folder
 from fimetric.models.bounds import check_fit, check_numbers
 from fimetric.models.diffusion import Diffusion
 from fimetric.models.glow import Glow
 from fimetric.models.vae import VAE
 from fimetric.store import archive
+from fimetric.store.files import whole_file, whole_folder
 
 Model = VAE | Glow | Diffusion
 KINDS: dict[str, type[Model]] = {"vae": VAE, "glow": Glow, "diffusion": Diffusion}

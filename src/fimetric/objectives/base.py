@@ -19,9 +19,9 @@ from fimetric.arguments import seed_of, shown, whole
 from fimetric.data.keys import ALONE, ARGUMENTS
 from fimetric.data.kinds import data_of
 from fimetric.data.spec import Spec
+from fimetric.fingerprint.structure import named, original
 from fimetric.noise import fixed_noise, own_noise
 from fimetric.objectives.steadiness import refuse_changing
-from fimetric.structure import named, original
 
 Batch = Tensor | dict[str, Tensor]
 Losses = Callable[[Batch], Tensor]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fimetric.arguments import listed, shown, whole
 from fimetric.data.kinds import data_of
 from fimetric.data.spec import Spec
-from fimetric.fingerprint import update
+from fimetric.fingerprint.digest import update
 from fimetric.objectives.base import Batch, Losses, Objective, refuse_no_draws
 
 

@@ -8,9 +8,9 @@ from rich.console import Console
 
 from fimetric.baselines import gaussian_bits_per_dim, png_bits_per_dim
 from fimetric.data import Samples
-from fimetric.store.files import whole_file
 from fimetric.models import Model
 from fimetric.report.pictures import sample_grid
+from fimetric.store.files import whole_file
 
 MOST = 512  # samples whose code length is measured
 BATCH = 64

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from fimetric.store.files import whole_file
 from fimetric.metrics import auroc
+from fimetric.store.files import whole_file
 
 Scores = NDArray[np.float64]
 ID_COLOUR = "#000000"

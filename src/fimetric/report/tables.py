@@ -8,8 +8,8 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from fimetric.store.files import whole_file
 from fimetric.metrics import Estimate
+from fimetric.store.files import whole_file
 
 HEADINGS = ("OOD set", "group", "detector", "AUROC", "AUPR", "FPR at 95% TPR")
 NOTE = (

@@ -13,7 +13,8 @@ from torch import Tensor
 from fimetric.data import Batch, to_device
 from fimetric.extraction import run
 from fimetric.features import Features
-from fimetric.fingerprint import watched_fingerprint
+from fimetric.fingerprint.model import watched_fingerprint
+from fimetric.fingerprint.structure import state, unsteady
 from fimetric.objectives.base import Batch as Input
 from fimetric.objectives.base import Objective, refuse_untold, untold
 from fimetric.objectives.steadiness import unchanged
@@ -21,7 +22,6 @@ from fimetric.probe import Probe
 from fimetric.probing import make_probe
 from fimetric.provenance import difference
 from fimetric.reference import cut
-from fimetric.structure import state, unsteady
 
 ALONE = 1e-3  # float32 rounding through a deep model, relative to the size of the numbers
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fimetric.features import Features
-from fimetric.fingerprint import watched_fingerprint
+from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.fisher.metrics.blocks import LayerNorms, bytes_per_sample, slices, square
 from fimetric.fisher.metrics.diagonal import Diagonal
 from fimetric.fisher.metrics.reference import Layer, References, contributions

@@ -13,9 +13,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from fimetric.data import Samples
-from fimetric.store.files import whole_file, whole_folder
 from fimetric.models import Model, kind_of
 from fimetric.store import archive
+from fimetric.store.files import whole_file, whole_folder
 from fimetric.training.recipes import Recipe
 
 Step = Annotated[int, msgspec.Meta(ge=0, le=2**53)]

@@ -16,7 +16,7 @@ from torch import Tensor
 from fimetric.extraction import run
 from fimetric.extractor import Extractor, Norms
 from fimetric.features import Features
-from fimetric.fingerprint import watched_fingerprint
+from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.fisher.metrics.reference import Layer, References
 from fimetric.gradients import GradientNorms
 from fimetric.objectives.base import Objective

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fimetric.benchmark.results import Comparison, Curves, Ranked
-from fimetric.store.files import whole_file
 from fimetric.report.benchmark.averages import Average
 from fimetric.report.benchmark.curves import binned
+from fimetric.store.files import whole_file
 
 Key = tuple[str, str, str, int, str]  # of a Comparison
 WEB = resources.files("fimetric.report.benchmark") / "web"

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fimetric.fingerprint import COMPILED, update
+from fimetric.fingerprint.digest import COMPILED, update
 
 PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes, torch.dtype))
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")

@@ -4,9 +4,9 @@ import hashlib
 
 from torch import nn
 
-from fimetric.fingerprint import Unsteady
-from fimetric.fingerprint import difference as parts_that_differ
-from fimetric.structure import changed, structure
+from fimetric.fingerprint.model import Unsteady
+from fimetric.fingerprint.model import difference as parts_that_differ
+from fimetric.fingerprint.structure import changed, structure
 
 LONGEST = 80  # characters of a value that are kept
 NAMED = 3  # attributes at most

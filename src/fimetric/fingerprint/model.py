@@ -1,4 +1,4 @@
-"""Fingerprints: has this model, have these data, been seen before?"""
+"""Hashes of models, taken anew only where something has changed."""
 
 import hashlib
 import weakref
@@ -7,6 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from fimetric.fingerprint.digest import COMPILED, stored, update
+from fimetric.fingerprint.structure import outline, structure
 
 LOOKED_AT = 1 << 16  # entries of a tensor, about, that tell whether it has changed
 PRIMES = (1, 3, 5, 7, 11, 17, 31, 61, 127, 251, 509, 1021, 2039, 4093, 8191, 16381, 65521, 1048573)
@@ -40,8 +43,6 @@ def _of_tensors(module: nn.Module, unsteady: Unsteady) -> str:
 
 
 def _of_structure(module: nn.Module, unsteady: Unsteady) -> str:
-    from fimetric.structure import structure
-
     told = sorted(structure(module).items())
     text = "\n".join(f"{path}: {value}" for path, value in told if path not in unsteady)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
@@ -63,31 +64,6 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     return iter(sorted(named, key=lambda pair: pair[0]))
 
 
-def update(digest: "hashlib._Hash", x: Tensor) -> None:
-    """Add the bytes of a tensor to a hash."""
-    for part in _stored(x):
-        flat = part.cpu().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
-
-
-def _stored(x: Tensor) -> tuple[Tensor, ...]:
-    """Return the dense tensors that hold a tensor's numbers: indices and values of a sparse one."""
-    x = x.detach()
-    if x.layout == torch.strided:
-        return (x.dequantize() if x.is_quantized else x,)
-    if x.layout == torch.sparse_coo:
-        x = x.coalesce()
-        return x.indices(), x.values()
-    if x.layout in (torch.sparse_csr, torch.sparse_bsr):
-        return x.crow_indices(), x.col_indices(), x.values()
-    if x.layout in (torch.sparse_csc, torch.sparse_bsc):
-        return x.ccol_indices(), x.row_indices(), x.values()
-    return (x.to_dense(),)
-
-
-COMPILED = "_orig_mod."  # what torch.compile puts in front of the names of a module's parts
-
-
 class Watched:
     """The fingerprint of a module, taken anew only where something of it has changed.
 
@@ -106,8 +82,6 @@ class Watched:
 
     def fingerprint(self, unsteady: Unsteady = ()) -> str:
         """Return what ``model_fingerprint`` does."""
-        from fimetric.structure import outline
-
         module = self._module()
         assert module is not None  # whoever asks holds it
         tensors = list(_tensors(module))
@@ -160,8 +134,8 @@ def _mark(name: str, x: Tensor) -> tuple[Any, ...]:
 def _parts(tensors: list[Tensor]) -> list[Tensor]:
     """Return the bits of some entries of each tensor, joined by number format and device."""
     joined: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
-    stored = [part for x in tensors if not x.is_meta for part in _stored(x) if part.numel()]
-    for x in stored:
+    dense = [part for x in tensors if not x.is_meta for part in stored(x) if part.numel()]
+    for x in dense:
         flat = (torch.view_as_real(x) if x.is_complex() else x).reshape(-1)
         joined.setdefault((x.dtype, x.device), []).append(flat[:: _step(flat.numel())])
     return [torch.cat(parts).view(torch.uint8).clone() for parts in joined.values()]

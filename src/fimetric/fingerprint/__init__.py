@@ -1,0 +1,7 @@
+"""Has this model been seen before? Hashes of all that it is made of.
+
+digest     the bytes of a tensor
+structure  classes, attributes and configuration of all submodules, as texts
+attributes which of those texts differ, told to people
+model      both as one hash, taken anew only where something has changed
+"""
