@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from fimetric.features import Features
+from fimetric.features.table import Features
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from fimetric import evaluation
 from fimetric.cli import app
 from fimetric.data import load
 from fimetric.extractor import Extractor
-from fimetric.features import Features
+from fimetric.features.table import Features
 from fimetric.metrics import estimate
 
 DATA = Path(os.environ.get("FIMETRIC_DATA", "/nowhere"))

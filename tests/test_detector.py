@@ -11,7 +11,7 @@ from torch import nn
 from fimetric import Detector, extract
 from fimetric.detector_files import KIND
 from fimetric.detectors import OF_ANY_TABLE, NotExplainableError, create
-from fimetric.groups import overlapping
+from fimetric.features.groups import overlapping
 from fimetric.objectives import Objective
 from sealed import reseal
 

@@ -4,8 +4,8 @@ import math
 import numpy as np
 import pytest
 
-from fimetric.features import ARRAYS, KIND, PROVENANCE, VERSION, Features
-from fimetric.probe import Probe
+from fimetric.features.probe import Probe
+from fimetric.features.table import ARRAYS, KIND, PROVENANCE, VERSION, Features
 from sealed import reseal
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fimetric.groups import disjoint, means, overlapping
+from fimetric.features.groups import disjoint, means, overlapping
 
 
 def test_disjoint_groups_share_no_sample_and_leave_the_rest_out():

@@ -9,7 +9,7 @@ from tests.killing import after_kills, content
 from torch import nn
 
 from fimetric import Features, extract, parts, reference
-from fimetric.features import PROVENANCE
+from fimetric.features.table import PROVENANCE
 from fimetric.objectives import Objective
 
 N, D = 22, 6

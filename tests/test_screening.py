@@ -3,7 +3,7 @@ import logging
 import numpy as np
 import pytest
 
-from fimetric.screening import describe_strange, informative, strange
+from fimetric.features.screening import describe_strange, informative, strange
 
 
 def values_of(N=40, J=5):

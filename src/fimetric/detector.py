@@ -14,17 +14,17 @@ from fimetric.data import Spec, length
 from fimetric.detectors import Density, as_density, from_state
 from fimetric.extraction import run
 from fimetric.extractor import Extractor
-from fimetric.features import Features
+from fimetric.features.groups import means, overlapping
+from fimetric.features.probe import Probe
+from fimetric.features.screening import refuse_strange
+from fimetric.features.table import Features
 from fimetric.fingerprint.attributes import Attributes, attributes
 from fimetric.fingerprint.attributes import difference as models_differ
 from fimetric.fingerprint.model import look
-from fimetric.groups import means, overlapping
 from fimetric.intake import Intake, coarse_format_named, refuse_idle_tensors, refuse_labels
 from fimetric.objectives.base import Objective, as_objective, refuse_untold
-from fimetric.probe import Probe
 from fimetric.probing import difference as losses_differ
 from fimetric.provenance import difference
-from fimetric.screening import refuse_strange
 
 logger = logging.getLogger(__name__)
 

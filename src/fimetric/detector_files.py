@@ -7,7 +7,7 @@ import msgspec
 from numpy.typing import NDArray
 
 from fimetric.data.spec import Spec
-from fimetric.probe import Probe
+from fimetric.features.probe import Probe
 from fimetric.store import archive
 from fimetric.store.files import whole_folder
 from fimetric.store.folders import not_there

@@ -16,7 +16,7 @@ from fimetric.data import Samples
 from fimetric.detectors import DENSITIES, OF_ANY_TABLE, create
 from fimetric.detectors.base import LayerDensity
 from fimetric.extraction import extract
-from fimetric.features import Features
+from fimetric.features.table import Features
 from fimetric.metrics import aupr, auroc, estimate, fpr_at_tpr
 from fimetric.objectives.base import Objective
 from fimetric.progress import progress as show_progress

@@ -11,7 +11,7 @@ from fimetric.arguments import folder_of, whole, whole_or_none
 from fimetric.data import Batch, batches, length, to_device
 from fimetric.data.batches import Choice, rounded
 from fimetric.extractor import Extractor, placed
-from fimetric.features import Features
+from fimetric.features.table import Features
 from fimetric.intake import Intake, named_failures, refuse_idle_tensors
 from fimetric.memory import batch_size_for
 from fimetric.objectives.base import Batch as Input

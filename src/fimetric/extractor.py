@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fimetric.data import Batch, to_device
-from fimetric.features import Features
+from fimetric.features.probe import Probe
+from fimetric.features.table import Features
 from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.fingerprint.structure import original, state, unsteady
 from fimetric.gradients.norms import GradientNorms, Measured
 from fimetric.objectives.base import Batch as Input
 from fimetric.objectives.base import Objective
 from fimetric.objectives.steadiness import unchanged
-from fimetric.probe import Probe
 from fimetric.probing import make_probe
 from fimetric.provenance import difference
 from fimetric.reference import cut

@@ -7,7 +7,7 @@ from typing import Any
 from fimetric.detector import Detector
 from fimetric.detector_files import OWN
 from fimetric.extraction import extract
-from fimetric.features import Features
+from fimetric.features.table import Features
 from fimetric.store.files import refuse_strangers, sweep
 
 

@@ -10,7 +10,7 @@ from fimetric.data import Samples, load
 from fimetric.data.conventions import refuse_outside_unit
 from fimetric.detector import Detector
 from fimetric.devices import known_device
-from fimetric.features import Features
+from fimetric.features.table import Features
 from fimetric.models import load as load_model
 from fimetric.objectives import Objective, several_timesteps, standard_objective
 from fimetric.store.files import refuse_file

@@ -19,9 +19,9 @@ from torch.nn.parameter import UninitializedParameter
 from fimetric.data import Batch, Spec
 from fimetric.data.kinds import FLOATS, INTEGERS, TOKENS, data_of, kind_of, shape_text
 from fimetric.data.seen import Seen
+from fimetric.features.screening import UninformativeError
 from fimetric.objectives.base import Objective
 from fimetric.objectives.takes import length_dimension, vocabulary_of
-from fimetric.screening import UninformativeError
 
 logger = logging.getLogger(__name__)
 OURS = Path(__file__).parent

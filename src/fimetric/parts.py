@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fimetric.data import Batch, Spec
-from fimetric.features import Features
+from fimetric.features.table import Features
 from fimetric.objectives.base import values_of
 from fimetric.store.archive import damaged
 from fimetric.store.files import sweep, whole_folder

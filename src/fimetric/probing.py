@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from fimetric.data import to_device
+from fimetric.features.probe import Entry, Probe
 from fimetric.objectives.base import Batch, Objective
-from fimetric.probe import Entry, Probe
 from fimetric.reference import cut
 
 logger = logging.getLogger(__name__)

@@ -2,11 +2,11 @@
 
 from typing import Protocol
 
+from fimetric.features.probe import Probe
 from fimetric.fingerprint.attributes import Attributes
 from fimetric.fingerprint.attributes import difference as models_differ
 from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.objectives.base import Objective
-from fimetric.probe import Probe
 from fimetric.probing import difference as losses_differ
 
 

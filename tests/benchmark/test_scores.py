@@ -10,7 +10,7 @@ from fimetric.benchmark.methods import METHODS, Method
 from fimetric.benchmark.scoring import score, scored
 from fimetric.calibration import Calibration
 from fimetric.detectors import FullGaussian, LayerwiseGaussian
-from fimetric.groups import disjoint, means, overlapping
+from fimetric.features.groups import disjoint, means, overlapping
 from fimetric.metrics import auroc
 
 PAPER = Method("norms", LayerwiseGaussian, "", joint=True)

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 import fimetric as fm
+from fimetric.features.screening import UninformativeError
 from fimetric.intake import coarse_format_named
 from fimetric.objectives import CausalLM
-from fimetric.screening import UninformativeError
 
 pytest.importorskip("transformers")
 from language_models import MODELS, WORDS, Recurrent, language_model

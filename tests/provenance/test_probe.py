@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from fimetric.features.probe import Probe, agree
 from fimetric.objectives import Objective
-from fimetric.probe import Probe, agree
 from fimetric.probing import difference, make_probe, rows_of
 
 X = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))

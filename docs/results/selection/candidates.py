@@ -28,7 +28,7 @@ from fimetric.detectors import (
     OneClassSVM,
     Typicality,
 )
-from fimetric.features import Features
+from fimetric.features.table import Features
 
 Columns = Callable[[Features], Features]
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fimetric.features import Features
+from fimetric.features.table import Features
 
 
 def modules(table: Features) -> Features:

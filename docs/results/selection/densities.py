@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 from fimetric.detectors import KDE, Density, FullGaussian, NearestNeighbours, Typicality
 from fimetric.detectors.base import LayerDensity
 from fimetric.detectors.combined_tests import upper
-from fimetric.features import Features
+from fimetric.features.table import Features
 
 
 class StudentT(LayerDensity):

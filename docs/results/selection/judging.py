@@ -12,7 +12,7 @@ from tables import SIZE, Tables, group_size, measured
 from fimetric.benchmark.cases import Case
 from fimetric.benchmark.variants import OUTLIERS
 from fimetric.calibration import Calibration
-from fimetric.groups import disjoint, means, overlapping
+from fimetric.features.groups import disjoint, means, overlapping
 from fimetric.metrics import auroc
 
 # the models that the further candidates are tried on

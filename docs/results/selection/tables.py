@@ -11,7 +11,8 @@ from fimetric.benchmark.variants import OUTLIERS, make
 from fimetric.data import Samples
 from fimetric.extraction import run
 from fimetric.extractor import Extractor
-from fimetric.features import Features
+from fimetric.features.groups import disjoint
+from fimetric.features.table import Features
 from fimetric.fingerprint.model import model_fingerprint
 from fimetric.fisher.metrics import FisherMetric, Kronecker
 from fimetric.fisher.metrics.base import MetricExtractor
@@ -20,7 +21,6 @@ from fimetric.fisher.metrics.reference import Layer, References
 from fimetric.gradients import Contribution, GradientNorms
 from fimetric.gradients.contributions import widened
 from fimetric.gradients.contributions.base import in_chunks
-from fimetric.groups import disjoint
 from fimetric.models import Diffusion, Glow, load
 from fimetric.objectives import standard_objective
 from fimetric.statistics.whitened import CentredDiagonal

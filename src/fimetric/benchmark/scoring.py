@@ -22,8 +22,8 @@ from fimetric.benchmark.tables import Tables
 from fimetric.benchmark.variants import NEAR
 from fimetric.calibration import Calibration
 from fimetric.detectors import Density
-from fimetric.features import Features
-from fimetric.groups import disjoint, means, overlapping
+from fimetric.features.groups import disjoint, means, overlapping
+from fimetric.features.table import Features
 from fimetric.metrics import auroc
 from fimetric.store import archive
 from fimetric.store.files import whole_file

@@ -16,10 +16,10 @@ from fimetric.benchmark.methods import REFERENCES, TABLES, Source
 from fimetric.data import Samples
 from fimetric.extraction import Extraction, run
 from fimetric.extractor import Extractor
-from fimetric.features import Features
+from fimetric.features.groups import disjoint
+from fimetric.features.table import Features
 from fimetric.fingerprint.digest import update
 from fimetric.fingerprint.model import watched_fingerprint
-from fimetric.groups import disjoint
 from fimetric.models import load
 from fimetric.objectives import standard_objective
 from fimetric.parts import finished

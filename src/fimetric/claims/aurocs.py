@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from fimetric.detectors import create
-from fimetric.features import Features
+from fimetric.features.table import Features
 from fimetric.metrics import Estimate, auroc, estimate
 
 DENSITY, RIVAL = "layerwise-gaussian", "typicality"

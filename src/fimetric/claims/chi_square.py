@@ -20,7 +20,7 @@ from fimetric.claims.finding import Finding, Picture, Table, Verdict
 from fimetric.claims.rows import informative_part
 from fimetric.claims.study import Study
 from fimetric.data import Samples
-from fimetric.features import Features
+from fimetric.features.table import Features
 from fimetric.fisher.families import FamilyFits, fit_families, null_distances
 from fimetric.fisher.laws import FAMILIES
 from fimetric.fisher.rank import effective_rank

@@ -21,7 +21,7 @@ from fimetric.claims.finding import Finding, Picture, Table, Verdict
 from fimetric.claims.metric_parts import SCORED, Parts, choose_parts
 from fimetric.claims.study import Study
 from fimetric.detectors import LayerwiseGaussian
-from fimetric.features import Features
+from fimetric.features.table import Features
 from fimetric.fisher.metrics import Diagonal, FisherMetric, Kronecker, LowRank, ScaledIdentity
 from fimetric.metrics import Estimate, auroc, estimate
 from fimetric.report.claims.metric import metric_scatter

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fimetric.features import Features
-from fimetric.screening import informative, strange
+from fimetric.features.screening import informative, strange
+from fimetric.features.table import Features
 
 
 def informative_part(features: Features) -> tuple[Features, NDArray[np.bool_]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from fimetric.data import Samples
 from fimetric.extraction import extract
-from fimetric.features import Features
+from fimetric.features.table import Features
 from fimetric.fingerprint.digest import update
 from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.objectives import Objective

@@ -19,7 +19,7 @@ from fimetric.claims.aurocs import DENSITY as OURS
 from fimetric.claims.aurocs import DETECTORS, Aurocs, aurocs, halves
 from fimetric.claims.finding import Finding, Picture, Table, Verdict
 from fimetric.claims.study import Study
-from fimetric.features import Features
+from fimetric.features.table import Features
 from fimetric.fisher.timesteps import Draw, mean_of_draws, norms_over_time, side_by_side
 from fimetric.metrics import Estimate, auroc
 from fimetric.objectives import Denoising

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fimetric.data import Samples
 from fimetric.detectors import LayerwiseGaussian, Typicality
 from fimetric.extraction import extract
-from fimetric.features import Features
+from fimetric.features.table import Features
 from fimetric.fisher.representations import (
     HSV,
     ChannelAffine,

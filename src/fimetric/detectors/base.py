@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fimetric import screening
-from fimetric.features import Features
+from fimetric.features import screening
+from fimetric.features.table import Features
 
 logger = logging.getLogger(__name__)
 

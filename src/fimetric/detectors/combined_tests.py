@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fimetric.detectors.base import Array, LayerDensity
-from fimetric.features import Features
+from fimetric.features.table import Features
 
 
 class CombinedTests(LayerDensity):

@@ -4,9 +4,9 @@ from typing import Self
 
 import numpy as np
 
-from fimetric import screening
 from fimetric.detectors.base import Array, Density, finite_rows
-from fimetric.features import Features
+from fimetric.features import screening
+from fimetric.features.table import Features
 
 SMALLEST = "min"
 

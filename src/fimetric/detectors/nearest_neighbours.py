@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fimetric.detectors.base import Array, LayerDensity
-from fimetric.features import Features
-from fimetric.screening import NO_SPREAD
+from fimetric.features.screening import NO_SPREAD
+from fimetric.features.table import Features
 
 CHUNK = 1 << 22  # entries of a table of distances that is in memory at once
 

@@ -2,7 +2,7 @@
 
 Two models of the same weights can still compute different losses: another activation, an epsilon,
 a rotary base, a scheduler's settings. All of it that is data is told here, by the path of its
-module. What is code, such as the body of a function, is not: see ``fimetric.probe``.
+module. What is code, such as the body of a function, is not: see ``fimetric.features.probe``.
 """
 
 import enum

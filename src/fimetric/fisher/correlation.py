@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fimetric.features import Features
-from fimetric.screening import informative, strange
+from fimetric.features.screening import informative, strange
+from fimetric.features.table import Features
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from fimetric.data import Samples
 from fimetric.extraction import extract
-from fimetric.features import Features
+from fimetric.features.table import Features
 from fimetric.objectives.denoising import Denoising
 from fimetric.store.files import safe_name
 

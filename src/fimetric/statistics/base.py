@@ -12,13 +12,13 @@ from torch import Tensor
 
 from fimetric.data import Batch, to_device
 from fimetric.extraction import run
-from fimetric.features import Features
+from fimetric.features.probe import Probe
+from fimetric.features.table import Features
 from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.fingerprint.structure import state, unsteady
 from fimetric.objectives.base import Batch as Input
 from fimetric.objectives.base import Objective, refuse_untold, untold
 from fimetric.objectives.steadiness import unchanged
-from fimetric.probe import Probe
 from fimetric.probing import make_probe
 from fimetric.provenance import difference
 from fimetric.reference import cut

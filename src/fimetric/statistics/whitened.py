@@ -6,7 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from fimetric.features import Features
+from fimetric.features.table import Features
 from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.fisher.metrics.blocks import LayerNorms, bytes_per_sample, slices, square
 from fimetric.fisher.metrics.diagonal import Diagonal

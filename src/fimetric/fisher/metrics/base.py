@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fimetric.extraction import run
 from fimetric.extractor import Extractor, Norms
-from fimetric.features import Features
+from fimetric.features.table import Features
 from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.fisher.metrics.reference import Layer, References
 from fimetric.gradients import GradientNorms

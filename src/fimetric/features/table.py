@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fimetric.arguments import folder_of, listed, shown, whole
 from fimetric.data.spec import Spec
-from fimetric.probe import Probe, agree
+from fimetric.features.probe import Probe, agree
 from fimetric.store import archive
 from fimetric.store.files import whole_folder
 from fimetric.store.folders import not_there

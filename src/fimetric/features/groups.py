@@ -8,7 +8,7 @@ before it.
 import numpy as np
 from numpy.typing import NDArray
 
-from fimetric.features import Features
+from fimetric.features.table import Features
 
 Index = NDArray[np.int64]
 

@@ -10,7 +10,7 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
-from fimetric.features import Features
+from fimetric.features.table import Features
 
 logger = logging.getLogger(__name__)
 
