@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from fimetric import evaluation
 from fimetric.cli import app
 from fimetric.data import load
-from fimetric.extractor import Extractor
+from fimetric.extraction.extractor import Extractor
 from fimetric.features.table import Features
 from fimetric.metrics import estimate
 

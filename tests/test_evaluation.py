@@ -8,8 +8,8 @@ from fimetric import evaluation
 from fimetric.data import Samples, load
 from fimetric.detectors import create
 from fimetric.evaluation import evaluate, split
-from fimetric.extraction import run
-from fimetric.extractor import Extractor
+from fimetric.extraction.extractor import Extractor
+from fimetric.extraction.stream import run
 from fimetric.metrics import estimate
 from fimetric.models import build
 from fimetric.objectives import standard_objective

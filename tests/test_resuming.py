@@ -8,7 +8,8 @@ import torch
 from tests.killing import after_kills, content
 from torch import nn
 
-from fimetric import Features, extract, parts, reference
+from fimetric import Features, extract
+from fimetric.extraction import parts, reference
 from fimetric.features.table import PROVENANCE
 from fimetric.objectives import Objective
 

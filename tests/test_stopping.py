@@ -11,7 +11,7 @@ from tests.killing import Killed, after_kills, content, killing
 from typer.testing import CliRunner
 
 from fimetric import cli
-from fimetric.extractor import Extractor
+from fimetric.extraction.extractor import Extractor
 from fimetric.models import build, save
 from fimetric.store.files import DiskFullError
 
@@ -42,7 +42,7 @@ def detector(model):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr("fimetric.parts.PART_SECONDS", 0.0)
+    monkeypatch.setattr("fimetric.extraction.parts.PART_SECONDS", 0.0)
 
 
 @pytest.fixture

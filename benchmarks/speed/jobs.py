@@ -25,8 +25,9 @@ import torch
 from torch import Tensor
 
 import fimetric as fm
-from fimetric import inputs, memory, scoring
+from fimetric import inputs, scoring
 from fimetric.cli import models
+from fimetric.extraction import memory
 from fimetric.gradients.reference import squared_gradient_norms
 
 ROOT = Path(__file__).parents[2]

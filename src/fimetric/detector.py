@@ -12,8 +12,16 @@ from fimetric.arguments import folder_of, seed_of, whole, whole_or_none
 from fimetric.calibration import Calibration
 from fimetric.data import Spec, length
 from fimetric.detectors import Density, as_density, from_state
-from fimetric.extraction import run
-from fimetric.extractor import Extractor
+from fimetric.extraction.extractor import Extractor
+from fimetric.extraction.intake import (
+    Intake,
+    coarse_format_named,
+    refuse_idle_tensors,
+    refuse_labels,
+)
+from fimetric.extraction.probing import difference as losses_differ
+from fimetric.extraction.provenance import difference
+from fimetric.extraction.stream import run
 from fimetric.features.groups import means, overlapping
 from fimetric.features.probe import Probe
 from fimetric.features.screening import refuse_strange
@@ -21,10 +29,7 @@ from fimetric.features.table import Features
 from fimetric.fingerprint.attributes import Attributes, attributes
 from fimetric.fingerprint.attributes import difference as models_differ
 from fimetric.fingerprint.model import look
-from fimetric.intake import Intake, coarse_format_named, refuse_idle_tensors, refuse_labels
 from fimetric.objectives.base import Objective, as_objective, refuse_untold
-from fimetric.probing import difference as losses_differ
-from fimetric.provenance import difference
 
 logger = logging.getLogger(__name__)
 

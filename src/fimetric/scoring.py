@@ -9,8 +9,8 @@ from typing import Any
 from fimetric.data import batches, length
 from fimetric.data.batches import rounded
 from fimetric.detector import Detector
+from fimetric.extraction.memory import MOST
 from fimetric.features.table import Features
-from fimetric.memory import MOST
 from fimetric.progress import progress
 from fimetric.store.files import refuse_file, refuse_long, whole_file
 

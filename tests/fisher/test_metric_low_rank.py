@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from fimetric.screening import informative
 from metric_cases import CASES, build, draws, gradients, halves, measured, real, squares
 from torch import nn
 
 from fimetric.fisher.metrics import LowRank, ScaledIdentity
 from fimetric.fisher.metrics.low_rank import LEAST, choose_rank, principal
 from fimetric.objectives import Objective
-from fimetric.screening import informative
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 import fimetric as fm
+from fimetric.extraction.intake import coarse_format_named
 from fimetric.features.screening import UninformativeError
-from fimetric.intake import coarse_format_named
 from fimetric.objectives import CausalLM
 
 pytest.importorskip("transformers")

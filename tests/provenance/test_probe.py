@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from fimetric.extraction.probing import difference, make_probe, rows_of
 from fimetric.features.probe import Probe, agree
 from fimetric.objectives import Objective
-from fimetric.probing import difference, make_probe, rows_of
 
 X = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
 

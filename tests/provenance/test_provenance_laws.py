@@ -12,8 +12,8 @@ from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import fimetric as fm
-from fimetric import parts
 from fimetric.data import Samples
+from fimetric.extraction import parts
 from fimetric.fingerprint import model as fingerprint
 from fimetric.models import DiffusionConfig, GlowConfig
 from fimetric.objectives import (

@@ -9,8 +9,8 @@ from fimetric.benchmark.cases import Case, Sets, cases
 from fimetric.benchmark.config import read
 from fimetric.benchmark.variants import OUTLIERS, make
 from fimetric.data import Samples
-from fimetric.extraction import run
-from fimetric.extractor import Extractor
+from fimetric.extraction.extractor import Extractor
+from fimetric.extraction.stream import run
 from fimetric.features.groups import disjoint
 from fimetric.features.table import Features
 from fimetric.fingerprint.model import model_fingerprint

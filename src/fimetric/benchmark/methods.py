@@ -12,7 +12,7 @@ from typing import Any
 from fimetric import detectors, statistics
 from fimetric.data import Samples
 from fimetric.detectors import Density
-from fimetric.extractor import Extractor
+from fimetric.extraction.extractor import Extractor
 from fimetric.models import Model
 from fimetric.objectives import Objective, several_timesteps, standard_objective
 from fimetric.statistics.base import Statistic, StatisticExtractor

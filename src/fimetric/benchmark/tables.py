@@ -14,15 +14,15 @@ from pathlib import Path
 from fimetric.benchmark.cases import Case, Sets, model_folder
 from fimetric.benchmark.methods import REFERENCES, TABLES, Source
 from fimetric.data import Samples
-from fimetric.extraction import Extraction, run
-from fimetric.extractor import Extractor
+from fimetric.extraction.extractor import Extractor
+from fimetric.extraction.parts import finished
+from fimetric.extraction.stream import Extraction, run
 from fimetric.features.groups import disjoint
 from fimetric.features.table import Features
 from fimetric.fingerprint.digest import update
 from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.models import load
 from fimetric.objectives import standard_objective
-from fimetric.parts import finished
 from fimetric.store.files import safe_name
 
 VERSION = 1  # of the tables; a change of what one of them holds extracts all anew

@@ -3,7 +3,7 @@
 A loss may be any function, and a function's body, what it closes over and what its model's code
 says are not data that could be hashed. So every table and every detector keeps the losses of four
 rows drawn with a fixed seed, of the shape, kind and range of the data and never of the data
-themselves. ``fimetric.probing`` makes them, and computes them again.
+themselves. ``fimetric.extraction.probing`` makes them, and computes them again.
 """
 
 import msgspec

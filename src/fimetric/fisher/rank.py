@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fimetric.extraction.views import side_by_side
 from fimetric.fisher.stream import grams, losses
 from fimetric.gradients import GradientNorms
 from fimetric.objectives.base import Objective
-from fimetric.views import side_by_side
 
 Array = NDArray[np.float64]
 

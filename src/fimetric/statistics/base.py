@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 
 from fimetric.data import Batch, to_device
-from fimetric.extraction import run
+from fimetric.extraction.probing import make_probe
+from fimetric.extraction.provenance import difference
+from fimetric.extraction.reference import cut
+from fimetric.extraction.stream import run
 from fimetric.features.probe import Probe
 from fimetric.features.table import Features
 from fimetric.fingerprint.model import watched_fingerprint
@@ -19,9 +22,6 @@ from fimetric.fingerprint.structure import state, unsteady
 from fimetric.objectives.base import Batch as Input
 from fimetric.objectives.base import Objective, refuse_untold, untold
 from fimetric.objectives.steadiness import unchanged
-from fimetric.probing import make_probe
-from fimetric.provenance import difference
-from fimetric.reference import cut
 
 ALONE = 1e-3  # float32 rounding through a deep model, relative to the size of the numbers
 

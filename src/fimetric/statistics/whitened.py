@@ -6,6 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from fimetric.extraction.views import column_name, without_draw
 from fimetric.features.table import Features
 from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.fisher.metrics.blocks import LayerNorms, bytes_per_sample, slices, square
@@ -15,7 +16,6 @@ from fimetric.gradients import GradientNorms
 from fimetric.gradients.contributions import widened
 from fimetric.objectives.base import Batch, Objective
 from fimetric.statistics.base import Statistic
-from fimetric.views import column_name, without_draw
 
 KINDS = ("score", "mmd")
 

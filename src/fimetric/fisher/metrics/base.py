@@ -13,14 +13,14 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
-from fimetric.extraction import run
-from fimetric.extractor import Extractor, Norms
+from fimetric.extraction.extractor import Extractor, Norms
+from fimetric.extraction.stream import run
+from fimetric.extraction.views import column_name, without_draw
 from fimetric.features.table import Features
 from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.fisher.metrics.reference import Layer, References
 from fimetric.gradients import GradientNorms
 from fimetric.objectives.base import Objective
-from fimetric.views import column_name, without_draw
 
 
 class Whitened(Norms, Protocol):

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from fimetric.data import Batch, batches, to_device
+from fimetric.extraction.parts import row_digests
+from fimetric.extraction.views import without_draw
 from fimetric.fisher.stream import refuse_infinite
 from fimetric.gradients import Contribution, GradientNorms
 from fimetric.objectives.base import Objective
 from fimetric.objectives.steadiness import unchanged
-from fimetric.parts import row_digests
 from fimetric.progress import progress as show_progress
-from fimetric.views import without_draw
 
 
 class References:

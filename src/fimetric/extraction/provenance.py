@@ -2,12 +2,12 @@
 
 from typing import Protocol
 
+from fimetric.extraction.probing import difference as losses_differ
 from fimetric.features.probe import Probe
 from fimetric.fingerprint.attributes import Attributes
 from fimetric.fingerprint.attributes import difference as models_differ
 from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.objectives.base import Objective
-from fimetric.probing import difference as losses_differ
 
 
 class Made(Protocol):

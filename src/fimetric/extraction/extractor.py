@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fimetric.data import Batch, to_device
+from fimetric.extraction.probing import make_probe
+from fimetric.extraction.provenance import difference
+from fimetric.extraction.reference import cut
+from fimetric.extraction.views import column_name, side_by_side, without_draw
 from fimetric.features.probe import Probe
 from fimetric.features.table import Features
 from fimetric.fingerprint.model import watched_fingerprint
@@ -19,10 +23,6 @@ from fimetric.gradients.norms import GradientNorms, Measured
 from fimetric.objectives.base import Batch as Input
 from fimetric.objectives.base import Objective
 from fimetric.objectives.steadiness import unchanged
-from fimetric.probing import make_probe
-from fimetric.provenance import difference
-from fimetric.reference import cut
-from fimetric.views import column_name, side_by_side, without_draw
 
 
 class Norms(Protocol):

@@ -7,54 +7,17 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fimetric.arguments import folder_of, whole, whole_or_none
 from fimetric.data import Batch, batches, length, to_device
 from fimetric.data.batches import Choice, rounded
-from fimetric.extractor import Extractor, placed
+from fimetric.extraction.extractor import placed
+from fimetric.extraction.intake import Intake, named_failures, refuse_idle_tensors
+from fimetric.extraction.memory import batch_size_for
+from fimetric.extraction.parts import Parts
+from fimetric.extraction.reference import Reference
 from fimetric.features.table import Features
-from fimetric.intake import Intake, named_failures, refuse_idle_tensors
-from fimetric.memory import batch_size_for
 from fimetric.objectives.base import Batch as Input
-from fimetric.objectives.base import Objective, as_objective, refuse_untold
-from fimetric.parts import Parts
+from fimetric.objectives.base import Objective
 from fimetric.progress import progress as show_progress
-from fimetric.reference import Reference
-
-
-def extract(
-    objective: Objective,
-    data: Any,
-    batch_size: int | None = None,
-    group_size: int = 1,
-    folder: str | Path | None = None,
-    progress: bool = True,
-) -> Features:
-    """Return the log squared gradient norms of every group of samples and every layer.
-
-    Arguments:
-        objective: what is differentiated.
-        data: whatever ``fimetric.data.batches`` takes.
-        batch_size: samples to a forward pass, rounded to whole groups. If None, as many as memory
-            holds, 64 at most; a call that goes on takes the size of the one before.
-        group_size: consecutive samples whose losses are summed before differentiating. Samples
-            left over at the end are cut, with a log line.
-        folder: where to keep the features. Parts are written to ``<folder>.parts`` as they are
-            done; a later call with the same model, objective and data goes on from there.
-        progress: show a progress bar with the time left.
-
-    Raises:
-        ValueError: for empty or non-finite data, or a folder with features of something else.
-        RuntimeError: where a sample's loss or norms depend on the rest of its batch, or the model
-            changes itself in its forward pass.
-        TypeError: for a model without an objective, or sizes that are no whole numbers.
-    """
-    refuse_idle_tensors(as_objective(objective).module)
-    whole_or_none("batch_size", batch_size)
-    whole("group_size", group_size)
-    if folder is not None:
-        folder_of(folder)
-        refuse_untold(objective)
-    return run(Extractor(objective, group_size), data, batch_size, folder, progress)
 
 
 class Extraction(Protocol):

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from fimetric.data import to_device
+from fimetric.extraction.reference import cut
 from fimetric.features.probe import Entry, Probe
 from fimetric.objectives.base import Batch, Objective
-from fimetric.reference import cut
 
 logger = logging.getLogger(__name__)
 

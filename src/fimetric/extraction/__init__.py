@@ -1,0 +1,17 @@
+"""From an objective and data to a table of features: streamed, checked, and resumed.
+
+extract    the call that people make
+stream     batch by batch through any extractor, kept on the way
+extractor  one batch: losses, gradients, log norms
+intake     the door before a model: each batch checked, the model's own errors put into words
+parts      what is kept until all is done
+memory     how many samples go through a model at once
+reference  four samples, the same in any order, on which bounds and made-up rows stand
+probing    losses of made-up rows, of which features keep a probe
+provenance whether a table or a detector comes from an objective
+views      names of views and of columns
+"""
+
+from fimetric.extraction.extract import extract
+
+__all__ = ["extract"]
