@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from fimetric.baselines import gaussian_bits_per_dim, png_bits_per_dim
 from fimetric.data import Samples, load
+from fimetric.data.codes import gaussian_bits_per_dim, png_bits_per_dim
 
 
 def grid(levels: np.ndarray) -> Samples:

@@ -8,9 +8,9 @@ from rich.console import Console
 
 import fimetric as fm
 from fimetric import evaluation
-from fimetric.baselines import gaussian_bits_per_dim, png_bits_per_dim
+from fimetric.cli.demo import demo
 from fimetric.data import load
-from fimetric.demo import demo
+from fimetric.data.codes import gaussian_bits_per_dim, png_bits_per_dim
 from fimetric.metrics import estimate
 from fimetric.models import load as load_model
 from fimetric.objectives import standard_objective
@@ -24,7 +24,7 @@ def small():
         return load(name, split=split, limit=min(limit, 120))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fimetric.demo.load", few)
+        patch.setattr("fimetric.cli.demo.load", few)
         patch.setattr(evaluation, "estimate", functools.partial(estimate, repeats=50))
         yield
 
@@ -81,7 +81,7 @@ def test_the_detector_and_the_picture_are_there(run):
 def test_a_second_demo_goes_on_from_the_first(run, monkeypatch):
     folder, said = run
     for slow in ("_draw", "_detect"):
-        monkeypatch.setattr(f"fimetric.demo.{slow}", lambda *_: None)
+        monkeypatch.setattr(f"fimetric.cli.demo.{slow}", lambda *_: None)
     again = Console(file=io.StringIO(), width=60)
     demo(folder, again, steps=8)
     assert "Training" not in again.file.getvalue()

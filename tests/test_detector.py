@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from fimetric import Detector, extract
-from fimetric.detector_files import KIND
+from fimetric.detection.saved import KIND
 from fimetric.detectors import OF_ANY_TABLE, NotExplainableError, create
 from fimetric.features.groups import overlapping
 from fimetric.objectives import Objective

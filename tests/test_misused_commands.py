@@ -113,7 +113,8 @@ TYPED = {
 
 @pytest.mark.parametrize("option", OUT_OF_RANGE)
 def test_a_number_out_of_range_is_refused_as_soon_as_it_is_typed(option, monkeypatch):
-    monkeypatch.setattr("fimetric.inputs.new_folder", None)  # called next, would end in another
+    # called next, it would end in another error
+    monkeypatch.setattr("fimetric.store.folders.new_folder", None)
     name = option.strip("-").replace("-", "_")
     takers = [
         c.callback for c in app.registered_commands if name in signature(c.callback).parameters

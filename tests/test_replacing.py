@@ -6,9 +6,9 @@ from torch import nn
 
 import fimetric as fm
 from fimetric.data import arrays
-from fimetric.fitting import fit_into
-from fimetric.inputs import new_folder
+from fimetric.detection.fitting import fit_into
 from fimetric.objectives import Objective
+from fimetric.store.folders import new_folder
 
 X = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
 

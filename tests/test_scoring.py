@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import fimetric as fm
-from fimetric.scoring import write_scores
+from fimetric.detection.scoring import write_scores
 
 
 @pytest.fixture(scope="module")

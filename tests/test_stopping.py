@@ -86,8 +86,8 @@ def test_sigterm_leaves_nothing_of_scores(model, detector, tmp_path, stop_in_thi
 @pytest.mark.parametrize("group", [("--group-size", 2), ("--density", "layerwise-gaussian")])
 def test_a_fit_by_way_of_parts_is_that_of_the_detector(model, tmp_path, group):
     import fimetric as fm
+    from fimetric.detection.opening import open_objective
     from fimetric.detectors import create
-    from fimetric.inputs import open_objective
 
     fimetric("fit", model, *DATA, "--group-size", 2, *group, "--out", tmp_path / "new")
     objective, _ = open_objective(model)
@@ -141,7 +141,7 @@ def test_a_full_disk_is_one_sentence(model, detector, tmp_path, monkeypatch, suf
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("fimetric.scoring._judge", full)
+    monkeypatch.setattr("fimetric.detection.scoring._judge", full)
     out = tmp_path / f"s{suffix}"
     said = fimetric("score", detector, "--model", model, *DATA, *ALPHA, "--out", out, status=1)
     assert said.startswith(f"error: the disk is full: {out} was not written")

@@ -25,8 +25,9 @@ import torch
 from torch import Tensor
 
 import fimetric as fm
-from fimetric import inputs, scoring
 from fimetric.cli import models
+from fimetric.data.named import Named
+from fimetric.detection import opening, scoring
 from fimetric.extraction import memory
 from fimetric.gradients.reference import squared_gradient_norms
 
@@ -134,8 +135,8 @@ def engine_job(folder: Path, images: int, clock: Clock) -> None:
         def timed(owner: object, name: str, part: str) -> None:
             stack.enter_context(patch.object(owner, name, _timed(owner, name, part, clock)))
 
-        timed(inputs, "open_detector", "reading")
-        timed(inputs.Named, "open_table", "reading")
+        timed(opening, "open_detector", "reading")
+        timed(opening, "open_table", "reading")
         timed(fm.objectives.Objective, "losses", "forward")
         for name in ("__call__", "measure"):
             timed(fm.GradientNorms, name, "norms")
@@ -153,8 +154,8 @@ def engine_job(folder: Path, images: int, clock: Clock) -> None:
 def loop_job(folder: Path, images: int, clock: Clock) -> None:
     """Do the same with one forward and one backward pass per image."""
     with clock.part("reading"):
-        detector, shape = inputs.open_detector(folder / "detector", folder / "model")
-        samples = inputs.Named(limit=images).open(str(folder / "images.npy"), shape)
+        detector, shape = opening.open_detector(folder / "detector", folder / "model")
+        samples = Named(limit=images).open(str(folder / "images.npy"), shape)
         known = fm.Features.load(folder / "features")  # names and bounds, which no loop knows
     with (folder / "loop.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -15,7 +15,7 @@ from rich.logging import RichHandler
 from fimetric.claims import CLAIMS, Finding, analyse, open_study
 from fimetric.claims.retraining import retrain
 from fimetric.data import load as load_data
-from fimetric.inputs import Named
+from fimetric.data.named import Named
 from fimetric.models import load
 from fimetric.report.claims.page import section, write_page
 from fimetric.report.model import write_model

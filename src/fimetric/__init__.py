@@ -17,7 +17,7 @@ from fimetric import (
     statistics,
     training,
 )
-from fimetric.detector import Detector
+from fimetric.detection import Detector
 from fimetric.extraction import extract
 from fimetric.features import Features
 from fimetric.gradients import GradientNorms

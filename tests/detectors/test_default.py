@@ -7,9 +7,8 @@ import pytest
 import torch
 
 import fimetric as fm
-from fimetric import demo
 from fimetric.benchmark.methods import METHODS
-from fimetric.cli import models
+from fimetric.cli import demo, models
 from fimetric.detectors import DEFAULT, DENSITIES
 from fimetric.objectives import Objective
 

@@ -11,7 +11,7 @@ from diffusers import DDPMScheduler
 from torch import nn
 
 import fimetric as fm
-from fimetric import detector_files
+from fimetric.detection import saved as detector_files
 from fimetric.objectives import Denoising, NegativeLogLikelihood, Objective
 from fimetric.statistics.base import Statistic
 from sealed import reseal

@@ -13,6 +13,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 import fimetric as fm
 from fimetric.data import Samples
+from fimetric.detection.scoring import write_scores
 from fimetric.extraction import parts
 from fimetric.fingerprint import model as fingerprint
 from fimetric.models import DiffusionConfig, GlowConfig
@@ -23,7 +24,6 @@ from fimetric.objectives import (
     NegativeLogLikelihood,
     Objective,
 )
-from fimetric.scoring import write_scores
 from fimetric.statistics import (
     MSMA,
     SCOPED,

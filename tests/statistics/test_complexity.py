@@ -10,7 +10,7 @@ import torch
 from PIL import Image, features
 from torch import nn
 
-from fimetric.baselines import png_bits_per_dim
+from fimetric.data.codes import png_bits_per_dim
 from fimetric.detectors import InputComplexity
 from fimetric.objectives import Objective
 from fimetric.statistics.complexity import CodeLengths

@@ -7,8 +7,8 @@ import logging
 import pytest
 import torch
 
-from fimetric.baselines import gaussian_bits_per_dim
 from fimetric.data import Samples, load
+from fimetric.data.codes import gaussian_bits_per_dim
 from fimetric.models import KINDS, build
 from fimetric.models import load as load_model
 from fimetric.training import loop as training

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fimetric.benchmark.config import CALIBRATE, FIT, PARTS, Grid, Own, Recipe
 from fimetric.benchmark.variants import make
 from fimetric.data import Samples
-from fimetric.inputs import Named
+from fimetric.data.named import Named
 from fimetric.models import KINDS
 from fimetric.models.folder import describe
 from fimetric.store.files import safe_name

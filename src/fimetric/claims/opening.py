@@ -7,9 +7,10 @@ from pathlib import Path
 from fimetric.arguments import whole
 from fimetric.claims.draws import draw
 from fimetric.claims.study import Study
-from fimetric.devices import known_device
-from fimetric.inputs import Named, open_objective
+from fimetric.data.named import Named
+from fimetric.detection.opening import open_objective
 from fimetric.models import Diffusion, load
+from fimetric.models.devices import known_device
 
 FEWEST = 200  # samples that claims are measured on: below, no number of theirs means anything
 

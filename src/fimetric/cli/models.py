@@ -32,8 +32,8 @@ from fimetric.detectors import DEFAULT
 
 def demo(out: Out = Path("fimetric-demo"), seed: Seed = 0) -> None:
     """Train, fit and score on data that come with the dependencies, within two minutes."""
-    from fimetric.demo import demo as run
-    from fimetric.inputs import new_folder
+    from fimetric.cli.demo import demo as run
+    from fimetric.store.folders import new_folder
 
     run(new_folder(out), Console(), seed)
 
@@ -57,8 +57,10 @@ def train(
     device: Device = "cpu",
 ) -> None:
     """Train a reference model; called again, it goes on from the last checkpoint."""
-    from fimetric.inputs import Named, known_device, new_folder
+    from fimetric.data.named import Named
     from fimetric.models import build
+    from fimetric.models.devices import known_device
+    from fimetric.store.folders import new_folder
     from fimetric.training import train as run
 
     new_folder(out, data)
@@ -96,7 +98,9 @@ def extract(
 ) -> None:
     """Write the gradient norms of a data set; called again, it goes on where it was stopped."""
     from fimetric import extract as run
-    from fimetric.inputs import Named, new_folder, open_objective
+    from fimetric.data.named import Named
+    from fimetric.detection.opening import open_objective
+    from fimetric.store.folders import new_folder
 
     new_folder(out, data)
     objective, shape = open_objective(model, device, timesteps_of(timesteps), draws, seed)
@@ -124,14 +128,16 @@ def fit(
 ) -> None:
     """Fit a detector on data that the model was not trained on; called again, it goes on."""
     from fimetric import Detector
+    from fimetric.data.named import Named
+    from fimetric.detection.fitting import check_target, fit_into
+    from fimetric.detection.opening import open_objective, open_table
     from fimetric.detectors import create
-    from fimetric.fitting import check_target, fit_into
-    from fimetric.inputs import Named, new_folder, open_objective
+    from fimetric.store.folders import new_folder
 
     check_target(new_folder(out, data), overwrite)
     objective, shape = open_objective(model, device, timesteps_of(timesteps), draws, seed)
     detector = Detector(objective, create(density), group_size, seed)
-    table = Named(split, limit, size, channels).open_table(data, shape)
+    table = open_table(Named(split, limit, size, channels), data, shape)
     fit_into(detector, table, out, batch_size, overwrite)
     n = len(detector.calibration)
     typer.echo(f"{out}: calibrated on {n} groups; the smallest p-value is 1/{n + 1}")
@@ -163,12 +169,13 @@ def score(
     device: Device = "cpu",
 ) -> None:
     """Write sample id, score, p-value and decision of every sample or group."""
-    from fimetric.inputs import Named, open_detector
-    from fimetric.scoring import check_target, write_scores
+    from fimetric.data.named import Named
+    from fimetric.detection.opening import open_detector, open_table
+    from fimetric.detection.scoring import check_target, write_scores
 
     check_target(out)
     loaded, shape = open_detector(detector, model, device)
     loaded.calibration.threshold(alpha, confidence)
-    table = Named(split, limit, size, channels).open_table(data, shape)
+    table = open_table(Named(split, limit, size, channels), data, shape)
     groups, alarms = write_scores(loaded, table, out, alpha, confidence, batch_size)
     typer.echo(f"{out}: {alarms} of {groups} out of distribution at alpha = {alpha}")

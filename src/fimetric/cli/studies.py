@@ -43,12 +43,14 @@ def evaluate(
     device: Device = "cpu",
 ) -> None:
     """Print AUROC, AUPR and FPR of every detector on every OOD set, and draw them."""
+    from fimetric.data.named import Named
+    from fimetric.detection.opening import open_objective
     from fimetric.detectors import OF_ANY_TABLE
     from fimetric.evaluation import evaluate as run
-    from fimetric.inputs import Named, new_folder, open_objective
     from fimetric.models import load
     from fimetric.report.evaluation import write_evaluation
     from fimetric.report.model import write_model
+    from fimetric.store.folders import new_folder
 
     new_folder(out, data, *ood)
     objective, shape = open_objective(model, device, timesteps_of(timesteps), draws, seed)
@@ -87,8 +89,9 @@ def analyse(
     """Ask of a model whether the method's assumptions hold; called again, it goes on."""
     from fimetric.claims import analyse as run
     from fimetric.claims import kept, open_study, select
-    from fimetric.inputs import Named, new_folder
+    from fimetric.data.named import Named
     from fimetric.report.claims.page import write_page
+    from fimetric.store.folders import new_folder
 
     new_folder(out, data, *(ood or []))
     select(claim)  # refuses an unknown one before the work
@@ -116,7 +119,7 @@ def benchmark(
     from fimetric.benchmark.run import run
     from fimetric.benchmark.run import train as train_all
     from fimetric.benchmark.writing import write
-    from fimetric.inputs import new_folder
+    from fimetric.store.folders import new_folder
 
     grid = read(config)
     if train_only:
@@ -145,8 +148,9 @@ def retrain(
 ) -> None:
     """Train a model on each representation of the data, and compare how they rank samples."""
     from fimetric.claims.retraining import retrain as run
-    from fimetric.inputs import Named, new_folder
+    from fimetric.data.named import Named
     from fimetric.report.claims.page import write_finding
+    from fimetric.store.folders import new_folder
 
     new_folder(out, data, *ood)
     own = {split: Named(split, None, size, channels).open(data) for split in ("train", "test")}

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from fimetric.baselines import gaussian_bits_per_dim, png_bits_per_dim
 from fimetric.data import Samples
+from fimetric.data.codes import gaussian_bits_per_dim, png_bits_per_dim
 from fimetric.models import Model
 from fimetric.report.pictures import sample_grid
 from fimetric.store.files import whole_file

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, features
 from torch import Tensor
 
-from fimetric.baselines import file_length, levels_of, picture, png_length
+from fimetric.data.codes import file_length, levels_of, picture, png_length
 from fimetric.data.kinds import data_of
 from fimetric.objectives.base import Batch
 from fimetric.statistics.base import Statistic

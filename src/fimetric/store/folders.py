@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from fimetric.arguments import folder_of
+from fimetric.store.files import refuse_file
+
 KNOWN = {
     "detector.json": ("a detector", "fimetric.Detector.load"),
     "features.json": ("a table of features", "fimetric.Features.load"),
@@ -25,3 +28,21 @@ def not_there(folder: Path, what: str, is_a: str) -> str:
         if (folder / file).is_file():
             return f"{folder} holds {what}: it is {kind}: {reader} reads it"
     return f"{folder} holds {what}"
+
+
+def new_folder(path: Path, *sources: str) -> Path:
+    """Return the path of a folder to be written, which may exist, but not as a file.
+
+    Arguments:
+        path: the folder.
+        sources: names of data; what is written into them would be read as data the next time.
+
+    Raises:
+        ValueError: before the work that would be lost.
+    """
+    refuse_file(path)
+    for source in sources:
+        place = folder_of(source, "the name of the data")
+        if place.is_dir() and path.resolve().is_relative_to(place.resolve()):
+            raise ValueError(f"{path} lies in the data {source}; name a folder outside of them")
+    return path

@@ -19,8 +19,8 @@ from torch import Generator, Tensor, nn
 from fimetric.arguments import folder_of
 from fimetric.data import Samples, batches
 from fimetric.data.conventions import refuse_outside_unit
-from fimetric.devices import known_device
 from fimetric.models import Glow, Model, kind_of
+from fimetric.models.devices import known_device
 from fimetric.models.folder import read_weights, write
 from fimetric.progress import progress as show_progress
 from fimetric.store.files import refuse_file, swept

@@ -7,10 +7,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fimetric import detector_files
 from fimetric.arguments import folder_of, seed_of, whole, whole_or_none
 from fimetric.calibration import Calibration
 from fimetric.data import Spec, length
+from fimetric.detection import saved as detector_files
 from fimetric.detectors import Density, as_density, from_state
 from fimetric.extraction.extractor import Extractor
 from fimetric.extraction.intake import (

@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from fimetric.baselines import gaussian_bits_per_dim, png_bits_per_dim
 from fimetric.data import Samples, load
-from fimetric.detector import Detector
+from fimetric.data.codes import gaussian_bits_per_dim, png_bits_per_dim
+from fimetric.detection.detector import Detector
 from fimetric.detectors import DEFAULT
 from fimetric.evaluation import Evaluation, evaluate
 from fimetric.models import build

@@ -14,15 +14,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import beta
 
-from fimetric.arguments import numbers, real
+from fimetric.calibration.shares import (
+    check_fraction,
+    one_dimensional,
+    rounded_up,
+)
 
 Array = NDArray[np.float64]
 
-# A share such as 1 - 0.9 falls short of .1 by the rounding of a number near 1, and products and
-# quotients of shares by a few units in their last place. p-values are counts over n + 1, and often
-# lie exactly on alpha: such a one is to be rejected, and no other is as near.
-SHARE_ROUNDING = 2.0**-53
-RELATIVE_ROUNDING = 2.0**-50
 CDF_ROUNDING = 1e-12  # of scipy's beta distribution, relative
 
 
@@ -48,7 +47,7 @@ class Calibration:
 
     def __init__(self, scores: ArrayLike) -> None:
         """Check and sort the scores."""
-        self.scores = np.sort(_one_dimensional("calibration scores", scores))
+        self.scores = np.sort(one_dimensional("calibration scores", scores))
         if not len(self.scores):
             raise ValueError("no calibration scores; set in-distribution data aside for them")
 
@@ -67,7 +66,7 @@ class Calibration:
         Raises:
             ValueError: where a score is nan.
         """
-        scores = _one_dimensional("scores", scores)
+        scores = one_dimensional("scores", scores)
         at_least = len(self) - np.searchsorted(self.scores, scores, side="left")
         return (1 + at_least) / (len(self) + 1)
 
@@ -102,10 +101,10 @@ class Calibration:
         References:
             Conditional validity of inductive conformal predictors (Vovk, 2012), arXiv:1209.2673
         """
-        return _one_dimensional("scores", scores) > self.threshold(alpha, confidence)
+        return one_dimensional("scores", scores) > self.threshold(alpha, confidence)
 
     def _rank(self, alpha: float) -> int:
-        _check_fraction("alpha", alpha)
+        check_fraction("alpha", alpha)
         n = len(self)
         if self.smallest_p > rounded_up(alpha):
             raise ValueError(
@@ -116,8 +115,8 @@ class Calibration:
         return int((np.arange(1, n + 1) / (n + 1) <= rounded_up(alpha)).sum())
 
     def _confident_rank(self, alpha: float, confidence: float) -> int:
-        _check_fraction("alpha", alpha)
-        _check_fraction("confidence", confidence)
+        check_fraction("alpha", alpha)
+        check_fraction("confidence", confidence)
         n = len(self)
         ranks = np.arange(1, n + 1)
         kept = beta.cdf(alpha, ranks, n + 1 - ranks)
@@ -129,62 +128,3 @@ class Calibration:
                 f"alpha={alpha} with confidence={confidence}; calibrate on at least {needed}"
             )
         return k
-
-
-def benjamini_hochberg(p: ArrayLike, alpha: float) -> NDArray[np.bool_]:
-    """Mark (m,) which of m tests to reject so that the false discovery rate is at most alpha.
-
-    With p_(i) the i-th smallest and k the largest i for which p_(i) <= alpha i / m, the k smallest
-    are rejected. Equal but for rounding counts as equal: the rate is exceeded by 2^-50 of it, or by
-    2^-53, at most. Conformal p-values against one calibration set are positively dependent, and the
-    bound holds for them.
-
-    Arguments:
-        p: (m,) p-values in [0, 1]; m = 0 is allowed.
-        alpha: share of false alarms among the rejected, in expectation, in (0, 1).
-
-    Raises:
-        ValueError: where a p-value is nan or outside [0, 1].
-
-    References:
-        Controlling the False Discovery Rate (Benjamini, Hochberg, 1995), JRSS B 57(1).
-        Testing for Outliers with Conformal p-values
-        (Bates, Candes, Lei, Romano, Sesia, 2023), arXiv:2104.08279
-
-    Example:
-        >>> benjamini_hochberg([0.01, 0.9, 0.03, 0.04], alpha=0.06)
-        array([ True, False,  True,  True])
-    """
-    p = _one_dimensional("p-values", p)
-    _check_fraction("alpha", alpha)
-    if ((p < 0) | (p > 1)).any():
-        raise ValueError("p-values must lie in [0, 1]; pass p_value(...), not scores")
-    ordered, ranks = np.sort(p), np.arange(1, len(p) + 1)
-    below = np.flatnonzero(ordered <= rounded_up(alpha) * ranks / max(len(p), 1))
-    if not len(below):
-        return np.zeros(len(p), dtype=bool)
-    return p <= ordered[below[-1]]
-
-
-def rounded_up(share: float) -> float:
-    """Return the largest number that a share can have been before it was rounded.
-
-    >>> 1 - 0.9 >= 0.1, rounded_up(1 - 0.9) >= 0.1
-    (False, True)
-    """
-    return share * (1 + RELATIVE_ROUNDING) + SHARE_ROUNDING
-
-
-def _one_dimensional(what: str, values: ArrayLike) -> Array:
-    array = numbers(what, values)
-    if array.ndim != 1:
-        raise ValueError(f"{what} have shape {array.shape}; pass one dimension")
-    if np.isnan(array).any():
-        raise ValueError(f"{what} hold nan, at index {int(np.flatnonzero(np.isnan(array))[0])}")
-    return array
-
-
-def _check_fraction(name: str, value: float) -> None:
-    if not 0 < real(name, value) < 1:
-        percent = f"; {value} percent is {value / 100:g}" if 1 <= value < 100 else ""
-        raise ValueError(f"{name} is {value}; it must lie strictly between 0 and 1{percent}")

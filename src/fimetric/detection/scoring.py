@@ -8,7 +8,7 @@ from typing import Any
 
 from fimetric.data import batches, length
 from fimetric.data.batches import rounded
-from fimetric.detector import Detector
+from fimetric.detection.detector import Detector
 from fimetric.extraction.memory import MOST
 from fimetric.features.table import Features
 from fimetric.progress import progress

@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from fimetric.detector import Detector
-from fimetric.detector_files import OWN
+from fimetric.detection.detector import Detector
+from fimetric.detection.saved import OWN
 from fimetric.extraction import extract
 from fimetric.features.table import Features
 from fimetric.store.files import refuse_strangers, sweep

@@ -1,0 +1,12 @@
+"""From scores to p-values and decisions, without a model.
+
+conformal  split conformal calibration: p-values, thresholds, their guarantees
+discovery  many tests at once
+shares     how shares and p-values are checked and compared
+"""
+
+from fimetric.calibration.conformal import Calibration
+from fimetric.calibration.discovery import benjamini_hochberg
+from fimetric.calibration.shares import rounded_up
+
+__all__ = ["Calibration", "benjamini_hochberg", "rounded_up"]

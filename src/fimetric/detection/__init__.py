@@ -1,0 +1,12 @@
+"""A detector: fit, calibrate, score, decide, keep.
+
+detector  all of it in one object
+saved     what a saved detector holds
+fitting   a fit that is stopped and goes on
+scoring   scores of a whole data set into a file
+opening   models, detectors and tables by the names that users give them
+"""
+
+from fimetric.detection.detector import Detector
+
+__all__ = ["Detector"]
