@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from fimetric import evaluation
 from fimetric.cli import app
 from fimetric.data import load
+from fimetric.evaluation import run as evaluation
 from fimetric.extraction.extractor import Extractor
 from fimetric.features.table import Features
 from fimetric.metrics import estimate

@@ -7,10 +7,10 @@ from PIL import Image
 from rich.console import Console
 
 import fimetric as fm
-from fimetric import evaluation
 from fimetric.cli.demo import demo
 from fimetric.data import load
 from fimetric.data.codes import gaussian_bits_per_dim, png_bits_per_dim
+from fimetric.evaluation import run as evaluation
 from fimetric.metrics import estimate
 from fimetric.models import load as load_model
 from fimetric.objectives import standard_objective

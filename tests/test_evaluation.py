@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from fimetric import evaluation
 from fimetric.data import Samples, load
 from fimetric.detectors import create
-from fimetric.evaluation import evaluate, split
+from fimetric.evaluation import run as evaluation
+from fimetric.evaluation.run import evaluate, split
 from fimetric.extraction.extractor import Extractor
 from fimetric.extraction.stream import run
 from fimetric.metrics import estimate

@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from fimetric.claims import CLAIMS, Finding, analyse, open_study
+from fimetric.claims.page import section, write_page
 from fimetric.claims.retraining import retrain
 from fimetric.data import load as load_data
 from fimetric.data.named import Named
+from fimetric.evaluation.trained import write_model
 from fimetric.models import load
-from fimetric.report.claims.page import section, write_page
-from fimetric.report.model import write_model
 from fimetric.store.files import whole_file
 
 HERE = Path(__file__).parent

@@ -11,11 +11,11 @@ import torch
 import fimetric as fm
 from fimetric.claims import CLAIMS, Study, analyse, draw
 from fimetric.claims.finding import Finding, Table, Verdict
+from fimetric.claims.page import write_page
 from fimetric.claims.score import judge
 from fimetric.data import Samples
 from fimetric.metrics import Estimate
 from fimetric.objectives import standard_objective
-from fimetric.report.claims.page import write_page
 
 N = 130  # two batches of 60 and a rest
 

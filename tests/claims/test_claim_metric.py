@@ -9,9 +9,9 @@ import fimetric as fm
 from fimetric.claims import Drawn, Study
 from fimetric.claims.metric import LEVELS, OTHERS, judge, log_metric, metric, spearman
 from fimetric.claims.metric_parts import choose_parts
+from fimetric.claims.pictures.metric import metric_scatter
 from fimetric.data import Samples, load
 from fimetric.objectives import standard_objective
-from fimetric.report.claims.metric import metric_scatter
 
 
 @pytest.fixture(scope="module")

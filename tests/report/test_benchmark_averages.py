@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from fimetric.benchmark.page import ALL, averages
+from fimetric.benchmark.page.averages import Setting
 from fimetric.benchmark.results import Comparison
-from fimetric.report.benchmark import ALL, averages
-from fimetric.report.benchmark.averages import Setting
 
 
 def comparison(family, own, other, auroc, seed=0, method="m", distance="far", size=1, how="random"):

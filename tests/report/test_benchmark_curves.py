@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from fimetric.benchmark.page.curves import BINS, POINTS, binned
 from fimetric.benchmark.results import Curves
 from fimetric.metrics import auroc
-from fimetric.report.benchmark.curves import BINS, POINTS, binned
 
 RANDOM = np.random.default_rng(0)
 OWN = RANDOM.normal(size=500)

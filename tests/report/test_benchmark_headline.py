@@ -1,10 +1,10 @@
 from types import SimpleNamespace
 
 from fimetric.benchmark.comparing import Paired
+from fimetric.benchmark.page import averages
+from fimetric.benchmark.page.headline import headline
 from fimetric.benchmark.results import Comparison
 from fimetric.metrics import Estimate
-from fimetric.report.benchmark import averages
-from fimetric.report.benchmark.headline import headline
 
 
 def comparison(method, other, auroc):

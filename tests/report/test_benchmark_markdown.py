@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
+from fimetric.benchmark.page import averages, write_markdown
+from fimetric.benchmark.page.markdown import COLUMNS, PAIRS
 from fimetric.benchmark.results import Comparison
-from fimetric.report.benchmark import averages, write_markdown
-from fimetric.report.benchmark.markdown import COLUMNS, PAIRS
 
 ONE = Comparison(
     "a-vae", "vae", 0, "a", "b", "far", "m0", 1, "random", 0.9, 0.85, 0.95, 100, 50

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from fimetric.benchmark.page import draw_matrix
+from fimetric.benchmark.page.matrix import BELOW, _sets
 from fimetric.benchmark.results import Comparison
-from fimetric.report.benchmark import draw_matrix
-from fimetric.report.benchmark.matrix import BELOW, _sets
 
 ONE = Comparison(
     "a-vae", "vae", 0, "a", "b", "far", "m0", 1, "random", 0.9, 0.85, 0.95, 100, 50

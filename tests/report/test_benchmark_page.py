@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fimetric.benchmark.page import averages, write_page
 from fimetric.benchmark.results import Comparison, Curves, Ranked
-from fimetric.report.benchmark import averages, write_page
 
 WEIRD = """<b>&"'</script><!--<script>{{data}}\u2028"""
 ONE = Comparison("a-vae", "vae", 0, "a", "b", "far", "m0", 1, "random", 0.9, 0.85, 0.95, 300, 200)

@@ -1,5 +1,5 @@
+from fimetric.benchmark.page.seeds import by_seed
 from fimetric.benchmark.results import Comparison
-from fimetric.report.benchmark.seeds import by_seed
 
 
 def comparison(other, auroc, seed, method="m", distance="far", size=1, how="random", own="a"):

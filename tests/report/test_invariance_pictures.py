@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fimetric.report.claims.invariance import change_histogram, correlation_maps
+from fimetric.claims.pictures.invariance import change_histogram, correlation_maps
 
 
 def assert_picture(path) -> None:

@@ -1,7 +1,7 @@
 from fimetric.detectors import DEFAULT
+from fimetric.evaluation.verdicts import verdicts
 from fimetric.metrics import Estimate
 from fimetric.report.tables import Row
-from fimetric.report.verdicts import verdicts
 
 
 def row(ood, size, detector, auroc, half=0.01):

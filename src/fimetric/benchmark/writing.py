@@ -10,10 +10,10 @@ from fimetric.benchmark.cases import Case, Sets
 from fimetric.benchmark.comparing import Found
 from fimetric.benchmark.config import Grid
 from fimetric.benchmark.methods import METHODS
+from fimetric.benchmark.page import averages, draw_matrix, write_markdown, write_page
+from fimetric.benchmark.page.headline import DEFAULT, NAMED, headline
+from fimetric.benchmark.page.seeds import by_seed
 from fimetric.benchmark.results import Ranked
-from fimetric.report.benchmark import averages, draw_matrix, write_markdown, write_page
-from fimetric.report.benchmark.headline import DEFAULT, NAMED, headline
-from fimetric.report.benchmark.seeds import by_seed
 from fimetric.store.files import whole_file
 
 SHOWN = 8  # of the most anomalous samples of a set, and of the least

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from fimetric.claims.finding import Finding, Picture, Table, Verdict
+from fimetric.claims.pictures.chi_square import draw_densities, draw_fits
 from fimetric.claims.rows import informative_part
 from fimetric.claims.study import Study
 from fimetric.data import Samples
@@ -25,7 +26,6 @@ from fimetric.fisher.families import FamilyFits, fit_families, null_distances
 from fimetric.fisher.laws import FAMILIES
 from fimetric.fisher.rank import effective_rank
 from fimetric.objectives import Objective
-from fimetric.report.claims.chi_square import draw_densities, draw_fits
 
 MOST, SOME, CLOSE = 0.5, 0.1, 0.05
 DRAWN = "model samples"

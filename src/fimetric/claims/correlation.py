@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from fimetric.claims.finding import Finding, Picture, Table, Verdict
+from fimetric.claims.pictures.correlation import draw_by_distance, draw_matrix
 from fimetric.claims.rows import informative_part
 from fimetric.claims.study import Study
 from fimetric.fisher.correlation import Correlation, correlate
-from fimetric.report.claims.correlation import draw_by_distance, draw_matrix
 
 WEAK, APART = 0.2, 10
 

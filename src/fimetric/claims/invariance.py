@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from fimetric.claims.finding import Finding, Picture, Table
+from fimetric.claims.pictures.invariance import change_histogram
 from fimetric.claims.study import Study
 from fimetric.data import Samples
 from fimetric.fisher.invariance import InvarianceReport, invariance_reports
@@ -30,7 +31,6 @@ from fimetric.fisher.representations import (
     dequantised,
 )
 from fimetric.objectives import CausalLM
-from fimetric.report.claims.invariance import change_histogram
 
 TITLE = "A change of representation moves the likelihood and leaves the gradient norms as they are"
 SAMPLES = 32

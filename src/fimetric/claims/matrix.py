@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from fimetric.claims.finding import Finding, Picture, Table, Verdict
+from fimetric.claims.pictures.matrix import draw_entries, draw_windows
 from fimetric.claims.study import Drawn, Study
 from fimetric.fisher.matrix import (
     Entries,
@@ -30,7 +31,6 @@ from fimetric.fisher.matrix import (
 from fimetric.fisher.regression import DenoisingRegression, Noised, residual_deviation
 from fimetric.fisher.timesteps import Draw, at
 from fimetric.objectives import Denoising
-from fimetric.report.claims.matrix import draw_entries, draw_windows
 
 SMALL, MODERATE = 0.1, 0.3
 PER_LAYER, WINDOW, LAYERS = 12, 40, 3

@@ -19,12 +19,12 @@ from scipy.stats import norm, spearmanr
 
 from fimetric.claims.finding import Finding, Picture, Table, Verdict
 from fimetric.claims.metric_parts import SCORED, Parts, choose_parts
+from fimetric.claims.pictures.metric import metric_scatter
 from fimetric.claims.study import Study
 from fimetric.detectors import LayerwiseGaussian
 from fimetric.features.table import Features
 from fimetric.fisher.metrics import Diagonal, FisherMetric, Kronecker, LowRank, ScaledIdentity
 from fimetric.metrics import Estimate, auroc, estimate
-from fimetric.report.claims.metric import metric_scatter
 from fimetric.store.files import safe_name
 
 Array = NDArray[np.float64]

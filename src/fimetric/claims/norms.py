@@ -18,12 +18,12 @@ import numpy as np
 
 from fimetric.claims.aurocs import DENSITY, DETECTORS, RIVAL, aurocs, halves
 from fimetric.claims.finding import Finding, Picture, Table, Verdict
+from fimetric.claims.pictures.norms import draw_medians, draw_two_layers
 from fimetric.claims.rows import informative_part
 from fimetric.claims.study import Study
 from fimetric.features.screening import strange
 from fimetric.features.table import Features
 from fimetric.metrics import Estimate, auroc
-from fimetric.report.claims.norms import draw_medians, draw_two_layers
 
 GOOD, FAIR = 0.9, 0.8
 GROUPS = (1, 5)

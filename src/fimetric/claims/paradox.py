@@ -9,9 +9,9 @@ beside and decides nothing.
 from pathlib import Path
 
 from fimetric.claims.finding import Finding, Picture, Table, Verdict
+from fimetric.claims.pictures.paradox import draw_paradox
 from fimetric.claims.study import Study
 from fimetric.fisher.paradox import BLACK, Paradox, likelihood_paradox
-from fimetric.report.claims.paradox import draw_paradox
 
 
 def paradox(study: Study, folder: Path) -> Finding | None:

@@ -27,11 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fimetric.claims.finding import Finding, Picture, Table, Verdict
+from fimetric.claims.pictures.invariance import correlation_maps
 from fimetric.claims.ways import LIKELIHOOD, NORMS, SCORES, Scores, Way, ways
 from fimetric.data import Samples
 from fimetric.fisher.rankings import mean_correlation, rank_correlations
 from fimetric.metrics import Estimate, auroc
-from fimetric.report.claims.invariance import correlation_maps
 from fimetric.store.files import safe_name
 
 SHARE = 0.8  # of the agreement of two seeds, which different representations have to reach

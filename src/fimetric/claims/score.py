@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from fimetric.claims.finding import Finding, Picture, Table, Verdict
+from fimetric.claims.pictures.score import draw_score_tests
 from fimetric.claims.study import Study
 from fimetric.data import Samples
 from fimetric.fisher.score import ScoreTest, score_test
 from fimetric.metrics import Estimate
 from fimetric.objectives import Objective
-from fimetric.report.claims.score import draw_score_tests
 
 SMALL, MODERATE = 0.02, 0.1
 BATCH, FEW = 60, 20  # samples whose inner products are taken, at least a group of 20

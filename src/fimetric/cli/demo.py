@@ -10,7 +10,7 @@ from fimetric.data import Samples, load
 from fimetric.data.codes import gaussian_bits_per_dim, png_bits_per_dim
 from fimetric.detection.detector import Detector
 from fimetric.detectors import DEFAULT
-from fimetric.evaluation import Evaluation, evaluate
+from fimetric.evaluation.run import Evaluation, evaluate
 from fimetric.models import build
 from fimetric.models import load as load_model
 from fimetric.objectives import standard_objective

@@ -46,10 +46,10 @@ def evaluate(
     from fimetric.data.named import Named
     from fimetric.detection.opening import open_objective
     from fimetric.detectors import OF_ANY_TABLE
-    from fimetric.evaluation import evaluate as run
+    from fimetric.evaluation.page import write_evaluation
+    from fimetric.evaluation.run import evaluate as run
+    from fimetric.evaluation.trained import write_model
     from fimetric.models import load
-    from fimetric.report.evaluation import write_evaluation
-    from fimetric.report.model import write_model
     from fimetric.store.folders import new_folder
 
     new_folder(out, data, *ood)
@@ -89,8 +89,8 @@ def analyse(
     """Ask of a model whether the method's assumptions hold; called again, it goes on."""
     from fimetric.claims import analyse as run
     from fimetric.claims import kept, open_study, select
+    from fimetric.claims.page import write_page
     from fimetric.data.named import Named
-    from fimetric.report.claims.page import write_page
     from fimetric.store.folders import new_folder
 
     new_folder(out, data, *(ood or []))
@@ -147,9 +147,9 @@ def retrain(
     seed: Seed = 0,
 ) -> None:
     """Train a model on each representation of the data, and compare how they rank samples."""
+    from fimetric.claims.page import write_finding
     from fimetric.claims.retraining import retrain as run
     from fimetric.data.named import Named
-    from fimetric.report.claims.page import write_finding
     from fimetric.store.folders import new_folder
 
     new_folder(out, data, *ood)

@@ -11,8 +11,8 @@ from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from fimetric.benchmark.page.words import groups, short
 from fimetric.benchmark.results import Comparison
-from fimetric.report.benchmark.words import groups, short
 from fimetric.report.pictures import save
 
 BELOW = "#CC79A7"  # of Okabe and Ito's colours the one farthest from all of cividis

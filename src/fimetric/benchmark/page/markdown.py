@@ -5,10 +5,10 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from fimetric.benchmark.page.averages import ALL, Average
+from fimetric.benchmark.page.words import groups, short
 from fimetric.benchmark.results import Comparison
 from fimetric.metrics import Estimate
-from fimetric.report.benchmark.averages import ALL, Average
-from fimetric.report.benchmark.words import groups, short
 from fimetric.store.files import whole_file
 
 COLUMNS = 10  # of numbers in a table, beyond which pairs of sets become its columns

@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from fimetric.claims.finding import Finding
+from fimetric.claims.study import Study
 from fimetric.store.files import whole_file
 
-if TYPE_CHECKING:
-    from fimetric.claims import Finding, Study
 
-
-def write_page(findings: Sequence["Finding"], study: "Study", path: Path) -> None:
+def write_page(findings: Sequence[Finding], study: Study, path: Path) -> None:
     """Write all findings on one model as Markdown, beside the folders of their pictures."""
     lines = [
         f"# The method's claims on {study.objective.describe()}",
@@ -30,13 +28,13 @@ def write_page(findings: Sequence["Finding"], study: "Study", path: Path) -> Non
         place.write_text("\n".join(lines), encoding="utf-8")
 
 
-def write_finding(finding: "Finding", path: Path) -> None:
+def write_finding(finding: Finding, path: Path) -> None:
     """Write one finding as Markdown, beside its pictures."""
     with whole_file(path) as place:
         place.write_text("\n".join(section(finding, ".")), encoding="utf-8")
 
 
-def section(finding: "Finding", folder: str) -> list[str]:
+def section(finding: Finding, folder: str) -> list[str]:
     """Return the lines of one finding, whose pictures lie in ``folder``."""
     return [
         f"## {finding.claim}",

@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from fimetric.claims.pictures.looks import look
 from fimetric.fisher.paradox import Paradox
-from fimetric.report.claims.looks import look
 from fimetric.report.pictures import histograms, save
 
 MARKERS = "osD^vPX*<>"

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fimetric.benchmark.page.words import short
 from fimetric.benchmark.results import Comparison
-from fimetric.report.benchmark.words import short
 
 ALL = "all"
 Array = NDArray[np.float64]

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fimetric.evaluation import ALPHA, Evaluation
+from fimetric.evaluation.run import ALPHA, Evaluation
+from fimetric.evaluation.verdicts import verdicts
 from fimetric.objectives import Objective
 from fimetric.report.pictures import likelihood_histograms, roc_curves, score_histograms
 from fimetric.report.tables import markdown, show, write_csv
-from fimetric.report.verdicts import verdicts
 from fimetric.store.files import whole_file
 
 

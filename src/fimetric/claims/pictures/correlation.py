@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from fimetric.claims.pictures.looks import look
 from fimetric.fisher.correlation import Correlation
-from fimetric.report.claims.looks import look
 from fimetric.report.pictures import save
 
 FEWEST = 5  # pairs of layers behind a mean that is drawn

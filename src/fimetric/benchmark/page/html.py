@@ -21,13 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fimetric.benchmark.page.averages import Average
+from fimetric.benchmark.page.curves import binned
 from fimetric.benchmark.results import Comparison, Curves, Ranked
-from fimetric.report.benchmark.averages import Average
-from fimetric.report.benchmark.curves import binned
 from fimetric.store.files import whole_file
 
 Key = tuple[str, str, str, int, str]  # of a Comparison
-WEB = resources.files("fimetric.report.benchmark") / "web"
+WEB = resources.files("fimetric.benchmark.page") / "web"
 SCRIPTS = ("tables.js", "plots.js", "page.js")
 TYPES = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg"}
 

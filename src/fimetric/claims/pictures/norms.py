@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from fimetric.report.claims.looks import look
+from fimetric.claims.pictures.looks import look
 from fimetric.report.pictures import save
 
 Array = NDArray[np.float64]

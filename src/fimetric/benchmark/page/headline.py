@@ -5,7 +5,7 @@ from functools import cache
 
 from fimetric.benchmark.comparing import CEILING, Found, Paired
 from fimetric.benchmark.methods import LOSSES, METHODS, OURS
-from fimetric.report.benchmark.averages import ALL, Average
+from fimetric.benchmark.page.averages import ALL, Average
 
 DEFAULT = "fimetric"
 NAMED = ("likelihood", "typicality", "layerwise-gaussian")
