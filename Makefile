@@ -4,7 +4,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.peers
 RUN := $(VENV)/bin
-LONG := tests/golden/test_smoke.py tests/test_mutations.py tests/data/test_spec_fuzz.py \
+LONG := tests/golden/test_smoke.py tests/store/test_mutations.py tests/data/test_spec_fuzz.py \
 	tests/benchmark/test_killed.py tests/benchmark/test_run.py tests/provenance/test_provenance_laws.py
 
 .PHONY: demo test check lint bench coverage-zoo claims benchmark smoke clean
