@@ -99,7 +99,7 @@ def test_draw_is_the_same_whatever_torch_makes_by_default(draw, kind):
         assert torch.equal(draw(0, "view", (5, 5), like, kind), expected)
 
 
-@pytest.mark.parametrize("name", fm.models.KINDS)
+@pytest.mark.parametrize("name", fm.models.FAMILIES)
 def test_models_draw_the_same_whatever_torch_makes_by_default(name):
     model, x = fm.models.build(name, "tiny", (1, 8, 8)).eval(), torch.rand(2, 1, 8, 8)
 

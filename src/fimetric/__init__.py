@@ -17,6 +17,7 @@ from fimetric import (
     statistics,
     training,
 )
+from fimetric import families as _families  # noqa: F401  (fills in the families of models)
 from fimetric.detection import Detector
 from fimetric.extraction import extract
 from fimetric.features import Features

@@ -9,7 +9,7 @@ import torch
 
 from fimetric.data import Samples, load
 from fimetric.data.codes import gaussian_bits_per_dim
-from fimetric.models import KINDS, build
+from fimetric.models import FAMILIES, VAE, build
 from fimetric.models import load as load_model
 from fimetric.training import loop as training
 from fimetric.training import train
@@ -41,7 +41,7 @@ class Killed(BaseException):
     """Stands for a kill: nothing catches it."""
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FAMILIES)
 def test_a_killed_run_resumes_to_the_same_bits(kind, digits, tmp_path, monkeypatch):
     whole, expected = run(kind, digits, tmp_path / "whole")
     step, done = training._step, []
@@ -157,14 +157,14 @@ def test_a_checkpoint_of_other_data_or_damaged_is_refused(digits, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step(digits, tmp_path, monkeypatch):
-    real = KINDS["vae"].training_losses
+    real = VAE.training_losses
     calls = []
 
     def sometimes(self, x, generator):
         calls.append(1)
         return real(self, x, generator) * (torch.nan if len(calls) == 5 else 1)
 
-    monkeypatch.setattr(KINDS["vae"], "training_losses", sometimes)
+    monkeypatch.setattr(VAE, "training_losses", sometimes)
     with pytest.raises(RuntimeError, match="in step 4 the loss is nan"):
         run("vae", digits, tmp_path / "m")
     assert STATE.read(tmp_path / "m/checkpoint")[0].step == 3
@@ -200,13 +200,13 @@ def test_any_data_are_taken_and_validation_may_be_given(digits, tmp_path):
 def test_held_out_images_are_never_trained_on(digits, tmp_path, monkeypatch):
     seen: dict[str, list] = {"fit": [], "held": []}
     for name, key in (("training_losses", "fit"), ("bits_per_dim", "held")):
-        real = getattr(KINDS["vae"], name)
+        real = getattr(VAE, name)
 
         def spy(self, x, g, real=real, key=key):
             seen[key] += [tuple((v * 255).round().int().flatten().tolist()) for v in x]
             return real(self, x, g)
 
-        monkeypatch.setattr(KINDS["vae"], name, spy)
+        monkeypatch.setattr(VAE, name, spy)
     run("vae", digits, tmp_path / "m")
     assert len(set(seen["held"])) == 5 and not set(seen["fit"]) & set(seen["held"])
 

@@ -16,7 +16,7 @@ from fimetric.benchmark.config import CALIBRATE, FIT, PARTS, Grid, Own, Recipe
 from fimetric.benchmark.variants import make
 from fimetric.data import Samples
 from fimetric.data.named import Named
-from fimetric.models import KINDS
+from fimetric.models.family import family
 from fimetric.models.folder import describe
 from fimetric.store.files import safe_name
 
@@ -184,7 +184,7 @@ def model_folder(case: Case, run: Path) -> Path:
 
 def _check_committed(case: Case, folder: Path) -> None:
     found = describe(folder)
-    model = KINDS[case.recipe.kind]
+    model = family(case.recipe.kind).model
     config: Any = case.recipe.config
     config = model.CONFIGS[config] if isinstance(config, str) else model.Config(**config)
     wanted = json.loads(json.dumps(asdict(config)))

@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from fimetric.arguments import folder_of
 from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.variants import NEAR
-from fimetric.models import KINDS
+from fimetric.models.family import FAMILIES
 
 TIERS = ("smoke", "cpu", "paper")
 PARTS = ("fit", "calibration", "test")
@@ -36,13 +36,13 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check the family and the seeds."""
-        if self.kind not in KINDS:
-            raise ValueError(f"unknown family {self.kind!r}; there are {', '.join(KINDS)}")
+        if self.kind not in FAMILIES:
+            raise ValueError(f"unknown family {self.kind!r}; there are {', '.join(FAMILIES)}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise ValueError(f"seeds of {self.kind} must be different numbers, got {self.seeds}")
         if min(self.steps, self.batch_size, self.validate_every or 1) < 1:
             raise ValueError(f"{self.kind}: steps, batch_size and validate_every start at 1")
-        model = KINDS[self.kind]
+        model = FAMILIES[self.kind].model
         known = (
             model.CONFIGS
             if isinstance(self.config, str)

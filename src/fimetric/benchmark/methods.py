@@ -13,12 +13,9 @@ from fimetric import detectors, statistics
 from fimetric.data import Samples
 from fimetric.detectors import Density
 from fimetric.extraction.extractor import Extractor
-from fimetric.models import Model
+from fimetric.models.family import BOUND, LATENT_MAP, NATS, SCHEDULE, Family, Model
 from fimetric.objectives import Objective, several_timesteps, standard_objective
 from fimetric.statistics.base import Statistic, StatisticExtractor
-
-FAMILIES = ("vae", "glow", "diffusion")
-WITH_LIKELIHOOD = ("vae", "glow")  # a denoising loss is no number of nats
 
 
 @dataclass(frozen=True)
@@ -72,8 +69,8 @@ class Method:
         table: a name in ``TABLES``.
         density: makes the density that judges it.
         source: who proposed it.
-        families: of models that it can be used with.
-        diffusion: the table for diffusion models, where it is another one.
+        needs: of what a family may have, one of which it must; nothing if empty.
+        scheduled: the table for models with a noise schedule, where it is another one.
         joint: whether a group is described by its joint gradient, as the paper does; else by the
             mean of its samples' columns, as is every statistic.
         members: how many models of a kind, trained from other seeds, it needs.
@@ -85,16 +82,20 @@ class Method:
     table: str
     density: Callable[[], Density]
     source: str
-    families: tuple[str, ...] = FAMILIES
-    diffusion: str | None = None
+    needs: tuple[str, ...] = ()
+    scheduled: str | None = None
     joint: bool = False
     members: int = 1
     first_only: bool = True
     skipped: int = 0
 
-    def table_of(self, family: str) -> str:
+    def fits(self, family: Family) -> bool:
+        """Return whether models of a family have what it needs."""
+        return not self.needs or not family.has.isdisjoint(self.needs)
+
+    def table_of(self, family: Family) -> str:
         """Return the name of the table for a family of models."""
-        return self.diffusion if family == "diffusion" and self.diffusion else self.table
+        return self.scheduled if SCHEDULE in family.has and self.scheduled else self.table
 
     def words(self) -> list[Any]:
         """Return what the scores depend on beside the table, as values for JSON."""
@@ -143,32 +144,32 @@ METHODS = {
         "norms",
         detectors.DENSITIES[detectors.DEFAULT],
         OURS,
-        diffusion="norms by timestep",
+        scheduled="norms by timestep",
         first_only=False,
     ),
-    "neighbours-one-timestep": Method("norms", detectors.NearestNeighbours, OURS, ("diffusion",)),
-    "full-gaussian": Method("norms", detectors.FullGaussian, OURS, diffusion="norms by timestep"),
+    "neighbours-one-timestep": Method("norms", detectors.NearestNeighbours, OURS, (SCHEDULE,)),
+    "full-gaussian": Method("norms", detectors.FullGaussian, OURS, scheduled="norms by timestep"),
     "likelihood": Method("norms", detectors.Likelihood, "Nalisnick et al. 2019a", first_only=False),
     "typicality": Method("norms", detectors.Typicality, "Nalisnick et al. 2019b", first_only=False),
     "typicality-by-timestep": Method(
-        "norms by timestep", detectors.Typicality, LOSSES, ("diffusion",)
+        "norms by timestep", detectors.Typicality, LOSSES, (SCHEDULE,)
     ),
     "layerwise-gaussian": Method(
         "norms", detectors.LayerwiseGaussian, DAUNCEY, joint=True, first_only=False
     ),
     "layerwise-gaussian-of-means": Method("norms", detectors.LayerwiseGaussian, OURS),
-    "input-complexity-png": Method(
-        "code lengths", detectors.InputComplexity, SERRA, WITH_LIKELIHOOD
-    ),
+    "input-complexity-png": Method("code lengths", detectors.InputComplexity, SERRA, (NATS,)),
     "input-complexity-jpeg2000": Method(
-        "code lengths", partial(detectors.InputComplexity, "jpeg2000"), SERRA, WITH_LIKELIHOOD
+        "code lengths", partial(detectors.InputComplexity, "jpeg2000"), SERRA, (NATS,)
     ),
     "input-complexity-zlib": Method(
-        "code lengths", partial(detectors.InputComplexity, "zlib"), SERRA, WITH_LIKELIHOOD
+        "code lengths", partial(detectors.InputComplexity, "zlib"), SERRA, (NATS,)
     ),
     "waic": Method("members", detectors.WAIC, "Choi et al. 2018", members=3),
-    "dose-kde": Method("parts of the bound", detectors.KDE, MORNINGSTAR, WITH_LIKELIHOOD),
-    "dose-svm": Method("parts of the bound", detectors.OneClassSVM, MORNINGSTAR, WITH_LIKELIHOOD),
+    "dose-kde": Method("parts of the bound", detectors.KDE, MORNINGSTAR, (BOUND, LATENT_MAP)),
+    "dose-svm": Method(
+        "parts of the bound", detectors.OneClassSVM, MORNINGSTAR, (BOUND, LATENT_MAP)
+    ),
     "score-and-typicality": Method(
         "whitened gradient",
         partial(detectors.CombinedTests, ("score",)),
@@ -184,32 +185,32 @@ METHODS = {
     "norms-svm": Method("norms", detectors.OneClassSVM, "Dauncey et al. 2023 (workshop)"),
     "norms-forest": Method("norms", detectors.IsolationForest, "Dauncey et al. 2023 (workshop)"),
     "losses-by-timestep": Method(
-        "losses by timestep", detectors.FullGaussian, LOSSES, ("diffusion",), first_only=False
+        "losses by timestep", detectors.FullGaussian, LOSSES, (SCHEDULE,), first_only=False
     ),
     "losses-neighbours": Method(
-        "losses by timestep", detectors.NearestNeighbours, LOSSES, ("diffusion",)
+        "losses by timestep", detectors.NearestNeighbours, LOSSES, (SCHEDULE,)
     ),
     "msma-mixture": Method(
-        "scores by noise level", detectors.GaussianMixture, MAHMOOD, ("diffusion",)
+        "scores by noise level", detectors.GaussianMixture, MAHMOOD, (SCHEDULE,)
     ),
     "msma-neighbours": Method(
-        "scores by noise level", detectors.NearestNeighbours, MAHMOOD, ("diffusion",)
+        "scores by noise level", detectors.NearestNeighbours, MAHMOOD, (SCHEDULE,)
     ),
-    "diffpath-6d": Method("path", detectors.GaussianMixture, "Heng et al. 2024", ("diffusion",)),
+    "diffpath-6d": Method("path", detectors.GaussianMixture, "Heng et al. 2024", (SCHEDULE,)),
     "scoped": Method(
         "curvature",
         partial(detectors.KDE, largest=True),
         "Barkley et al. 2026",
-        ("diffusion",),
+        (SCHEDULE,),
     ),
     "reconstruction": Method(
-        "reconstruction", detectors.MeanZScore, "Graham et al. 2023", ("diffusion",)
+        "reconstruction", detectors.MeanZScore, "Graham et al. 2023", (SCHEDULE,)
     ),
-    "likelihood-regret": Method("regret", detectors.MeanZScore, "Xiao et al. 2020", ("vae",)),
+    "likelihood-regret": Method("regret", detectors.MeanZScore, "Xiao et al. 2020", (BOUND,)),
     "latent-fit": Method(
         "latents",
         partial(detectors.SmallestPValue, statistics.SITN, typicality=False),
         "Bomatter et al. 2026",
-        ("glow",),
+        (LATENT_MAP,),
     ),
 }

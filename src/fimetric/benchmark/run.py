@@ -15,6 +15,7 @@ from fimetric.benchmark.methods import METHODS, TABLES
 from fimetric.benchmark.scoring import Scored, scored
 from fimetric.benchmark.tables import Tables, Wanted, count, extract, table_key
 from fimetric.benchmark.training import ready, trained
+from fimetric.models.family import family
 from fimetric.store.files import swept
 
 
@@ -76,7 +77,7 @@ def wanted_by(case: Case) -> list[Wanted]:
 
 def wanted(case: Case, method: str, size: int, arrangement: str) -> Wanted:
     """Return the table that a method needs for a group size and arrangement."""
-    table = METHODS[method].table_of(case.recipe.kind)
+    table = METHODS[method].table_of(family(case.recipe.kind))
     if METHODS[method].joint and size > 1:
         return Wanted(case, table, size, arrangement)
     return Wanted(case, table)
@@ -87,7 +88,7 @@ def methods_of(case: Case) -> list[str]:
     return [
         name
         for name in case.grid.methods
-        if case.recipe.kind in METHODS[name].families
+        if METHODS[name].fits(family(case.recipe.kind))
         and (case.first or not METHODS[name].first_only)
         and len(case.members) >= METHODS[name].members
     ]

@@ -1,6 +1,5 @@
 """Samples of a reference model, drawn part by part and kept, since a diffusion model takes long."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import safetensors.torch
@@ -11,7 +10,7 @@ from torch import Generator, Tensor
 from fimetric.claims.study import Drawn
 from fimetric.data import Samples
 from fimetric.fingerprint.model import model_fingerprint
-from fimetric.models import VAE, Diffusion, Glow, Model
+from fimetric.models.family import Draw, Model, family_of
 from fimetric.objectives import NegativeLogLikelihood, Objective
 from fimetric.progress import progress as show_progress
 from fimetric.store import archive
@@ -20,9 +19,7 @@ from fimetric.training.seeds import number
 
 PART = 50
 MOST = 3  # times as many draws as samples wanted, at most
-ROUND_TRIP = 1e-2  # of latents, which are standard normal
 CONTROL = 100  # of ancestral sampling, which takes every timestep
-Draw = Callable[[int, Generator], Tensor]
 
 
 def draw(
@@ -30,9 +27,9 @@ def draw(
 ) -> Drawn:
     """Return n samples of a reference model, kept in a folder; a stopped call goes on from there.
 
-    A flow's are continuous draws of its density, which its objective takes without dequantisation;
-    the others' are 8-bit images. A diffusion model is sampled by DDIM in 50 steps, and a tenth as
-    many, at most 100, by ancestral sampling as a control.
+    How is told by the model's family: continuous draws of a density, which its objective takes
+    without dequantisation, or 8-bit images. Where the family has a slower way that is exact, a
+    tenth as many, at most 100, are drawn so as a control.
 
     Arguments:
         model: of ``fimetric.models``, in evaluation mode.
@@ -45,53 +42,34 @@ def draw(
     Raises:
         ValueError: where the folder holds another model's samples.
     """
-    if isinstance(model, Glow):
-        assert isinstance(objective, NegativeLogLikelihood)
-        samples = _kept(model, _invertible(model), n, folder / "draws", seed, progress)
-        return Drawn(objective.continuous(), samples, _words(samples))
-    if isinstance(model, VAE):
-        samples = _kept(model, model.sample, n, folder / "draws", seed, progress)
-        return Drawn(objective, samples, "8-bit draws, pixel noise included")
-    samples = _kept(model, model.sample, n, folder / "draws", seed, progress)
+    how = family_of(model).draws(model)
+    samples = _kept(model, how.draw, n, folder / "draws", seed, progress, how.continuous)
+    if how.continuous:
+        assert isinstance(objective, NegativeLogLikelihood)  # whose density they are drawn from
+        return Drawn(objective.continuous(), samples, f"{how.words}; {_lost(samples)}")
+    if how.control is None:
+        return Drawn(objective, samples, how.words)
     few = min(n // 10, CONTROL)
-    control = _kept(model, _ancestral(model), few, folder / "ancestral", seed, progress)
-    how = f"DDIM, 50 steps; control: {few} by ancestral sampling"
-    return Drawn(objective, samples, how, control)
+    control = _kept(model, how.control, few, folder / "ancestral", seed, progress)
+    words = f"{how.words}; control: {few} by ancestral sampling"
+    return Drawn(objective, samples, words, control)
 
 
-def _invertible(model: Glow) -> Draw:
-    """Draw continuous samples; those that the flow does not bring back to their latents are nan.
-
-    A coupling's inverse has no bound on its scale, so a few latents in a thousand end at 1e5 or
-    more, where float32 knows neither the sample nor its density.
-    """
-
-    def draw(n: int, generator: Generator) -> Tensor:
-        latents = model.draw_latents(n, generator)
-        x = model.inverse(latents)
-        errors = [
-            (a - b).abs().flatten(1).amax(1)
-            for a, b in zip(model.transform(x)[0], latents, strict=True)
-        ]
-        lost = ~(torch.stack(errors).amax(0) < ROUND_TRIP)
-        x[lost] = torch.nan
-        return x
-
-    return draw
-
-
-def _words(samples: Samples) -> str:
+def _lost(samples: Samples) -> str:
     drawn = 1 + int(samples.ids[-1].rsplit("/", 1)[1])
-    lost = drawn - len(samples)
-    return f"continuous draws, not dequantised; {lost} of {drawn} left out, not invertible"
-
-
-def _ancestral(model: Diffusion) -> Draw:
-    return lambda n, generator: model.sample(n, generator, model.config.timesteps, eta=1.0)
+    return f"{drawn - len(samples)} of {drawn} left out, not invertible"
 
 
 @torch.no_grad()
-def _kept(model: Model, draw: Draw, n: int, folder: Path, seed: int, progress: bool) -> Samples:
+def _kept(
+    model: Model,
+    draw: Draw,
+    n: int,
+    folder: Path,
+    seed: int,
+    progress: bool,
+    continuous: bool = False,
+) -> Samples:
     mark = {"model": model_fingerprint(model), "seed": str(seed)}
     parts: list[Tensor] = []
     ids: list[str] = []
@@ -101,7 +79,7 @@ def _kept(model: Model, draw: Draw, n: int, folder: Path, seed: int, progress: b
             if not path.exists():
                 x = draw(PART, Generator().manual_seed(number(seed, p, 0)))
                 with whole_file(path) as place:
-                    content = safetensors.torch.save({"x": _as_stored(model, x)}, mark)
+                    content = safetensors.torch.save({"x": _as_stored(x, continuous)}, mark)
                     place.write_bytes(archive.seal(content))
             x = _read(path, mark)
             whole = torch.isfinite(x.float()).flatten(1).all(1).nonzero().flatten().tolist()
@@ -116,9 +94,9 @@ def _kept(model: Model, draw: Draw, n: int, folder: Path, seed: int, progress: b
     )
 
 
-def _as_stored(model: Model, x: Tensor) -> Tensor:
+def _as_stored(x: Tensor, continuous: bool) -> Tensor:
     x = x.cpu().contiguous()
-    return x if isinstance(model, Glow) else (x * 255).round().to(torch.uint8)
+    return x if continuous else (x * 255).round().to(torch.uint8)
 
 
 def _read(path: Path, mark: dict[str, str]) -> Tensor:

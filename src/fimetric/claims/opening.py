@@ -9,8 +9,9 @@ from fimetric.claims.draws import draw
 from fimetric.claims.study import Study
 from fimetric.data.named import Named
 from fimetric.detection.opening import open_objective
-from fimetric.models import Diffusion, load
+from fimetric.models import load
 from fimetric.models.devices import known_device
+from fimetric.models.family import SCHEDULE, family_of
 
 FEWEST = 200  # samples that claims are measured on: below, no number of theirs means anything
 
@@ -36,7 +37,7 @@ def open_study(
     if samples < FEWEST:
         raise ValueError(f"claims need at least {FEWEST} samples of each set, not {samples}")
     model = load(folder).to(known_device(device))
-    if timesteps is None and isinstance(model, Diffusion):
+    if timesteps is None and SCHEDULE in family_of(model).has:
         timesteps = (0,)  # the paper's, whose claims they are
     objective, shape = open_objective(folder, device, timesteps, 1, seed)
     own, others = part.open(data, shape), part.open_all(foreign, shape)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from fimetric.fisher.representations import (
     YCbCr,
     dequantised,
 )
-from fimetric.models import KINDS, Glow, Model, build
+from fimetric.models import Model, build
+from fimetric.models.family import family
 from fimetric.objectives import standard_objective
 from fimetric.store.files import safe_name
 from fimetric.training import History, train
@@ -138,7 +139,7 @@ def ways(shape: tuple[int, ...], kind: str) -> list[Way]:
     ]
     if colour:
         chosen += [("YCbCr", YCbCr()), ("HSV", HSV(least=0.0))]
-    if KINDS.get(kind) is Glow:
+    if "logit" in {field.name for field in fields(family(kind).model.Config)}:
         chosen.append(("logit", Logit(LOGIT)))
     chosen.append(("inverted", ChannelAffine(-1.0, 1.0)))
     return [
@@ -151,5 +152,5 @@ def _as_mapping(kind: str, config: Any) -> Mapping[str, Any]:
     """Return the settings of a model by name, whatever ``build`` takes for them."""
     if isinstance(config, Mapping):
         return config
-    cls = KINDS[kind]
+    cls = family(kind).model
     return asdict(cls.CONFIGS[config] if isinstance(config, str) else config)

@@ -15,6 +15,7 @@ from fimetric.cli.options import (
     Device,
     Draws,
     Group,
+    Kind,
     Limit,
     ModelFolder,
     Out,
@@ -39,7 +40,7 @@ def demo(out: Out = Path("fimetric-demo"), seed: Seed = 0) -> None:
 
 
 def train(
-    kind: Annotated[str, typer.Argument(help="vae, glow or diffusion.")],
+    kind: Kind,
     data: Data,
     out: Out,
     config: Annotated[str, typer.Option(help="tiny, small or paper.")] = "small",

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from fimetric.arguments import folder_of, real, seed_of, whole
+from fimetric.models import FAMILIES
 
 
 def counted(param: typer.CallbackParam, value: Any) -> Any:
@@ -49,6 +50,7 @@ Size = Annotated[
 Channels = Annotated[int | None, typer.Option(help="1 makes pictures grey, 3 RGB.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps ...")]
 Seed = Annotated[int, typer.Option(callback=_seed, help="Seed of noise and permutations.")]
+Kind = Annotated[str, typer.Argument(help=f"{', '.join(FAMILIES)}.")]
 Batch = Annotated[
     int | None,
     typer.Option(
@@ -62,7 +64,7 @@ Groups = Annotated[
     list[int], typer.Option("--group-size", callback=counted, help="May be repeated.")
 ]
 Times = Annotated[str | None, typer.Option(help="Timesteps of a diffusion model, as in 0,50,300.")]
-Draws = Annotated[int, typer.Option(callback=counted, help="Noise draws (VAE, diffusion).")]
+Draws = Annotated[int, typer.Option(callback=counted, help="Noise draws of a loss that has noise.")]
 Alpha = Annotated[float, typer.Option(help="False-alarm rate.")]
 Confidence = Annotated[
     float | None, typer.Option(help="Keep the false-alarm rate with this probability.")

@@ -13,6 +13,7 @@ from fimetric.cli.options import (
     Device,
     Draws,
     Groups,
+    Kind,
     Limit,
     ModelFolder,
     Out,
@@ -133,7 +134,7 @@ def benchmark(
 
 
 def retrain(
-    kind: Annotated[str, typer.Argument(help="vae, glow or diffusion.")],
+    kind: Kind,
     data: Data,
     ood: Annotated[list[str], typer.Option(help="Foreign data; may be repeated.")],
     out: Out,

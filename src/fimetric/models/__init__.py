@@ -1,24 +1,23 @@
 """Reference models, one file each, and the folder format in which they are kept.
 
-A model is an nn.Module with ``config``, ``shape`` (C, H, W) and
-
-- ``training_losses(x, generator) -> (N,)``, what training minimises, per sample,
-- ``bits_per_dim(x, generator) -> (N,)``, an upper bound on the code length of 8-bit images,
-- ``sample(n, generator) -> (n, C, H, W)`` in [0, 1], without a graph,
-
-where x is float32 (N, C, H, W) in [0, 1] = k/255 and the generator lives on the CPU.
+family   what a model is, and what the program knows of a kind of them
+folder   models by name; a model as a folder
+bounds   whether a description is one that weights can fill
+devices  where models go
 """
 
 from fimetric.models.diffusion import Diffusion, DiffusionConfig
-from fimetric.models.folder import KINDS, Model, build, kind_of, load, save
+from fimetric.models.family import FAMILIES, Family, Model
+from fimetric.models.folder import build, kind_of, load, save
 from fimetric.models.glow import Glow, GlowConfig
 from fimetric.models.vae import VAE, VAEConfig
 
 __all__ = [
-    "KINDS",
+    "FAMILIES",
     "VAE",
     "Diffusion",
     "DiffusionConfig",
+    "Family",
     "Glow",
     "GlowConfig",
     "Model",

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
+from fimetric.models.family import Model
 from fimetric.noise import drawn
 
 HALF_LEVEL = 1 / 255  # half the distance between two neighbouring levels on [-1, 1]
@@ -39,7 +40,7 @@ class DiffusionConfig:
     beta_end: float = 0.02
 
 
-class Diffusion(nn.Module):
+class Diffusion(Model):
     """Creates a diffusion model; ``unet`` and ``scheduler`` are those of the library diffusers.
 
     Arguments:

@@ -14,22 +14,18 @@ from torch import Tensor
 
 from fimetric.arguments import folder_of, listed, seed_of, whole
 from fimetric.models.bounds import check_fit, check_numbers
-from fimetric.models.diffusion import Diffusion
-from fimetric.models.glow import Glow
-from fimetric.models.vae import VAE
+from fimetric.models.family import SAMPLES, Model, family, family_of
 from fimetric.store import archive
 from fimetric.store.files import whole_file, whole_folder
 
-Model = VAE | Glow | Diffusion
-KINDS: dict[str, type[Model]] = {"vae": VAE, "glow": Glow, "diffusion": Diffusion}
 AGAIN = "save or train the model again"
 
 
 class Description(msgspec.Struct, forbid_unknown_fields=True):
-    """What ``config.json`` says: kind, shape (C, H, W) of a sample, and fields of the config."""
+    """What ``config.json`` says: kind, shape of a sample, and fields of the config."""
 
     kind: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     config: dict[str, Any]
 
 
@@ -48,15 +44,12 @@ CONFIG = archive.Kind("config", 2, Description, AGAIN)
 
 
 def kind_of(model: Model) -> str:
-    """Return the name of a model's kind, a key of ``KINDS``.
+    """Return the name of a model's family.
 
     Raises:
         TypeError: for a module that is no reference model.
     """
-    for kind, cls in KINDS.items():
-        if type(model) is cls:
-            return kind
-    raise TypeError(f"{type(model).__name__} is no reference model; they are {', '.join(KINDS)}")
+    return family_of(model).kind
 
 
 def build(
@@ -65,26 +58,24 @@ def build(
     """Return an untrained model on the CPU, in training mode.
 
     Arguments:
-        kind: ``"vae"``, ``"glow"`` or ``"diffusion"``.
+        kind: A name in ``FAMILIES``.
         config: A name of the class's ``CONFIGS``, a dictionary of fields, or a config object.
-        shape: Shape (C, H, W) of one sample.
+        shape: Shape of one sample, (C, H, W) of an image.
         seed: Seed of the initial weights; the global generator is left as it was.
 
     Raises:
         ValueError: for an unknown kind, configuration or field, or a shape the model cannot take.
     """
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise ValueError(f"unknown kind of model {kind!r}; known are {', '.join(KINDS)}")
-    cls = KINDS[kind]
+    row = family(kind)
+    cls, expected = row.model, SAMPLES[row.samples]
     sides = tuple(whole("a side of shape", side) for side in listed("shape", shape, "(1, 32, 32)"))
-    if len(sides) != 3:
-        raise ValueError(f"shape must be (channels, height, width), got {sides}")
-    C, H, W = sides
+    if len(sides) != len(expected):
+        raise ValueError(f"shape must be ({', '.join(expected)}), got {sides}")
     settings = _config(cls, config)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_of(seed))
         try:
-            return cls(settings, (C, H, W))
+            return cls(settings, sides)
         except (TypeError, RuntimeError, OverflowError) as error:
             raise ValueError(f"no {cls.__name__} can be made of {settings}: {error}") from error
 

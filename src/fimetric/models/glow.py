@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from fimetric.models.family import Model
 from fimetric.noise import drawn
 
 LOWEST_SCALE = 0.05  # of a coupling: its inverse amplifies rounding at most twentyfold
@@ -179,7 +180,7 @@ class Split(nn.Module):
         return mean, bounded(log_std)
 
 
-class Glow(nn.Module):
+class Glow(Model):
     """Creates a Glow.
 
     At ``"paper"`` it has 1,352 parameter tensors: the original's 1,353 less the weight of a

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from fimetric.models.family import Model
 from fimetric.noise import drawn
 
 HALF_LEVEL = 0.5 / 255  # half the distance between two neighbouring levels of a pixel
@@ -37,7 +38,7 @@ class VAEConfig:
     likelihood: Literal["logistic", "gaussian"] = "logistic"
 
 
-class VAE(nn.Module):
+class VAE(Model):
     """Creates a convolutional VAE with Gaussian latents.
 
     Arguments:

@@ -2,23 +2,17 @@
 
 from collections.abc import Sequence
 
-from fimetric.models import VAE, Diffusion, Glow, Model
+from fimetric.models.family import SCHEDULE, Model, family_of
 from fimetric.objectives.base import Objective
-from fimetric.objectives.denoising import Denoising
-from fimetric.objectives.likelihood import NegativeELBO, NegativeLogLikelihood
-
-TIMESTEPS = (0, 50, 300)  # of 1,000; how they were chosen is told in docs/results/selection.md
 
 
 def several_timesteps(model: Model) -> tuple[int, ...] | None:
     """Return the timesteps that a model is judged at unless others are asked for.
 
-    They are ``TIMESTEPS`` in proportion to a diffusion model's schedule; other models have none.
+    They are those that its family names; a model without a noise schedule has none.
     """
-    if not isinstance(model, Diffusion):
-        return None
-    length = len(model.scheduler.alphas_cumprod)
-    return tuple(dict.fromkeys(t * length // 1000 for t in TIMESTEPS))
+    chosen = family_of(model).timesteps
+    return None if chosen is None else chosen(model)
 
 
 def standard_objective(
@@ -28,8 +22,8 @@ def standard_objective(
 
     Arguments:
         model: of ``fimetric.models``.
-        timesteps: of a diffusion model, (0,) if None.
-        draws: noise draws of a diffusion model or a variational autoencoder.
+        timesteps: of a model with a noise schedule, (0,) if None.
+        draws: noise draws of a model whose loss has noise.
         seed: of the noise.
 
     Raises:
@@ -37,17 +31,13 @@ def standard_objective(
         TypeError: for another kind of model.
     """
     kind = type(model).__name__
-    if isinstance(model, Diffusion):
-        times = (0,) if timesteps is None else timesteps
-        return Denoising(model.unet, model.scheduler, times, draws, model.config.loss, seed=seed)
-    if timesteps is not None:
+    try:
+        row = family_of(model)
+    except TypeError as error:
+        raise TypeError(f"{error}; build its objective yourself") from error
+    if timesteps is not None and SCHEDULE not in row.has:
         raise ValueError(f"timesteps are for diffusion models; this is a {kind}")
-    if isinstance(model, VAE):
-        return NegativeELBO(model, draws=draws, seed=seed)
-    if isinstance(model, Glow):
-        if draws != 1:
-            raise ValueError(
-                f"a {kind} has one likelihood and no noise draws; leave out draws={draws}"
-            )
-        return NegativeLogLikelihood(model, levels=256, seed=seed)
-    raise TypeError(f"{kind} is no reference model; build its objective yourself")
+    if draws != 1 and not row.noise:
+        raise ValueError(f"a {kind} has one likelihood and no noise draws; leave out draws={draws}")
+    made: Objective = row.objective(model, timesteps, draws, seed)
+    return made

@@ -19,7 +19,7 @@ from torch import Generator, Tensor, nn
 from fimetric.arguments import folder_of
 from fimetric.data import Samples, batches
 from fimetric.data.conventions import refuse_outside_unit
-from fimetric.models import Glow, Model, kind_of
+from fimetric.models import Model, kind_of
 from fimetric.models.devices import known_device
 from fimetric.models.folder import read_weights, write
 from fimetric.progress import progress as show_progress
@@ -188,10 +188,9 @@ def _begin(run: _Run, data: Samples, folder: Path, settings: dict[str, Any], res
         return
     if checkpoint.exists() or (not resume and (folder / "config.json").exists()):
         raise FileExistsError(f"{folder} holds a run already; resume it, or take another folder")
-    if isinstance(run.model, Glow):
-        first = order(run.recipe.seed, 0, len(data))[: max(run.recipe.batch_size, 256)]
-        run.model.initialise(run.to_device(data.tensor(first)))
-        run.average = _copy(run.model)
+    first = order(run.recipe.seed, 0, len(data))[: max(run.recipe.batch_size, 256)]
+    run.model.initialise(run.to_device(data.tensor(first)))
+    run.average = _copy(run.model)
 
 
 def _loop(run: _Run, data: Samples, advance: Any) -> Iterator[int]:

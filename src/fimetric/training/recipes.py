@@ -8,12 +8,7 @@ import torch
 from torch import nn
 
 from fimetric.arguments import real, seed_of, whole, whole_or_none
-
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "vae": {"lr": 1e-3},
-    "glow": {"lr": 3e-3, "optimiser": "adamax", "warmup": 50, "clip": 20.0},
-    "diffusion": {"lr": 1e-3},
-}
+from fimetric.models.family import family
 
 
 @dataclass(frozen=True)
@@ -29,7 +24,7 @@ class Recipe:
     """
 
     steps: int
-    lr: float
+    lr: float = 1e-3
     batch_size: int = 64
     optimiser: Literal["adamw", "adamax"] = "adamw"
     warmup: int = 100
@@ -83,4 +78,4 @@ def recipe_for(kind: str, **given: Any) -> Recipe:
     """
     chosen = {name: value for name, value in given.items() if value is not None}
     chosen.setdefault("validate_every", max(whole("steps", given["steps"]) // 20, 1))
-    return Recipe(**{**DEFAULTS[kind], **chosen})
+    return Recipe(**{**family(kind).recipe, **chosen})

@@ -1,0 +1,114 @@
+"""Every family of models, a row each; ``import fimetric`` fills it in.
+
+A new family is a file in ``models/`` and a row here.
+"""
+
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from fimetric.models.diffusion import Diffusion
+from fimetric.models.family import (
+    BOUND,
+    FAMILIES,
+    LATENT_MAP,
+    NATS,
+    SCHEDULE,
+    Draws,
+    Family,
+)
+from fimetric.models.glow import Glow
+from fimetric.models.vae import VAE
+from fimetric.objectives.base import Objective
+from fimetric.objectives.denoising import Denoising
+from fimetric.objectives.likelihood import NegativeELBO, NegativeLogLikelihood
+
+TIMESTEPS = (0, 50, 300)  # of 1,000; how they were chosen is told in docs/results/selection.md
+ROUND_TRIP = 1e-2  # of latents, which are standard normal
+
+
+def register(row: Family) -> None:
+    """Make a family known under its name, to all that open, train, score or compare models."""
+    FAMILIES[row.kind] = row
+
+
+def _bound(model: VAE, timesteps: Any, draws: int, seed: int) -> Objective:
+    return NegativeELBO(model, draws=draws, seed=seed)
+
+
+def _likelihood(model: Glow, timesteps: Any, draws: int, seed: int) -> Objective:
+    return NegativeLogLikelihood(model, levels=256, seed=seed)
+
+
+def _denoising(model: Diffusion, timesteps: Any, draws: int, seed: int) -> Objective:
+    times = (0,) if timesteps is None else timesteps
+    return Denoising(model.unet, model.scheduler, times, draws, model.config.loss, seed=seed)
+
+
+def _timesteps(model: Diffusion) -> tuple[int, ...]:
+    """Return ``TIMESTEPS`` in proportion to the model's schedule."""
+    length = len(model.scheduler.alphas_cumprod)
+    return tuple(dict.fromkeys(t * length // 1000 for t in TIMESTEPS))
+
+
+def _pixel_draws(model: VAE) -> Draws:
+    return Draws(model.sample, "8-bit draws, pixel noise included")
+
+
+def _ancestral_draws(model: Diffusion) -> Draws:
+    def ancestral(n: int, generator: Generator) -> Tensor:
+        return model.sample(n, generator, model.config.timesteps, eta=1.0)
+
+    return Draws(model.sample, "DDIM, 50 steps", control=ancestral)
+
+
+def _invertible_draws(model: Glow) -> Draws:
+    """Draw continuous samples; those that the flow does not bring back to their latents are nan.
+
+    A coupling's inverse has no bound on its scale, so a few latents in a thousand end at 1e5 or
+    more, where float32 knows neither the sample nor its density.
+    """
+
+    def draw(n: int, generator: Generator) -> Tensor:
+        latents = model.draw_latents(n, generator)
+        x = model.inverse(latents)
+        errors = [
+            (a - b).abs().flatten(1).amax(1)
+            for a, b in zip(model.transform(x)[0], latents, strict=True)
+        ]
+        lost = ~(torch.stack(errors).amax(0) < ROUND_TRIP)
+        x[lost] = torch.nan
+        return x
+
+    return Draws(draw, "continuous draws, not dequantised", continuous=True)
+
+
+for row in (
+    Family(
+        "vae",
+        VAE,
+        _bound,
+        frozenset({BOUND, NATS}),
+        noise=True,
+        draws=_pixel_draws,
+    ),
+    Family(
+        "glow",
+        Glow,
+        _likelihood,
+        frozenset({LATENT_MAP, NATS}),
+        recipe={"lr": 3e-3, "optimiser": "adamax", "warmup": 50, "clip": 20.0},
+        draws=_invertible_draws,
+    ),
+    Family(
+        "diffusion",
+        Diffusion,
+        _denoising,
+        frozenset({SCHEDULE}),
+        noise=True,
+        timesteps=_timesteps,
+        draws=_ancestral_draws,
+    ),
+):
+    register(row)

@@ -1,0 +1,125 @@
+"""What the program knows of a kind of model: one row each, filled in by ``fimetric.families``.
+
+Whatever needs something of a model asks for what its family has, never for a family by name.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch import Generator, Tensor, nn
+
+SCHEDULE = "a noise schedule"
+BOUND = "a bound with a posterior of its own"
+LATENT_MAP = "an invertible map to latents"
+NATS = "a likelihood in nats"
+SAMPLES = {"images": ("channels", "height", "width")}  # kind of sample -> what its sides are
+
+Draw = Callable[[int, Generator], Tensor]
+
+
+class Model(nn.Module):
+    """A reference model: a module with ``config`` and ``shape`` that trains and samples itself.
+
+    A class has ``Config``, a frozen dataclass, and ``CONFIGS``, some of them by name; it is made by
+    ``cls(config, shape)``. x is float32 (N, *shape) in [0, 1] = k/255, and generators live on the
+    CPU.
+    """
+
+    Config: ClassVar[type]
+    CONFIGS: ClassVar[Mapping[str, Any]]
+    config: Any
+    shape: tuple[int, ...]
+
+    def initialise(self, x: Tensor) -> None:
+        """Set what is set from the first samples x, once before training; by default nothing."""
+
+    @abstractmethod
+    def training_losses(self, x: Tensor, generator: Generator | None) -> Tensor:
+        """Return what training minimises, (N,), per sample."""
+
+    @abstractmethod
+    def bits_per_dim(self, x: Tensor, generator: Generator | None) -> Tensor:
+        """Return an upper bound (N,) on the code length of 8-bit x, in bits per dimension."""
+
+    @abstractmethod
+    def sample(self, n: int, generator: Generator | None) -> Tensor:
+        """Return n draws (n, *shape) in [0, 1], without a graph."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Samples of a model for claims about it.
+
+    Arguments:
+        draw: returns n of them; nan where one is lost.
+        words: what they are.
+        continuous: whether they are draws of a density, which the objective takes without
+            dequantisation, or 8-bit images.
+        control: a slower way to draw them that is exact, where there is one.
+    """
+
+    draw: Draw
+    words: str
+    continuous: bool = False
+    control: Draw | None = None
+
+
+def eight_bit(model: Any) -> Draws:
+    """Return a model's own samples."""
+    return Draws(model.sample, "8-bit draws")
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of model, and all that the program does differently for it.
+
+    Arguments:
+        kind: its name, on the command line and in files.
+        model: its class.
+        objective: (model, timesteps or None, draws, seed) -> the objective it is scored with.
+        has: of ``SCHEDULE``, ``BOUND``, ``LATENT_MAP``, ``NATS``.
+        noise: whether its objective draws noise, so that several draws make sense.
+        recipe: settings of training that differ from those of ``Recipe``.
+        timesteps: of a family with a schedule: those that a model is judged at unless others are
+            asked for.
+        samples: kind of sample, of ``SAMPLES``.
+        draws: samples of a model for claims about it.
+    """
+
+    kind: str
+    model: type[Model]
+    objective: Callable[[Any, Any, int, int], Any]
+    has: frozenset[str] = frozenset()
+    noise: bool = False
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    timesteps: Callable[[Any], tuple[int, ...]] | None = None
+    samples: str = "images"
+    draws: Callable[[Any], Draws] = eight_bit
+
+
+FAMILIES: dict[str, Family] = {}
+
+
+def family(kind: str) -> Family:
+    """Return a family by name.
+
+    Raises:
+        ValueError: for a name that is not known, listing those that are.
+    """
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        raise ValueError(f"unknown kind of model {kind!r}; known are {', '.join(FAMILIES)}")
+    return FAMILIES[kind]
+
+
+def family_of(model: Any) -> Family:
+    """Return the family of a model.
+
+    Raises:
+        TypeError: for a module that is no reference model.
+    """
+    for each in FAMILIES.values():
+        if type(model) is each.model:
+            return each
+    raise TypeError(f"{type(model).__name__} is no reference model; they are {', '.join(FAMILIES)}")
