@@ -32,7 +32,8 @@ class Stream(IterableDataset):
 def hugging_face() -> object:
     import datasets
 
-    return datasets.Dataset.from_dict({"x": X.tolist(), "label": [0] * N}).with_format("torch")
+    rows = {"x": X.tolist(), "label": list(range(N))}
+    return datasets.Dataset.from_dict(rows).with_format("torch")
 
 
 SOURCES = {
@@ -125,12 +126,15 @@ LABELLED = {
 
 
 @pytest.mark.parametrize("make", LABELLED.values(), ids=LABELLED)
-def test_labels_that_are_left_out_are_told_once(make, caplog):
+def test_labels_are_kept_beside_the_data_and_told_once(make, caplog):
     with caplog.at_level(logging.INFO):
-        list(batches(make(), 2))
-    assert [r.getMessage() for r in caplog.records if "labels" in r.getMessage()] == [
-        "left out as labels, which no loss gets: label"
+        found = list(batches(make(), 2))
+    assert [r.getMessage() for r in caplog.records if "label" in r.getMessage()] == [
+        "kept beside the data, no loss gets it: label"
     ]
+    assert all(isinstance(batch.x, torch.Tensor) for batch in found)
+    labels = [int(y) for batch in found for y in batch.kept["label"]]
+    assert labels == list(range(sum(map(len, found))))
 
 
 def test_nothing_is_said_of_labels_where_there_are_none(caplog):

@@ -1,6 +1,8 @@
-"""A batch: some samples and their ids, cut and joined."""
+"""A batch: some samples, as they were given and as tensors, with their ids; cut and joined."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,11 +18,15 @@ class Batch:
 
     ``x`` is a Tensor whose first dimension counts samples, or a dictionary of such; ``ids`` are
     strings. ``columns`` are the names of the columns where the samples are rows of a table.
+    ``raw`` are the samples as they were given where that is no tensor, such as texts. ``kept`` are
+    columns beside the data, such as labels and prompts, which no loss gets: name -> N values.
     """
 
     x: Input
     ids: list[str]
     columns: tuple[str, ...] | None = None
+    raw: Sequence[Any] | None = None
+    kept: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -33,9 +39,10 @@ class Batch:
     def cut(self, start: int, stop: int) -> "Batch":
         """Return the samples from ``start`` to before ``stop``."""
         rows = slice(start, stop)
-        if isinstance(self.x, Tensor):
-            return Batch(self.x[rows], self.ids[rows], self.columns)
-        return Batch({k: v[rows] for k, v in self.x.items()}, self.ids[rows], self.columns)
+        x = self.x[rows] if isinstance(self.x, Tensor) else {k: v[rows] for k, v in self.x.items()}
+        raw = None if self.raw is None else self.raw[rows]
+        kept = {name: values[rows] for name, values in self.kept.items()}
+        return replace(self, x=x, ids=self.ids[rows], raw=raw, kept=kept)
 
 
 def to_device(x: Input, device: torch.device) -> Input:
@@ -70,7 +77,16 @@ def join(parts: list[Batch]) -> Batch:
             )
     joined = {key: torch.cat([entries[key] for entries in padded]) for key in padded[0]}
     ids = [name for part in parts for name in part.ids]
-    return Batch(joined if isinstance(parts[0].x, dict) else joined["x"], ids, columns)
+    x = joined if isinstance(parts[0].x, dict) else joined["x"]
+    raws = [part.raw for part in parts if part.raw is not None]
+    raw = [sample for each in raws for sample in each] if len(raws) == len(parts) else None
+    shared = set.intersection(*(set(part.kept) for part in parts))
+    kept = {
+        name: [value for part in parts for value in part.kept[name]]
+        for name in parts[0].kept
+        if name in shared
+    }
+    return Batch(x, ids, columns, raw, kept)
 
 
 def other_length(one: Batch, other: Batch) -> bool:

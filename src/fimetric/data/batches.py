@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from fimetric.arguments import whole
 from fimetric.data.batch import Batch, join, other_length
 from fimetric.data.keys import LABELS
-from fimetric.data.reader import Reader, is_map_style
+from fimetric.data.reader import Prepare, Reader, is_map_style
 from fimetric.data.refusals import refuse_foreign
 from fimetric.data.samples import check_finite
 from fimetric.data.values import shape_of
@@ -21,11 +21,17 @@ Choice = Callable[[Batch], int]
 PORTION = 64  # samples of an array that are converted at a time until a batch has a size
 
 
-def batches(data: Any, batch_size: int | Choice, group_size: int = 1) -> Iterator[Batch]:
+def batches(
+    data: Any,
+    batch_size: int | Choice,
+    group_size: int = 1,
+    prepare: Prepare | None = None,
+) -> Iterator[Batch]:
     """Yield the samples of ``data`` in order, in batches of whole groups.
 
     A sample or batch is a Tensor, ndarray or PIL image, or a dictionary of them; of a tuple or list
-    (x, y, ...), x. Entries ``label`` and ``labels`` are dropped, which is logged, ``id`` or
+    (x, y, ...), x. Entries ``label`` and ``labels``, and texts called
+    ``prompt`` and ``source``, are kept beside the data, which is logged, ``id`` or
     ``path`` names the samples (else a running index), and an only entry comes out as the tensor
     itself, unless it is an argument of a model such as ``input_ids``. uint8 and PIL images become
     float32 k/255, channels first; PIL images are turned as EXIF says, and a grey one of 28x28
@@ -41,6 +47,8 @@ def batches(data: Any, batch_size: int | Choice, group_size: int = 1) -> Iterato
             what tells it from the first sample.
         group_size: Consecutive samples that belong together. Samples left over at the end that
             make no whole group are left out, which is logged.
+        prepare: What makes tensors of a list of texts, ``Objective.prepare``; where it is None
+            texts are no data.
 
     Raises:
         ValueError: for empty data, sizes below 1, samples that differ, or a value that is missing
@@ -50,9 +58,9 @@ def batches(data: Any, batch_size: int | Choice, group_size: int = 1) -> Iterato
     """
     whole("group_size", group_size)
     if callable(batch_size):
-        return _rechunk(Reader(PORTION).parts(data), batch_size, group_size)
+        return _rechunk(Reader(PORTION, prepare).parts(data), batch_size, group_size)
     size = rounded(whole("batch_size", batch_size), group_size)
-    return _rechunk(Reader(size).parts(data), lambda _: size, group_size)
+    return _rechunk(Reader(size, prepare).parts(data), lambda _: size, group_size)
 
 
 def rounded(batch_size: int, group_size: int) -> int:

@@ -7,6 +7,8 @@ ALONE = ("x", "image", "images", "img")
 ARGUMENTS = ("pixel_values", "input_ids", "input_values", "input_features")
 """Names of data too, as arguments of a model, which is why a dictionary of them stays one."""
 LABELS, IDS = ("label", "labels"), ("id", "path")
+TOLD = ("prompt", "source")
+"""What a sample was made from or for: kept beside the data where it is text."""
 TOKENS, MASK = "input_ids", "attention_mask"
 PADDED = (TOKENS, MASK, "token_type_ids")
 """What a text has for each token, with 0 at padding."""

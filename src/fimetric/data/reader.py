@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from fimetric.data import tables
-from fimetric.data.batch import Batch, join
+from fimetric.data.batch import Batch, Input, join
 from fimetric.data.declared import as_declared
 from fimetric.data.images import layout
-from fimetric.data.keys import IDS, LABELS, PADDED, TOKENS, stands_alone
+from fimetric.data.keys import IDS, LABELS, PADDED, TOKENS, TOLD, stands_alone
 from fimetric.data.names import printable
 from fimetric.data.pairs import x_of, x_of_pair
 from fimetric.data.reading import are_samples
@@ -24,6 +24,7 @@ from fimetric.data.samples import Samples
 from fimetric.data.values import Converter, is_array_of_numbers, plain
 
 log = logging.getLogger(__name__)
+Prepare = Callable[[Sequence[Any]], Input]
 
 
 def is_map_style(data: Any) -> bool:
@@ -37,11 +38,12 @@ class Reader:
 
     Arguments:
         size: samples to a portion of what lies in memory, so that no more is converted at once.
+        prepare: makes tensors of texts, if anything does.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size, self.convert = size, Converter()
-        self._labels: set[str] = set()
+    def __init__(self, size: int, prepare: Prepare | None = None) -> None:
+        self.size, self.prepare, self.convert = size, prepare, Converter()
+        self._kept: set[str] = set()
 
     def parts(self, data: Any) -> Iterator[Batch]:
         """Yield the data portion by portion, and say at the end what was left out of them.
@@ -51,8 +53,8 @@ class Reader:
         """
         yield from self._parts(data)
         self.convert.pictures.tell()
-        if self._labels:
-            log.info("left out as labels, which no loss gets: %s", ", ".join(sorted(self._labels)))
+        if self._kept:
+            log.info("kept beside the data, no loss gets it: %s", ", ".join(sorted(self._kept)))
 
     def _parts(self, data: Any) -> Iterator[Batch]:
         refuse_foreign(data)
@@ -85,14 +87,22 @@ class Reader:
         opened = tables.opened(data)
         if isinstance(opened, list):
             return self._counted(opened, self._single)
-        self._unlabelled(dict.fromkeys(map(str, opened.columns)))
+        self._kept.update(name for name in map(str, opened.columns) if name in LABELS)
         return tables.rows(opened, self.size)
 
     def _of_list(self, data: list[Any]) -> Iterator[Batch]:
         if data and isinstance(data[0], list | tuple) and is_array_of_numbers(data[0]):
             return self._slices(self.convert(data, "the list"))
+        if self.prepare is not None and data and all(isinstance(item, str) for item in data):
+            return self._of_texts(data, self.prepare)
         single = bool(data) and are_samples(data)
         return self._counted(data, self._single if single else self._batch)
+
+    def _of_texts(self, texts: list[str], prepare: Prepare) -> Iterator[Batch]:
+        for start in range(0, len(texts), self.size):
+            raw = texts[start : start + self.size]
+            ids = [str(start + i) for i in range(len(raw))]
+            yield Batch(prepare(raw), ids, raw=raw)
 
     def _of_loader(self, loader: DataLoader[Any]) -> Iterator[Batch]:
         if loader.batch_sampler is not None:
@@ -115,11 +125,12 @@ class Reader:
     def _slices(self, data: Any) -> Iterator[Batch]:
         """Yield portions of arrays that lie in memory, so that no more than one is converted."""
         columns = dict(data) if isinstance(data, Mapping) else {"x": data}
-        columns = self._unlabelled(columns)
         for key, value in columns.items():
             if isinstance(value, Tensor):
                 plain(value, f"column {key!r}")  # before it is cut
-        number = refuse_no_rows(columns)
+        entries, kept = self._apart(columns)
+        number = refuse_no_rows(entries)
+        columns = {**entries, **_one_a_sample(kept, number)}
         for start in range(0, number, self.size):
             rows = slice(start, start + self.size)
             part = {key: value[rows] for key, value in columns.items()}
@@ -139,10 +150,9 @@ class Reader:
         item = x_of(item, True)
         if not isinstance(item, Mapping):
             return self._batch(self.convert(item, "the data")[None], start)
-        entries = self._unlabelled(item)
-        return self._batch(
-            {k: [v] if k in IDS else self._entry(k, v)[None] for k, v in entries.items()}, start
-        )
+        entries, kept = self._apart(item)
+        rows = {k: [v] if k in IDS else self._entry(k, v)[None] for k, v in entries.items()}
+        return self._batch({**rows, **{k: [v] for k, v in kept.items()}}, start)
 
     def _batch(self, item: Any, start: int) -> Batch:
         """Return what one item of an iterable, or a slice of an array, holds."""
@@ -152,9 +162,9 @@ class Reader:
         if isinstance(item, Image.Image):
             return self._single(item, start)
         named = isinstance(item, Mapping)
-        entries = self._unlabelled(item) if named else {"x": item}
+        entries, kept = self._apart(item) if named else ({"x": item}, {})
         if _is_ragged(entries.get(TOKENS)):
-            return self._padded(entries, start)
+            return self._padded({**entries, **_one_a_sample(kept, len(entries[TOKENS]))}, start)
         names = next((entries[key] for key in IDS if key in entries), None)
         x = {key: self._entry(key, v) for key, v in entries.items() if key not in IDS}
         number = refuse_no_rows(x)
@@ -167,12 +177,14 @@ class Reader:
         if len(ids) != number:
             raise ValueError(f"a batch has {number} samples but {len(ids)} ids")
         x = {key: _float_images(value, key) for key, value in x.items()}
-        return Batch(next(iter(x.values())) if stands_alone(x) else x, ids)
+        alone = next(iter(x.values())) if stands_alone(x) else x
+        return Batch(alone, ids, kept=_one_a_sample(kept, number))
 
-    def _unlabelled(self, entries: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the entries but labels, of which it is noted that they were left out."""
-        self._labels.update(key for key in entries if key in LABELS)
-        return {key: value for key, value in entries.items() if key not in LABELS}
+    def _apart(self, entries: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the entries that are data, and those to be kept beside them, which is noted."""
+        kept = {k: v for k, v in entries.items() if k in LABELS or (k in TOLD and _is_text(v))}
+        self._kept.update(kept)
+        return {k: v for k, v in entries.items() if k not in kept}, kept
 
     def _entry(self, key: str, value: Any) -> Tensor:
         x = self.convert(value, f"column {key!r}")
@@ -199,6 +211,17 @@ def _items(data: Any) -> Iterator[Any]:
                 f"{i} ({error}); mend its __len__ or __getitem__"
             ) from error
         yield item
+
+
+def _one_a_sample(kept: dict[str, Any], number: int) -> dict[str, Any]:
+    """Return the columns that have a value for each sample."""
+    return {k: v for k, v in kept.items() if isinstance(v, Sized) and len(v) == number}
+
+
+def _is_text(value: Any) -> bool:
+    """Return whether a value is a text, or a list of them."""
+    several = isinstance(value, list | tuple) and bool(value)
+    return isinstance(value, str) or (several and all(isinstance(each, str) for each in value))
 
 
 def _is_ragged(tokens: Any) -> bool:

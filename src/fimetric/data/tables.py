@@ -52,8 +52,8 @@ def _as_pandas(data: Any) -> "DataFrame | Series":
 def rows(frame: "DataFrame", size: int) -> Iterator[Batch]:
     """Yield the rows of a table in portions, float (N, columns) in the order of the columns.
 
-    Labels are left out; a column ``id`` or ``path``, or else the index, names the rows. 32 bits
-    are taken where they hold the numbers, otherwise 64.
+    Labels are kept beside them; a column ``id`` or ``path``, or else the index, names the rows.
+    32 bits are taken where they hold the numbers, otherwise 64.
 
     Raises:
         TypeError: naming a column that does not hold numbers, or where there are not two columns:
@@ -72,10 +72,13 @@ def rows(frame: "DataFrame", size: int) -> Iterator[Batch]:
     ids = [printable(name) for name in own]
     kind = np.result_type(np.float32, *kinds)
     columns = tuple(names[k] for k in kept)
+    labels = {n: frame.iloc[:, k].tolist() for k, n in enumerate(names) if n in LABELS}
     for start in range(0, len(frame), size):
         part = frame.iloc[start : start + size, kept]
         values = np.stack([part.iloc[:, j].to_numpy(dtype=kind) for j in range(len(kept))], axis=1)
-        yield Batch(torch.from_numpy(values), ids[start : start + size], columns)
+        rows = slice(start, start + size)
+        beside = {name: values[rows] for name, values in labels.items()}
+        yield Batch(torch.from_numpy(values), ids[rows], columns, kept=beside)
 
 
 def _kind(column: "Series", name: str) -> np.dtype:

@@ -1,6 +1,7 @@
 """The detector: objective, gradients, density and calibration in one object."""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,7 +10,8 @@ from numpy.typing import NDArray
 
 from fimetric.arguments import folder_of, seed_of, whole, whole_or_none
 from fimetric.calibration import Calibration
-from fimetric.data import Spec, length
+from fimetric.data import Batch, Spec, length
+from fimetric.data.batches import rounded
 from fimetric.detection import saved as detector_files
 from fimetric.detectors import Density, as_density, from_state
 from fimetric.extraction.extractor import Extractor
@@ -19,9 +21,10 @@ from fimetric.extraction.intake import (
     refuse_idle_tensors,
     refuse_labels,
 )
+from fimetric.extraction.memory import MOST
 from fimetric.extraction.probing import difference as losses_differ
 from fimetric.extraction.provenance import difference
-from fimetric.extraction.stream import run
+from fimetric.extraction.stream import run, stream
 from fimetric.features.groups import means, overlapping
 from fimetric.features.probe import Probe
 from fimetric.features.screening import refuse_strange
@@ -192,6 +195,29 @@ class Detector:
     def features(self, batch: Any) -> Features:
         """Return the log norms that ``score`` is computed from, with ids."""
         return self._features(batch, whole=True)
+
+    def stream(self, data: Any, batch_size: int | None = None) -> Iterator[tuple[Batch, Features]]:
+        """Yield the samples of some data, batch by batch, with the log norms that are scored.
+
+        Memory does not grow with the data.
+
+        Arguments:
+            data: samples as ``fimetric.data.batches`` takes them.
+            batch_size: samples to a forward pass, rounded to whole groups; that of ``fit`` if None.
+
+        Raises:
+            TypeError, ValueError: see ``score``; that groups are not whole is told at the latest
+                with the last batch.
+        """
+        _ = self.calibration  # refused before the work
+        samples = length(data)
+        if samples is not None:
+            self._refuse_rest(samples)
+        size = rounded(batch_size or self.batch_size_ or MOST, self.group_size)
+        extractor, intake = self._current_extractor(), Intake(self.objective, self.spec_)
+        found = stream(extractor, data, size, self.group_size, whole_groups=True, intake=intake)
+        for batch, table in found:
+            yield batch, self._grouped(table)
 
     @property
     def calibration(self) -> Calibration:

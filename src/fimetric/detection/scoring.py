@@ -6,10 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fimetric.data import batches, length
-from fimetric.data.batches import rounded
+from fimetric.data import length
 from fimetric.detection.detector import Detector
-from fimetric.extraction.memory import MOST
 from fimetric.features.table import Features
 from fimetric.progress import progress
 from fimetric.store.files import refuse_file, refuse_long, whole_file
@@ -52,7 +50,7 @@ def write_scores(
         WRITERS[path.suffix](place) as write,
         progress("scoring", length(data)) as advance,
     ):
-        for part in _parts(detector, data, batch_size or detector.batch_size_ or MOST):
+        for part in _parts(detector, data, batch_size):
             rows = _judge(detector, part, alpha, confidence)
             write(rows)
             advance(len(rows) * detector.group_size)
@@ -71,20 +69,12 @@ def check_target(path: Path) -> None:
     refuse_file(path.parent)
 
 
-def _parts(detector: Detector, data: Any, batch_size: int) -> Iterator[Features]:
+def _parts(detector: Detector, data: Any, batch_size: int | None) -> Iterator[Features]:
     if isinstance(data, Features):
         yield detector.features(data)
         return
-    size = detector.group_size
-    done, total = 0, length(data)
-    for batch in batches(data, rounded(batch_size, size)):
-        done += len(batch)
-        left = (done if total is None else total) % size  # told at once, or at the last batch
-        if left:
-            raise ValueError(
-                f"{total or done} samples do not make whole groups of {size}; leave out {left}"
-            )
-        yield detector.features([batch])
+    for _, part in detector.stream(data, batch_size):
+        yield part
 
 
 def _judge(detector: Detector, part: Features, alpha: float, confidence: float | None) -> Rows:

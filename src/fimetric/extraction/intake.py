@@ -24,7 +24,7 @@ from fimetric.objectives.base import Objective
 from fimetric.objectives.takes import length_dimension, vocabulary_of
 
 logger = logging.getLogger(__name__)
-OURS = Path(__file__).parent
+OURS = Path(__file__).parents[1]  # of the package
 
 
 class Intake:

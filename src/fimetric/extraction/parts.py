@@ -48,30 +48,39 @@ class Parts:
             self.batch_size = self.waiting[0][0].batch_size
         self._number = len(self.waiting)
 
-    def holds(self, batch: Batch) -> bool:
-        """Return whether an earlier part covers the batch.
+    def features(self, batch: Batch, make: Callable[[Batch], Features]) -> Features:
+        """Return the features of a batch: those of an earlier part, or what is made of it.
 
         Raises:
-            ValueError: where the data are not those that the part was made from.
+            ValueError: where the data are not those that the earlier part was made from.
         """
+        found = self._of_earlier(batch)
+        if found is None:
+            found = make(batch)
+            self._add(found)
+        return found
+
+    def _of_earlier(self, batch: Batch) -> Features | None:
         if self.folder is None:
-            return False
+            return None
+        start = self._samples
         self._samples += len(batch.ids)
         for digest_of_row in row_digests(batch):
             self._digest.update(digest_of_row)
             self._whole.update(digest_of_row)
         if not self.waiting:
-            return False
+            return None
         features, digest = self.waiting[0]
         if self._samples >= len(features.ids):
             if self._samples > len(features.ids) or self._digest.hexdigest() != digest:
                 raise ValueError(self._foreign("other data, or another batch size"))
             self.done.append(self.waiting.pop(0)[0])
             self._digest, self._samples = hashlib.sha256(), 0
-        return True
+        g = features.group_size
+        return features.select(slice(start // g, (start + len(batch)) // g))
 
-    def add(self, features: Features) -> None:
-        """Take the features of the batch that ``holds`` was last asked for."""
+    def _add(self, features: Features) -> None:
+        """Take new features of the batch that was looked at last."""
         self.new.append((features, self._digest.hexdigest()))
         if self.folder is not None and time.monotonic() - self._last > PART_SECONDS:
             self.flush()

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fimetric.data import Batch, batches, length, to_device
 from fimetric.data.batches import Choice, rounded
+from fimetric.data.reader import Prepare
 from fimetric.extraction.extractor import placed
 from fimetric.extraction.intake import Intake, named_failures, refuse_idle_tensors
 from fimetric.extraction.memory import batch_size_for
@@ -47,6 +48,56 @@ class Extraction(Protocol):
         ...
 
 
+def stream(
+    extractor: Extraction,
+    data: Any,
+    batch_size: int | None = None,
+    group_size: int | None = None,
+    *,
+    whole_groups: bool = False,
+    intake: Intake | None = None,
+    parts: Parts | None = None,
+) -> Iterator[tuple[Batch, Features]]:
+    """Yield the samples of some data, batch by batch in their order, each with its features.
+
+    No more than a batch is held: whatever is made of all the data is made by who asks.
+
+    Arguments:
+        extractor: makes the features; it may have seen batches before.
+        data: whatever ``fimetric.data.batches`` takes, and texts where the objective prepares them.
+        batch_size: samples to a forward pass; as many as memory holds, 64 at most, if None.
+        group_size: samples that stay in one batch; those of the extractor's groups if None.
+        whole_groups: whether samples left over at the end raise ValueError; else they are left out.
+        intake: checks each batch; a new one if None.
+        parts: where features are kept on the way; in no place if None.
+
+    Raises:
+        ValueError, TypeError: see ``fimetric.data.batches``; for samples that follow another
+            convention than the first ones; for features in ``parts`` of other data.
+        RuntimeError: see ``Extractor``.
+    """
+    objective, module = extractor.objective, extractor.objective.module
+    refuse_idle_tensors(module)
+    check = Intake(objective) if intake is None else intake
+    held = Parts(None, extractor.difference) if parts is None else parts
+
+    def choice(first: Batch) -> int:
+        size = batch_size or held.batch_size
+        first = check(first)
+        held.batch_size = size or batch_size_for(objective, placed(first, module))
+        return held.batch_size
+
+    def make(batch: Batch) -> Features:
+        with named_failures(module, batch):
+            return extractor(batch)
+
+    size = group_size or extractor.group_size
+    source = (_whole if whole_groups else batches)(data, choice, size, objective.prepare)
+    for batch in map(check, source):
+        yield batch, held.features(batch, make)
+    check.tell()
+
+
 def run(
     extractor: Extraction,
     data: Any,
@@ -63,43 +114,33 @@ def run(
     """
     group_size, module = extractor.group_size, extractor.objective.module
     check = Intake(extractor.objective) if intake is None else intake
-    refuse_idle_tensors(module)
     parts = Parts(None if folder is None else Path(folder), extractor.difference)
-
-    def choice(first: Batch) -> int:
-        size = batch_size or parts.batch_size
-        first = check(first)
-        parts.batch_size = size or batch_size_for(extractor.objective, placed(first, module))
-        return parts.batch_size
-
     reference = Reference()
-    source = (_whole if whole_groups else batches)(data, choice, group_size)
     total = length(data)
     whole = None if total is None else total // group_size * group_size
+    found = stream(
+        extractor, data, batch_size, whole_groups=whole_groups, intake=check, parts=parts
+    )
     with show_progress("extracting", whole, progress) as advance:
         try:
-            for batch in map(check, source):
+            for batch, _ in found:
                 if not whole_groups:  # what is judged by a density needs no bounds
                     reference.see(batch.x)
-                if not parts.holds(batch):
-                    with named_failures(module, batch):
-                        parts.add(extractor(batch))
-                advance(len(batch.ids))
+                advance(len(batch))
         finally:
             parts.flush()
-    check.tell()
     rows = [to_device(x, next(module.parameters()).device) for x in reference.rows()]
     return parts.finish(check.spec, lambda: extractor.bounds(rows) if rows else None)
 
 
-def _whole(data: Any, choice: Choice, group_size: int) -> Iterator[Batch]:
+def _whole(data: Any, choice: Choice, group_size: int, prepare: Prepare) -> Iterator[Batch]:
     """Yield batches of whole groups, and raise where a batch ends within a group.
 
     Raises:
         ValueError: at the last batch, since an iterable does not tell its length before.
     """
     done = 0
-    for batch in batches(data, lambda first: rounded(choice(first), group_size)):
+    for batch in batches(data, lambda first: rounded(choice(first), group_size), 1, prepare):
         done += len(batch)
         if done % group_size:
             raise ValueError(

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from fimetric.arguments import seed_of, shown, whole
+from fimetric.data.batch import join
 from fimetric.data.keys import ALONE, ARGUMENTS
 from fimetric.data.kinds import data_of
+from fimetric.data.reader import Reader
 from fimetric.data.spec import Spec
 from fimetric.fingerprint.structure import named, original
 from fimetric.noise import fixed_noise, own_noise
@@ -120,6 +122,17 @@ class Objective(nn.Module):
         refuse_training_mode(self.module)
         refuse_changing(self.module)
         return self._cast(batch)
+
+    def prepare(self, samples: Sequence[Any]) -> Batch:
+        """Return samples as they were given, such as texts, as the tensors that the loss takes.
+
+        Pictures, arrays and dictionaries become what ``fimetric.data.batches`` makes of them. An
+        objective that takes texts makes their tokens here.
+
+        Raises:
+            TypeError: for texts, where the objective does not say what to make of them.
+        """
+        return join(list(Reader(max(len(samples), 1)).parts(list(samples)))).x
 
     def with_own_noise(self) -> Self:
         """Return the objective with a draw of the noise for each sample, told by its content.

@@ -34,7 +34,7 @@ def standard_objective(
     try:
         row = family_of(model)
     except TypeError as error:
-        raise TypeError(f"{error}; build its objective yourself") from error
+        raise TypeError(f"{kind} is no reference model; build its objective yourself") from error
     if timesteps is not None and SCHEDULE not in row.has:
         raise ValueError(f"timesteps are for diffusion models; this is a {kind}")
     if draws != 1 and not row.noise:

@@ -54,7 +54,7 @@ class References:
             room = None if limit is None else limit - sum(len(part) for part in self._held)
             if room is not None and room <= 0:
                 break
-            self._held.append(batch if room is None else _rows(batch, slice(room)))
+            self._held.append(batch if room is None else batch.cut(0, room))
         order = np.random.default_rng(seed).permutation(len(self))
         self._first = torch.zeros(len(self), dtype=torch.bool)
         self._first[order[: len(order) - len(order) // 2]] = True
@@ -162,12 +162,6 @@ def contributions(
 ) -> Iterator[tuple[str, Contribution]]:
     """Yield what ``norms.contributions`` yields, also where gradients are switched off."""
     yield from norms.contributions(losses, retain_graph)
-
-
-def _rows(batch: Batch, rows: slice) -> Batch:
-    x = batch.x
-    x = {k: v[rows] for k, v in x.items()} if isinstance(x, dict) else x[rows]
-    return Batch(x, batch.ids[rows])
 
 
 def _refuse_table(table: Tensor, ids: list[str], names: list[str]) -> None:

@@ -1,0 +1,100 @@
+"""Samples travel with their numbers: batch by batch, with ids, raw samples and kept columns."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import fimetric as fm
+from fimetric.extraction.extractor import Extractor
+from fimetric.extraction.parts import Parts
+from fimetric.extraction.stream import stream
+from fimetric.objectives import Objective
+
+N, WORDS = 23, ["a", "quick", "brown fox", "jumps", "over the lazy dog"]
+
+
+class Letters(Objective):
+    """Minus the log probability of the letters of texts, each by itself."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__(self.forward, module)
+
+    def prepare(self, samples):
+        codes = [torch.tensor([ord(c) for c in text]) for text in samples]
+        tokens = nn.utils.rnn.pad_sequence(codes, batch_first=True)
+        mask = nn.utils.rnn.pad_sequence([torch.ones_like(x) for x in codes], batch_first=True)
+        return {"input_ids": tokens, "attention_mask": mask}
+
+    def forward(self, batch):
+        logits = self.module(batch["input_ids"]).log_softmax(-1)
+        said = logits.gather(-1, batch["input_ids"][..., None])[..., 0]
+        return -(said * batch["attention_mask"]).sum(1)
+
+
+@pytest.fixture
+def letters():
+    torch.manual_seed(0)
+    return Letters(nn.Sequential(nn.Embedding(128, 8), nn.Linear(8, 128)).double())
+
+
+@pytest.fixture
+def rows():
+    model = nn.Linear(4, 4).double()
+    return Objective(lambda x: (model(x) - x).square().sum(1), model)
+
+
+def texts(n):
+    return [f"{WORDS[i % 5]} {i}" for i in range(n)]
+
+
+def test_each_batch_comes_with_the_features_that_extract_gives(rows):
+    data = {"x": torch.randn(N, 4, dtype=torch.float64), "label": list(range(N))}
+    found = list(stream(Extractor(rows), data, 5))
+    whole = fm.extract(rows, data, 5, progress=False)
+    assert [len(batch) for batch, _ in found] == [5, 5, 5, 5, 3]
+    assert [name for batch, _ in found for name in batch.ids] == list(whole.ids)
+    assert [y for batch, _ in found for y in batch.kept["label"]] == list(range(N))
+    assert np.array_equal(np.concatenate([table.values for _, table in found]), whole.values)
+
+
+def test_features_of_earlier_parts_come_again_without_work(rows, tmp_path):
+    data = torch.randn(N, 4, dtype=torch.float64)
+    whole = fm.extract(rows, data, 5, folder=tmp_path / "f", progress=False)
+    extractor = Extractor(rows)
+    parts = Parts(tmp_path / "f", extractor.difference)
+    again = [table for _, table in stream(extractor, data, 5, parts=parts)]
+    assert np.array_equal(np.concatenate([table.values for table in again]), whole.values)
+    assert not extractor.fingerprint  # it saw no batch
+
+
+def test_an_objective_that_prepares_texts_takes_texts(letters):
+    found = list(stream(Extractor(letters), texts(N), 4))
+    assert [text for batch, _ in found for text in batch.raw] == texts(N)
+    alone = [letters(letters.prepare([text])).item() for text in texts(N)]
+    together = np.concatenate([table.losses[:, 0] for _, table in found])
+    np.testing.assert_allclose(together, alone, rtol=1e-12)
+
+
+def test_a_detector_of_texts_scores_texts(letters):
+    detector = fm.Detector(letters).fit(texts(60))
+    strange = ["ZZZZZZZZZZ", "~~~~~~~"]
+    assert detector.score(strange).min() > np.median(detector.score(texts(60)))
+    alone = np.concatenate([detector.score([text]) for text in strange])
+    np.testing.assert_allclose(detector.score(strange), alone, rtol=1e-9)
+
+
+def test_texts_are_refused_where_nothing_prepares_them(rows):
+    with pytest.raises(TypeError, match="element 0 of the list is text; tokenise"):
+        fm.extract(rows, texts(N), progress=False)
+
+
+def test_a_detector_streams_what_it_scores(rows):
+    data = torch.randn(40, 4, dtype=torch.float64)
+    detector = fm.Detector(rows, group_size=2, batch_size=6).fit(data)
+    found = list(detector.stream(data))
+    assert [len(batch) for batch, _ in found] == [6, 6, 6, 6, 6, 6, 4]
+    scores = np.concatenate([detector.density.score(table) for _, table in found])
+    np.testing.assert_allclose(scores, detector.score(data), rtol=1e-9)
+    with pytest.raises(ValueError, match="5 samples do not make whole groups of 2"):
+        list(detector.stream(iter([data[:3], data[3:5]])))
