@@ -1,7 +1,6 @@
 """The command line as a user calls it: whole paths, bad input, Ctrl-C."""
 
 import csv
-import functools
 import json
 import os
 import shutil
@@ -18,10 +17,8 @@ from typer.testing import CliRunner
 
 from fimetric.cli import app
 from fimetric.data import load
-from fimetric.evaluation import run as evaluation
 from fimetric.extraction.extractor import Extractor
 from fimetric.features.table import Features
-from fimetric.metrics import estimate
 
 DATA = Path(os.environ.get("FIMETRIC_DATA", "/nowhere"))
 
@@ -39,7 +36,7 @@ def fimetric(*arguments, status=0):
 
 @pytest.fixture(autouse=True)
 def short_bootstrap(monkeypatch):
-    monkeypatch.setattr(evaluation, "estimate", functools.partial(estimate, repeats=20))
+    monkeypatch.setattr("fimetric.judging.judge.REPEATS", 20)
 
 
 def listing(folder):

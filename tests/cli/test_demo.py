@@ -1,5 +1,4 @@
 import csv
-import functools
 import io
 
 import pytest
@@ -10,8 +9,6 @@ import fimetric as fm
 from fimetric.cli.demo import demo
 from fimetric.data import load
 from fimetric.data.codes import gaussian_bits_per_dim, png_bits_per_dim
-from fimetric.evaluation import run as evaluation
-from fimetric.metrics import estimate
 from fimetric.models import load as load_model
 from fimetric.objectives import standard_objective
 
@@ -25,7 +22,7 @@ def small():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fimetric.cli.demo.load", few)
-        patch.setattr(evaluation, "estimate", functools.partial(estimate, repeats=50))
+        patch.setattr("fimetric.judging.judge.REPEATS", 50)
         yield
 
 

@@ -1,5 +1,3 @@
-import functools
-
 import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
@@ -7,10 +5,10 @@ from scipy.stats import mannwhitneyu
 from fimetric.data import Samples, load
 from fimetric.detectors import create
 from fimetric.evaluation import run as evaluation
-from fimetric.evaluation.run import evaluate, split
+from fimetric.evaluation.run import evaluate
 from fimetric.extraction.extractor import Extractor
 from fimetric.extraction.stream import run
-from fimetric.metrics import estimate
+from fimetric.judging.splits import quarters
 from fimetric.models import build
 from fimetric.objectives import standard_objective
 
@@ -20,7 +18,7 @@ DENSITIES = ("layerwise-gaussian", "typicality")
 @pytest.fixture(scope="module", autouse=True)
 def short_bootstrap():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "estimate", functools.partial(estimate, repeats=50))
+        patch.setattr("fimetric.judging.judge.REPEATS", 50)
         yield
 
 
@@ -135,7 +133,7 @@ def test_what_cannot_work_is_refused_before_the_work(
 
 @pytest.mark.parametrize("groups", [8, 9, 11, 100, 601])
 def test_split_covers_all_groups_once(groups):
-    parts = [np.arange(groups)[part] for part in split(groups)]
+    parts = [np.arange(groups)[part] for part in quarters(groups)]
     assert np.array_equal(np.concatenate(parts), np.arange(groups))
     assert len(parts[0]) == len(parts[1]) == groups // 4
 

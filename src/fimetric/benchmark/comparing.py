@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fimetric.benchmark.cases import Case
-from fimetric.benchmark.intervals import hanley
 from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.results import Comparison, Curves
 from fimetric.benchmark.scoring import Scored, areas_of
 from fimetric.features.groups import disjoint
+from fimetric.judging.intervals import hanley
 from fimetric.metrics import Estimate, auroc
 
 CEILING = 0.995  # of an area, from where on Hanley's interval is looked at as well

@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fimetric.benchmark.intervals import counts, resampled_areas
 from fimetric.benchmark.methods import METHODS, Method
 from fimetric.benchmark.tables import Tables
 from fimetric.benchmark.variants import NEAR
-from fimetric.calibration import Calibration
 from fimetric.detectors import Density
 from fimetric.features.groups import disjoint, means, overlapping
 from fimetric.features.table import Features
+from fimetric.judging.intervals import counts, resampled_areas
+from fimetric.judging.judge import judge
 from fimetric.metrics import auroc
 from fimetric.store import archive
 from fimetric.store.files import whole_file
@@ -33,7 +33,6 @@ logger = logging.getLogger(__name__)
 SINGLE, GROUPED = 1000, 200  # resamples
 PARTITIONS = 50  # ways to form groups
 ROWS = 1000  # groups of a table to be scored at once
-ALPHA = 0.05
 AGAIN = "it is scored again"
 VERSION = 3  # of what this module computes; a change of it scores everything anew
 Array = NDArray[np.float64]
@@ -102,12 +101,9 @@ def score(method: Method, tables: Tables, size: int, arrangement: str, seed: int
     fit = tables["fit"].select(slice(min(method.skipped, len(tables["fit"]) // 2), None))
     if not joint and size > 1:
         fit = means(fit, overlapping(len(fit), size, len(tables["fit"]), seed))
-    density = method.density().fit(fit)
-    scores = {name: density.score(table) for name, table in parts.items()}
-    calibration = Calibration(scores.pop("calibration"))
-    alarms = -1
-    if calibration.smallest_p <= ALPHA:
-        alarms = int(calibration.reject(scores["test"], ALPHA).sum())
+    found = judge(method.density(), fit, parts, calibration=parts.pop("calibration"))
+    density, scores = found.density, found.scores
+    alarms = -1 if found.alarms is None else found.alarms
     if joint or size == 1 or order is None:
         values = {name: auroc(scores["test"], x) for name, x in scores.items() if name != "test"}
         return Scored(scores, values, areas_of(scores, seed), alarms)

@@ -4,18 +4,14 @@ from collections.abc import Mapping
 
 from fimetric.detectors import create
 from fimetric.features.table import Features
-from fimetric.metrics import Estimate, auroc, estimate
+from fimetric.judging.judge import estimates, judge
+from fimetric.metrics import Estimate
 
 DENSITY, RIVAL = "layerwise-gaussian", "typicality"
 DETECTORS = ("likelihood", RIVAL, DENSITY)
 
+OWN = ""  # a name that no foreign set has
 Aurocs = dict[str, dict[str, Estimate]]  # foreign set -> detector
-
-
-def halves(own: Features) -> tuple[Features, Features]:
-    """Return the rows that densities are fitted on, and those that are scored."""
-    half = len(own) // 2
-    return own.select(slice(0, half)), own.select(slice(half, len(own)))
 
 
 def aurocs(
@@ -24,7 +20,7 @@ def aurocs(
     foreign: Mapping[str, Features],
     seed: int,
     size: int = 1,
-    repeats: int = 1000,
+    repeats: int | None = None,
 ) -> Aurocs:
     """Return foreign set -> detector -> AUROC.
 
@@ -34,19 +30,18 @@ def aurocs(
         foreign: set -> rows; sets of less than one group are left out.
         seed: of the bootstrap.
         size: samples to a group, described by the mean of their log norms.
-        repeats: of the bootstrap.
+        repeats: of the bootstrap; those of ``judging`` if None.
 
     Raises:
         ValueError: where a row to be fitted is not finite, or there are too few.
     """
     others = {name: table for name, table in foreign.items() if len(table) >= size}
+    sets = {n: _grouped(table, size) for n, table in {OWN: test, **others}.items()}
     found: Aurocs = {name: {} for name in others}
     for detector in DETECTORS:
-        density = create(detector).fit(_grouped(fit, size))
-        mine = density.score(_grouped(test, size))
-        for name, table in others.items():
-            theirs = density.score(_grouped(table, size))
-            found[name][detector] = estimate(auroc, mine, theirs, seed=seed, repeats=repeats)
+        scores = judge(create(detector), _grouped(fit, size), sets, OWN).scores
+        for name, area in estimates(scores, OWN, seed, repeats=repeats).items():
+            found[name][detector] = area
     return found
 
 

@@ -24,7 +24,9 @@ from fimetric.claims.study import Study
 from fimetric.detectors import LayerwiseGaussian
 from fimetric.features.table import Features
 from fimetric.fisher.metrics import Diagonal, FisherMetric, Kronecker, LowRank, ScaledIdentity
-from fimetric.metrics import Estimate, auroc, estimate
+from fimetric.judging.judge import estimates
+from fimetric.judging.judge import judge as judge_sets
+from fimetric.metrics import Estimate
 from fimetric.store.files import safe_name
 
 Array = NDArray[np.float64]
@@ -154,10 +156,7 @@ def _aurocs(study: Study, scores: Mapping[str, Mapping[str, Array]]) -> Aurocs:
     own, found = study.own.name, {}
     for level, sets in scores.items():
         clean = {name: np.nan_to_num(x, nan=np.inf, posinf=np.inf) for name, x in sets.items()}
-        found[level] = {
-            name: estimate(auroc, clean[own], clean[name], seed=study.seed)
-            for name in study.foreign
-        }
+        found[level] = estimates({n: clean[n] for n in (own, *study.foreign)}, own, study.seed)
     return found
 
 
@@ -165,9 +164,8 @@ def _density_scores(
     fit: Mapping[str, Features], scored: Mapping[str, Mapping[str, Features]]
 ) -> dict[str, dict[str, Array]]:
     """Return the scores of independent Gaussians on each level's columns."""
-    densities = {level: LayerwiseGaussian().fit(features) for level, features in fit.items()}
     return {
-        level: {name: densities[level].score(features) for name, features in sets.items()}
+        level: judge_sets(LayerwiseGaussian(), fit[level], sets).scores
         for level, sets in scored.items()
     }
 

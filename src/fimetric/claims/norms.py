@@ -16,13 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from fimetric.claims.aurocs import DENSITY, DETECTORS, RIVAL, aurocs, halves
+from fimetric.claims.aurocs import DENSITY, DETECTORS, RIVAL, aurocs
 from fimetric.claims.finding import Finding, Picture, Table, Verdict
 from fimetric.claims.pictures.norms import draw_medians, draw_two_layers
 from fimetric.claims.rows import informative_part
 from fimetric.claims.study import Study
 from fimetric.features.screening import strange
 from fimetric.features.table import Features
+from fimetric.judging.splits import halves
 from fimetric.metrics import Estimate, auroc
 
 GOOD, FAIR = 0.9, 0.8

@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fimetric.claims.aurocs import DENSITY as OURS
-from fimetric.claims.aurocs import DETECTORS, Aurocs, aurocs, halves
+from fimetric.claims.aurocs import DETECTORS, Aurocs, aurocs
 from fimetric.claims.finding import Finding, Picture, Table, Verdict
 from fimetric.claims.pictures.timesteps import draw_layers_by_time, draw_over_draws, draw_over_time
 from fimetric.claims.study import Study
 from fimetric.features.table import Features
 from fimetric.fisher.timesteps import Draw, mean_of_draws, norms_over_time, side_by_side
+from fimetric.judging.splits import halves
 from fimetric.metrics import Estimate, auroc
 from fimetric.objectives import Denoising
 

@@ -22,6 +22,7 @@ from fimetric.fisher.representations import (
     YCbCr,
     dequantised,
 )
+from fimetric.judging.judge import judge
 from fimetric.models import Model, build
 from fimetric.models.family import family
 from fimetric.objectives import standard_objective
@@ -103,20 +104,18 @@ class Way:
         """
         objective = standard_objective(model)
         found: Scores = {score: {} for score in SCORES}
-        half = len(own) // 2
-        densities = {TYPICALITY: Typicality(), NORMS: LayerwiseGaussian()}
+        half, tables = len(own) // 2, dict[str, Features]()
         for number, (name, samples) in enumerate({own.name: own, **foreign}.items()):
             shown, log_det = self.show(samples, noise + 1 + number)
             features = extract(objective, shown, batch_size, folder=folder / safe_name(name))
             if name == own.name:
-                for density in densities.values():
-                    density.fit(features.select(slice(half)))
+                fit = features.select(slice(half))
             test = slice(half, None) if name == own.name else slice(None)
-            features = features.select(test)
+            features = tables[name] = features.select(test)
             here, there = self._likelihoods(features, log_det[test])
             found[LIKELIHOOD][name], found[IN_X][name] = here, there
-            for score, density in densities.items():
-                found[score][name] = density.score(features)
+        for score, density in ((TYPICALITY, Typicality()), (NORMS, LayerwiseGaussian())):
+            found[score] = judge(density, fit, tables, own.name).scores
         return found
 
     def _likelihoods(self, features: Features, log_det: Array) -> tuple[Array, Array]:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fimetric.evaluation.run import ALPHA, Evaluation
+from fimetric.evaluation.run import Evaluation
 from fimetric.evaluation.verdicts import verdicts
+from fimetric.judging.judge import ALPHA
 from fimetric.objectives import Objective
 from fimetric.report.pictures import likelihood_histograms, roc_curves, score_histograms
 from fimetric.report.tables import markdown, show, write_csv

@@ -9,22 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fimetric.calibration import Calibration
 from fimetric.data import Samples
 from fimetric.detectors import DENSITIES, OF_ANY_TABLE, create
 from fimetric.detectors.base import LayerDensity
 from fimetric.extraction import extract
 from fimetric.features.table import Features
-from fimetric.metrics import aupr, auroc, estimate, fpr_at_tpr
+from fimetric.judging.judge import Judged, Scores, estimates, judge
+from fimetric.judging.splits import quarters
+from fimetric.metrics import aupr, auroc, fpr_at_tpr
 from fimetric.objectives.base import Objective
 from fimetric.progress import progress as show_progress
 from fimetric.report.tables import Row
 from fimetric.store.files import safe_name
-
-ALPHA = 0.05
-Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -39,8 +36,8 @@ class Evaluation:
 
     in_distribution: str
     rows: list[Row]
-    scores: dict[int, dict[str, dict[str, Scores]]]
-    losses: dict[str, Scores]
+    scores: dict[int, dict[str, Scores]]
+    losses: Scores
     alarms: dict[int, dict[str, tuple[int, int]]]
 
 
@@ -105,7 +102,7 @@ def _check(
     for size in group_sizes:
         if size < 1:
             raise ValueError(f"a group size must be at least 1, not {size}")
-        split(len(in_distribution) // size)
+        quarters(len(in_distribution) // size)
         for name, samples in ood.items():
             if len(samples) < size:
                 raise ValueError(f"{name} has {len(samples)} samples, not one group of {size}")
@@ -118,19 +115,29 @@ def _evaluate(
     seed: int,
     progress: bool,
 ) -> Evaluation:
-    found = Evaluation(own, [], {}, {}, {})
-    ood = [name for name in next(iter(tables.values())) if name != own]
     jobs = list(_jobs(tables, list(dict.fromkeys(densities))))
+    judged: dict[int, dict[str, Judged]] = {}
+    rows: list[Row] = []
     with show_progress("evaluating", len(jobs), progress) as advance:
         for size, density, detector, sets in jobs:
-            _add(found, size, density, detector, sets, seed)
+            found = judged.setdefault(size, {})[detector] = _judge(density, sets, own)
+            rows += _rows(size, detector, found, own, seed)
             advance(1)
-    found.rows.sort(key=lambda row: (row.group_size, ood.index(row.ood)))
-    first = min(tables)
-    for name, features in tables[first].items():
-        test = split(len(features))[2] if name == own else slice(None)
-        found.losses[name] = features.select(test).bits_per_dim
-    return found
+    singles = tables[min(tables)]
+    order = [name for name in singles if name != own]
+    tested = {**singles, own: singles[own].select(quarters(len(singles[own]))[2])}
+    return Evaluation(
+        own,
+        sorted(rows, key=lambda row: (row.group_size, order.index(row.ood))),
+        {size: {d: j.scores for d, j in each.items()} for size, each in judged.items()},
+        {name: features.bits_per_dim for name, features in tested.items()},
+        {
+            size: {
+                d: (j.alarms, len(j.scores[own])) for d, j in each.items() if j.alarms is not None
+            }
+            for size, each in judged.items()
+        },
+    )
 
 
 def _jobs(
@@ -147,37 +154,13 @@ def _jobs(
                     yield size, density, f"{density} (mean)", means
 
 
-def _add(
-    found: Evaluation, size: int, density: str, detector: str, sets: dict[str, Features], seed: int
-) -> None:
-    """Fit one density on one feature, and score all sets."""
-    own = sets[found.in_distribution]
-    fit, calibrate, test = (own.select(rows) for rows in split(len(own)))
-    fitted = create(density).fit(fit)
-    calibration = Calibration(fitted.score(calibrate))
-    scores = {found.in_distribution: fitted.score(test)}
-    scores |= {n: fitted.score(t) for n, t in sets.items() if n != found.in_distribution}
-    found.scores.setdefault(size, {})[detector] = scores
-    alarms = found.alarms.setdefault(size, {})
-    mine = scores[found.in_distribution]
-    if calibration.smallest_p <= ALPHA:
-        alarms[detector] = (int(calibration.reject(mine, ALPHA).sum()), len(mine))
-    for name, theirs in scores.items():
-        if name != found.in_distribution:
-            metrics = (estimate(m, mine, theirs, seed=seed) for m in (auroc, aupr, fpr_at_tpr))
-            found.rows.append(Row(name, size, detector, *metrics))
+def _judge(density: str, sets: dict[str, Features], own: str) -> Judged:
+    """Return what one density made of one feature of all sets, the own test part first."""
+    fit, calibration, test = (sets[own].select(rows) for rows in quarters(len(sets[own])))
+    others = {name: table for name, table in sets.items() if name != own}
+    return judge(create(density), fit, {own: test, **others}, own, calibration)
 
 
-def split(groups: int) -> tuple[slice, slice, slice]:
-    """Return the rows for density (25%), calibration (25%) and test (50%).
-
-    Raises:
-        ValueError: where a part would have fewer than two groups.
-    """
-    quarter = groups // 4
-    if quarter < 2:
-        raise ValueError(
-            f"{groups} in-distribution groups are too few for density, calibration and test: "
-            "8 is the least, some hundreds are better"
-        )
-    return slice(0, quarter), slice(quarter, 2 * quarter), slice(2 * quarter, groups)
+def _rows(size: int, detector: str, found: Judged, own: str, seed: int) -> list[Row]:
+    columns = [estimates(found.scores, own, seed, metric) for metric in (auroc, aupr, fpr_at_tpr)]
+    return [Row(name, size, detector, *(each[name] for each in columns)) for name in columns[0]]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fimetric.benchmark.intervals import counts, hanley, placements, resampled_areas
+from fimetric.judging.intervals import counts, hanley, placements, resampled_areas
 from fimetric.metrics import auroc
 
 
