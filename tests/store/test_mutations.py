@@ -83,7 +83,8 @@ def checkpoint(folder: Path) -> Callable[[], Any]:
 def scores(folder: Path) -> Callable[[], Any]:
     folder.mkdir()
     some = {"test": np.arange(5.0), "other": np.arange(4.0)}
-    found = scoring.Scored(some, {"other": 0.5}, {"other": np.linspace(0, 1, 7)}, 3)
+    rows = {name: np.arange(len(x))[:, None] for name, x in some.items()}
+    found = scoring.Scored(some, rows, {"other": 0.5}, {"other": np.linspace(0, 1, 7)}, 3)
     scoring._write(found, folder / "scores.safetensors")
 
     def read():

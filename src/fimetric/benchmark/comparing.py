@@ -10,7 +10,6 @@ from fimetric.benchmark.cases import Case
 from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.results import Comparison, Curves
 from fimetric.benchmark.scoring import Scored, areas_of
-from fimetric.features.groups import disjoint
 from fimetric.judging.intervals import hanley
 from fimetric.metrics import Estimate, auroc
 
@@ -56,7 +55,7 @@ class Found:
         are compared on those that both methods saw; a costly one saw the first of each set.
         """
         differences: dict[str, list[tuple[float, Array]]] = {}
-        firsts = {case.name: case for case in self.models if case.first}
+        firsts = {case.name for case in self.models if case.first}
         for c in self.comparisons:
             kind = (c.method, c.group_size, c.distance, c.arrangement)
             if kind != (method, size, "far", "random") or c.model not in firsts:
@@ -69,8 +68,7 @@ class Found:
                 one_way = size > 1 and (METHODS[method].joint or METHODS[against].joint)
                 difference = _difference(mine, theirs, c.other, one_way)
             elif size == 1:
-                seed = firsts[c.model].grid.seed
-                difference = _on_the_first(mine, theirs, c.other, seed)
+                difference = _on_the_first(mine, theirs, c.other)
             else:
                 continue
             differences.setdefault(c.family, []).append(difference)
@@ -150,16 +148,14 @@ def _difference(mine: Scored, theirs: Scored, other: str, one_way: bool) -> tupl
     return _resampled_alike(_pair(mine, other), _pair(theirs, other))
 
 
-def _on_the_first(mine: Scored, theirs: Scored, other: str, seed: int) -> tuple[float, Array]:
+def _on_the_first(mine: Scored, theirs: Scored, other: str) -> tuple[float, Array]:
     """Return ``_difference`` on the single samples that both saw: the first of each set."""
-    pairs = [_pair(mine, other), _pair(theirs, other)]
-    fewest = {name: min(len(pair[name]) for pair in pairs) for name in pairs[0]}
-    # they were scored in random order
-    orders = [{n: disjoint(len(x), 1, seed)[:, 0] for n, x in pair.items()} for pair in pairs]
+    both = (mine, theirs)
+    fewest = {n: min(len(each.scores[n]) for each in both) for n in ("test", other)}
     return _resampled_alike(
         *(
-            {n: pair[n][np.argsort(order[n])][:m] for n, m in fewest.items()}
-            for pair, order in zip(pairs, orders, strict=True)
+            {n: each.scores[n][np.argsort(each.rows[n][:, 0])][:m] for n, m in fewest.items()}
+            for each in both
         )
     )
 

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from fimetric.benchmark.methods import METHODS, Method
 from fimetric.benchmark.tables import Tables
 from fimetric.benchmark.variants import NEAR
 from fimetric.detectors import Density
-from fimetric.features.groups import disjoint, means, overlapping
+from fimetric.features.groups import Index, disjoint, means, overlapping
 from fimetric.features.table import Features
 from fimetric.judging.intervals import counts, resampled_areas
 from fimetric.judging.judge import judge
@@ -34,7 +35,7 @@ SINGLE, GROUPED = 1000, 200  # resamples
 PARTITIONS = 50  # ways to form groups
 ROWS = 1000  # groups of a table to be scored at once
 AGAIN = "it is scored again"
-VERSION = 3  # of what this module computes; a change of it scores everything anew
+VERSION = 4  # of what this module computes; a change of it scores everything anew
 Array = NDArray[np.float64]
 
 
@@ -45,6 +46,7 @@ class Scored:
     Arguments:
         scores: set -> scores (groups,), higher = more anomalous; ``test`` is the own set. Of groups
             they are those of one way to form them.
+        rows: set -> (groups, size) rows of the set's table that each score is of.
         values: foreign set -> AUROC.
         areas: foreign set -> AUROC (R,) in each of R resamples. The own samples drawn in resample r
             are the same for all foreign sets and all methods of one resampling.
@@ -53,13 +55,14 @@ class Scored:
     """
 
     scores: dict[str, Array]
+    rows: dict[str, Index]
     values: dict[str, float]
     areas: dict[str, Array]
     alarms: int
 
     def __post_init__(self) -> None:
         """Put the sets into one order, whether they were computed or read."""
-        for name in ("scores", "values", "areas"):
+        for name in ("scores", "rows", "values", "areas"):
             object.__setattr__(self, name, dict(sorted(getattr(self, name).items())))
 
 
@@ -93,23 +96,25 @@ def score(method: Method, tables: Tables, size: int, arrangement: str, seed: int
     """Fit a method on the own part ``fit`` and score all others."""
     joint = method.joint and size > 1
     order = seed if arrangement == "random" else None
-    parts = {
-        name: table if joint else means(table, disjoint(len(table), size, order))
+    rows = {
+        name: np.arange(len(table))[:, None] if joint else disjoint(len(table), size, order)
         for name, table in tables.items()
         if name != "fit"
     }
+    parts = {name: means(tables[name], each) for name, each in rows.items()}
     fit = tables["fit"].select(slice(min(method.skipped, len(tables["fit"]) // 2), None))
     if not joint and size > 1:
         fit = means(fit, overlapping(len(fit), size, len(tables["fit"]), seed))
     found = judge(method.density(), fit, parts, calibration=parts.pop("calibration"))
     density, scores = found.density, found.scores
     alarms = -1 if found.alarms is None else found.alarms
+    rows = {name: rows[name] for name in scores}
     if joint or size == 1 or order is None:
         values = {name: auroc(scores["test"], x) for name, x in scores.items() if name != "test"}
-        return Scored(scores, values, areas_of(scores, seed), alarms)
+        return Scored(scores, rows, values, areas_of(scores, seed), alarms)
     judged = {name: table for name, table in tables.items() if name in scores}
     values = {n: float(x.mean()) for n, x in _regrouped(density, judged, size, seed, True).items()}
-    return Scored(scores, values, _regrouped(density, judged, size, seed, False), alarms)
+    return Scored(scores, rows, values, _regrouped(density, judged, size, seed, False), alarms)
 
 
 def areas_of(scores: dict[str, Array], seed: int) -> dict[str, Array]:
@@ -164,7 +169,8 @@ def _chunks(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
 
 
 def _write(found: Scored, file: Path) -> None:
-    arrays = {f"scores/{name}": x for name, x in found.scores.items()}
+    arrays: dict[str, NDArray[Any]] = {f"scores/{name}": x for name, x in found.scores.items()}
+    arrays |= {f"rows/{name}": x for name, x in found.rows.items()}
     arrays |= {f"areas/{name}": x for name, x in found.areas.items()}
     arrays |= {f"values/{name}": np.array([x]) for name, x in found.values.items()}
     arrays["alarms"] = np.array([found.alarms])
@@ -174,12 +180,15 @@ def _write(found: Scored, file: Path) -> None:
 
 def _read(file: Path) -> Scored:
     arrays = archive.unpack(archive.unseal(file.read_bytes(), file, AGAIN), file, AGAIN)
-    named: dict[str, dict[str, Array]] = {"scores": {}, "areas": {}, "values": {}, "alarms": {}}
+    named: dict[str, dict[str, Any]] = {
+        kind: {} for kind in ("scores", "rows", "areas", "values", "alarms")
+    }
     try:
         for key, x in arrays.items():
             kind, _, name = key.partition("/")
             named[kind][name] = x
         values = {name: x.item() for name, x in named["values"].items()}
-        return Scored(named["scores"], values, named["areas"], int(named["alarms"][""].item()))
+        alarms = int(named["alarms"][""].item())
+        return Scored(named["scores"], named["rows"], values, named["areas"], alarms)
     except (KeyError, ValueError) as error:
         raise archive.damaged(file, error, AGAIN) from error

@@ -14,6 +14,7 @@ from fimetric.benchmark.page import averages, draw_matrix, write_markdown, write
 from fimetric.benchmark.page.headline import DEFAULT, NAMED, headline
 from fimetric.benchmark.page.seeds import by_seed
 from fimetric.benchmark.results import Ranked
+from fimetric.benchmark.scoring import Scored
 from fimetric.store.files import whole_file
 
 SHOWN = 8  # of the most anomalous samples of a set, and of the least
@@ -86,7 +87,7 @@ def write_scores(found: Found, path: Path) -> None:
 def ranked_samples(found: Found) -> list[Ranked]:
     """Return the most and the least anomalous samples of the own and the far sets, by default."""
     return [
-        _ranked(case, sets, name, found.scored[key].scores[name])
+        _ranked(case, sets, name, found.scored[key])
         for case in found.models
         if case.first and (key := (case.name, DEFAULT, 1, "random")) in found.scored
         for sets in [Sets(case)]
@@ -94,12 +95,12 @@ def ranked_samples(found: Found) -> list[Ranked]:
     ]
 
 
-def _ranked(case: Case, sets: Sets, name: str, scores: np.ndarray) -> Ranked:
+def _ranked(case: Case, sets: Sets, name: str, scored: Scored) -> Ranked:
     samples = sets.parts["test"] if name == "test" else sets.foreign(name)
-    grouped = np.random.default_rng(case.grid.seed).permutation(len(samples))  # as they were scored
+    scores, rows = scored.scores[name], scored.rows[name][:, 0]
     order = np.argsort(-scores, kind="stable")
     chosen = [*order[:SHOWN], *order[-SHOWN:]] if len(order) > 2 * SHOWN else order
-    places = [int(grouped[i]) for i in chosen]
+    places = [int(rows[i]) for i in chosen]
     images = [samples.values[i].numpy() for i in places]
     return Ranked(
         model=case.name,
