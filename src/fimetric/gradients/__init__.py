@@ -4,6 +4,8 @@ norms       the public class
 graph       the autograd graph of one batch, as numbered nodes
 layout      which entries of a tensor belong to which sample
 colouring   learning the layouts by probes
+probes      weights of the losses, and what of the answers can be read
+formulas    layouts that are tried on a whole tensor
 halving     the same in float16
 plan        where each parameter is used, found once per graph shape
 plans       the plans kept, and which of them serves a graph
