@@ -1,6 +1,6 @@
 """All cases of the coverage run."""
 
-import diffusion
+import denoisers
 import flows
 import language
 import layers
@@ -10,5 +10,5 @@ from case import Case
 
 def cases() -> list[Case]:
     """Return the rows of the table in their order."""
-    families = (layers, wrapped, flows, language, diffusion)
+    families = (layers, wrapped, flows, language, denoisers)
     return [case for family in families for case in family.cases()]

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
-from case import Batch, Case, Model, squares
+from case import Batch, Model, squares
 from torch import Tensor, nn
 
 Draw = Callable[[int], Tensor]  # N -> tensor with N rows
@@ -94,14 +94,3 @@ def _predictions(output: Any, by_sample: bool) -> list[Tensor]:
     if isinstance(output, Tensor):
         return [output]
     return [torch.stack(output)] if by_sample else output
-
-
-def cases() -> list[Case]:
-    from denoisers import TRANSFORMERS
-    from unets import UNETS
-
-    made = {**UNETS, **TRANSFORMERS}
-    return [
-        Case("diffusers", name, lambda n=name, w=what: denoiser(n, w))
-        for name, what in made.items()
-    ]

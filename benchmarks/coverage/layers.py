@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from case import Batch, Case, Model, on_vectors, squares
+from case import Batch, Case, I, Model, O, on_vectors, squares
 from torch import Tensor, nn
 
-T, I, O = 5, 6, 4  # positions, input and output features
+T = 5  # positions
 
 
 def _recurrent(kind: type[nn.RNNBase], **options: object) -> Model:

@@ -29,7 +29,7 @@ def paths(norms: GradientNorms, losses: Tensor) -> dict[str, Path]:
     parameters = list(norms._parameters)
     with _recording() as recorded:
         norms.measure(losses)
-    plan = next(reversed(norms._plans.values()))
+    plan = next(reversed(norms._plans.kept.values()))
     graph = read_graph(losses, parameters)
     if plan.by_loop:
         used = -1 if plan.hidden else graph.reached[graph.root]

@@ -1,16 +1,16 @@
-"""What people do to models: adapters, checkpointing, compiling, own functions, autocast."""
+"""What people do to models: adapters, checkpointing, compiling, freezing, autocast."""
 
 import shutil
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from case import Batch, Case, Model, on_vectors
+from case import Batch, Case, I, Model, O, on_vectors
+from complex_numbers import COMPLEX
 from language import language_model
+from own_functions import FUNCTIONS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential
-
-I, O = 6, 4  # input and output features
 
 
 def _perceptron() -> nn.Sequential:
@@ -85,124 +85,6 @@ def compiled(of_original: bool, backend: str, donate: bool = True) -> Model:
     whole = torch.compile(_perceptron(), backend=backend)
     original = whole._orig_mod
     return on_vectors(original, I, output=original if of_original else whole)
-
-
-# Functions of one's own
-
-
-class _Scale(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return x * weight
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:
-        x, weight = ctx.saved_tensors
-        return g * weight, (g * x).sum(0)
-
-
-class _ScaleWithContext(torch.autograd.Function):
-    @staticmethod
-    def forward(x: Tensor, weight: Tensor) -> Tensor:
-        return x * weight
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    backward = staticmethod(_Scale.backward)
-
-
-class _Affine(torch.autograd.Function):
-    """Two parameters and two outputs in one function."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(x, weight)
-        return x @ weight + bias, bias.sin() * x.sum(1, keepdim=True)
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor, h: Tensor) -> tuple[Tensor, Tensor, None]:
-        x, weight = ctx.saved_tensors
-        return g @ weight.T + (h.sum(1, keepdim=True)).expand_as(x), x.T @ g, g.sum(0)
-
-
-class _StraightThrough(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.round()
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Tensor:
-        return g
-
-
-def own_function(function: type[torch.autograd.Function]) -> Model:
-    first, last = nn.Linear(I, O), nn.Linear(O, O)
-    module = nn.ModuleDict({"first": first, "last": last})
-    module.register_parameter("scale", nn.Parameter(torch.randn(O)))
-    return on_vectors(module, I, output=lambda x: last(function.apply(first(x), module.scale)))
-
-
-def own_function_with_two_parameters() -> Model:
-    module = nn.ParameterDict({"weight": torch.randn(I, O), "bias": torch.randn(O)})
-    return on_vectors(
-        module, I, output=lambda x: sum(_Affine.apply(x, module["weight"], module["bias"]))
-    )
-
-
-def quantised() -> Model:
-    """Straight-through rounding of activations and of a weight."""
-    module = nn.Linear(I, O)
-
-    def output(x: Tensor) -> Tensor:
-        weight = _StraightThrough.apply(module.weight * 8) / 8
-        return nn.functional.linear(_StraightThrough.apply(x * 8) / 8, weight, module.bias)
-
-    return on_vectors(module, I, output=output)
-
-
-# Complex numbers
-
-
-def complex_matrix() -> Model:
-    weight = nn.Parameter(torch.randn(I, O, dtype=torch.cfloat))
-    module = nn.ParameterDict({"w": weight})
-    return on_vectors(module, I, output=lambda x: x.to(module["w"].dtype) @ module["w"])
-
-
-def complex_perceptron() -> Model:
-    """Complex linear layers with a modulus in between."""
-    first = nn.Linear(I, 8, dtype=torch.cfloat)
-    last = nn.Linear(8, O, dtype=torch.cfloat)
-
-    def output(x: Tensor) -> Tensor:
-        hidden = first(torch.complex(x, x.square()))
-        return last(hidden / (1 + hidden.abs()))
-
-    return on_vectors(nn.ModuleList([first, last]), I, output=output)
-
-
-def complex_convolution() -> Model:
-    module = nn.Conv1d(2, O, 3, dtype=torch.cfloat)
-    return on_vectors(module, 2, 8, output=lambda x: module(torch.complex(x, -x)))
-
-
-def fourier_filter() -> Model:
-    """A filter of complex numbers in the frequency domain, as in Fourier neural operators."""
-    module = nn.ParameterDict({"w": nn.Parameter(torch.randn(2, 3, 4, dtype=torch.cfloat))})
-
-    def output(x: Tensor) -> Tensor:
-        spectrum = torch.fft.rfft(x)[..., :4]
-        return torch.fft.irfft(torch.einsum("nix,iox->nox", spectrum, module["w"]), n=8)
-
-    return on_vectors(module, 2, 8, output=output)
-
-
-def complex_scale() -> Model:
-    module = nn.ParameterDict({"w": nn.Parameter(torch.randn(I, dtype=torch.cfloat))})
-    return on_vectors(module, I, output=lambda x: torch.view_as_real(module["w"].exp() * x))
 
 
 # Frozen and unused parameters
@@ -294,21 +176,6 @@ COMPILED: dict[str, Callable[[], Model]] = {
 }
 if shutil.which("g++"):
     COMPILED["torch.compile, compiled losses (inductor)"] = lambda: compiled(False, "inductor")
-
-FUNCTIONS: dict[str, Callable[[], Model]] = {
-    "Function": lambda: own_function(_Scale),
-    "Function with setup_context": lambda: own_function(_ScaleWithContext),
-    "Function of two parameters": own_function_with_two_parameters,
-    "Function, straight-through rounding": quantised,
-}
-
-COMPLEX: dict[str, Callable[[], Model]] = {
-    "complex matrix": complex_matrix,
-    "complex perceptron": complex_perceptron,
-    "complex convolution": complex_convolution,
-    "complex filter of frequencies": fourier_filter,
-    "complex scale": complex_scale,
-}
 
 OTHER: dict[str, Callable[[], Model]] = {
     "frozen parameters": frozen,

@@ -4,8 +4,11 @@ norms       the public class
 graph       the autograd graph of one batch, as numbered nodes
 layout      which entries of a tensor belong to which sample
 colouring   learning the layouts by probes
+probes      weights of the losses, and what of the answers can be read
+formulas    layouts that are tried on a whole tensor
 halving     the same in float16
 plan        where each parameter is used, found once per graph shape
+plans       the plans kept, and which of them serves a graph
 engine      one backpropagation that collects the contributions
 subgraphs   parameter-only operations below the taps
 columns     the table, filled column by column
@@ -13,7 +16,7 @@ rules/      contribution of one operation: one file per family
 contributions/  dense or in factors, and their norms
 routing     operations that move samples by data
 hooks       hooks that change gradients
-checks      one sample against autograd
+checks      what comes in, and one sample against autograd
 mixing      no samples mixed
 reference   the plain loop, oracle of all tests
 """

@@ -1,4 +1,4 @@
-"""Checks, not trust: one sample against plain autograd.
+"""Checks, not trust: what comes in, and one sample against plain autograd.
 
 Two gradients count as equal where their squared norms a and b obey
 |a - b| <= rtol b + (64 eps S)^2, S the sum of the norms of the terms that were added up. Where
@@ -24,12 +24,33 @@ ROUNDING = 64.0  # in units of eps times the sum of the terms' norms
 NOISE = 32.0  # times what autograd's own result moves when all its roundings change
 
 
-def named_parameters(module: Any) -> list[tuple[str, Tensor]]:
-    """Return the (name, parameter) pairs of a module, or of an iterable of them.
+def trainable_parameters(module: Any) -> dict[str, Tensor]:
+    """Return the parameters with gradients by name; a tied one once, under its first name.
+
+    Arguments:
+        module: a module, or an iterable of (name, parameter).
 
     Raises:
         TypeError: for anything else.
+        ValueError: where two have the same name, or there is none.
     """
+    trainable: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, parameter in _named_parameters(module):
+        if name in trainable:
+            raise ValueError(f"two parameters are called {name!r}; names must differ")
+        if parameter.requires_grad and id(parameter) not in seen:
+            seen.add(id(parameter))
+            trainable[name] = parameter
+    if not trainable:
+        raise ValueError(
+            "no trainable parameter: every parameter has requires_grad=False, or there is none"
+        )
+    return trainable
+
+
+def _named_parameters(module: Any) -> list[tuple[str, Tensor]]:
+    """Return the (name, parameter) pairs of a module, or of an iterable of them."""
     if isinstance(module, nn.Module):
         return list(module.named_parameters())
     named: list[Any] = list(module) if isinstance(module, Iterable) else [None]
@@ -40,6 +61,20 @@ def named_parameters(module: Any) -> list[tuple[str, Tensor]]:
                 f"{shown(module)}"
             )
     return named
+
+
+def refuse_losses(losses: Any) -> None:
+    """Raise where the losses are not (N,) real numbers with a graph."""
+    if not isinstance(losses, Tensor) or losses.dim() != 1 or len(losses) == 0:
+        shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
+        raise ValueError(f"losses must be a tensor (N,), one number per sample; got {shape}")
+    if not losses.is_floating_point():
+        raise ValueError(f"losses must be real floating-point numbers, not {losses.dtype}")
+    if losses.grad_fn is None:
+        raise ValueError(
+            "losses have no graph: compute them from the model outside torch.no_grad() and "
+            "without detach()"
+        )
 
 
 def refuse_foreign_graphs(graph: Graph) -> None:

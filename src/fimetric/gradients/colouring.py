@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from fimetric.gradients.contributions import widened
+from fimetric.gradients.formulas import first_that_holds, holds
 from fimetric.gradients.graph import Graph, metadata
 from fimetric.gradients.halving import NOTHING, SEVERAL, samples_by_halves
 from fimetric.gradients.layout import (
@@ -25,11 +26,20 @@ from fimetric.gradients.layout import (
     Layout,
     fit_layout,
     one_sample,
-    owner_of_rows,
+)
+from fimetric.gradients.probes import (
+    CODES,
+    LOWEST,
+    half_of,
+    joined,
+    probe_count,
+    probe_exponents,
+    readable,
+    real,
+    smallest_number,
+    weighted_gradients,
 )
 
-CODES = 16  # exponents -7 .. 8
-LOWEST = -7
 PROBE_BYTES = 1 << 29  # gradients held at a time while probing
 
 
@@ -62,8 +72,8 @@ def colour(
     if len(losses) == 1:
         return {k: [one_sample(shape) for shape in graph.shapes(k)] for k in wanted}
     kinds = {m.dtype for node in graph.nodes for m in metadata(node)}
-    exponents = probe_exponents(len(losses), _probes(losses))
-    smallest = _smallest_number(kinds)
+    exponents = probe_exponents(len(losses), probe_count(losses))
+    smallest = smallest_number(kinds)
     colours: dict[int, list[Colour]] = {}
     for chunk in _chunks(graph, wanted):
         outputs = [(k, o) for k in chunk for o in range(len(graph.shapes(k)))]
@@ -76,43 +86,6 @@ def colour(
         for k in chunk:
             colours[k] = [next(found) for _ in graph.shapes(k)]
     return colours
-
-
-def _smallest_number(kinds: set[torch.dtype]) -> float:
-    """Return from where on numbers have all their bits, after what they have been through.
-
-    A number that was denormal in float32 does not look it once it is cast to float64.
-    """
-    coarse = kinds & {torch.float32, torch.bfloat16, torch.complex64}
-    return torch.finfo(torch.float32).tiny if coarse else 0.0
-
-
-def _probes(losses: Tensor) -> int:
-    """Digits to tell N samples apart and one probe more; two where sums have no fixed order."""
-    digits = max(1, math.ceil(math.log(len(losses), CODES) - 1e-9))
-    return digits + (1 if losses.device.type == "cpu" else 2)
-
-
-def probe_exponents(samples: int, probes: int) -> Tensor:
-    """Draw the exponents of all probes, (N, probes): rows differ, in the digit probes by design.
-
-    Sample n's index is written in digits of base 16. Each digit goes through a random permutation
-    of the exponents; the probes beyond the digits are independent random assignments, which the
-    coincidence that fools one probe does not fool.
-    """
-    generator = torch.Generator().manual_seed(samples)
-    columns = []
-    index, place = torch.arange(samples), 1
-    for _ in range(probes):
-        if place < samples:
-            digit = index.div(place, rounding_mode="floor") % CODES
-            columns.append(torch.randperm(CODES, generator=generator)[digit])
-            place *= CODES
-        else:
-            extra = math.ceil(samples / CODES)
-            codes = torch.cat([torch.randperm(CODES, generator=generator) for _ in range(extra)])
-            columns.append(codes[:samples])
-    return torch.stack(columns, 1) + LOWEST
 
 
 def _chunks(graph: Graph, wanted: list[int]) -> Iterable[list[int]]:
@@ -139,25 +112,25 @@ def _colours(
     try_formulas: bool = True,
 ) -> list[Colour]:
     """Try a formula on each tensor, and read entry by entry where none holds in all probes."""
-    N, ones = len(losses), _backward(losses, edges, torch.zeros_like(exponents[:, 0]))
+    N, ones = len(losses), weighted_gradients(losses, edges, torch.zeros_like(exponents[:, 0]))
     formulas: list[Layout | None] = [None for _ in edges]
     codes: list[Tensor | None] = [None for _ in edges]
     failed = []
     for probe, column in enumerate(exponents.T):
-        half = _half(N, probe)
-        first = _backward(losses, edges, column, half)
-        second = _backward(losses, edges, column, ~half)
+        half = half_of(N, probe)
+        first = weighted_gradients(losses, edges, column, half)
+        second = weighted_gradients(losses, edges, column, ~half)
         for k, (a, b) in enumerate(zip(first, second, strict=True)):
             one, formula, code = ones[k], formulas[k], codes[k]
             if one is None or a is None or b is None:
                 continue
-            g = _joined(a, b)
+            g = joined(a, b)
             if probe == 0:
                 if try_formulas:
-                    formulas[k] = _first_that_holds(one, g, column, before[k], N, smallest)
+                    formulas[k] = first_that_holds(one, g, column, before[k], N, smallest)
                 if formulas[k] is None:
                     codes[k] = _append_digit(_known(one, smallest), one, g)
-            elif formula is not None and not _holds(formula, one, g, column):
+            elif formula is not None and not holds(formula, one, g, column):
                 formulas[k] = None
                 failed.append(k)
             elif code is not None:
@@ -180,7 +153,7 @@ def _by_halves(losses: Tensor, edges: list) -> list[Colour]:
     N, exponents = len(losses), torch.zeros(len(losses), dtype=torch.long)
 
     def backward(chosen: Tensor | None) -> tuple[Tensor | None, ...]:
-        return _backward(losses, edges, exponents, chosen)
+        return weighted_gradients(losses, edges, exponents, chosen)
 
     one = backward(None)
     found = samples_by_halves(backward, one, N)
@@ -190,85 +163,14 @@ def _by_halves(losses: Tensor, edges: list) -> list[Colour]:
     ]
 
 
-def _first_that_holds(
-    one: Tensor, g: Tensor, exponents: Tensor, before: Layout | None, N: int, smallest: float
-) -> Layout | None:
-    """Return the formula of an earlier batch, or a usual one that no other could explain."""
-    if one.device.type != "cpu" or one.is_complex():  # sums have no fixed order elsewhere
-        return None
-    if before is not None:
-        return before if _holds(before, one, g, exponents) else None
-    for formula in _usual(one.shape, N):
-        if _holds(formula, one, g, exponents) and _explains(formula, one, smallest):
-            return formula
-    return None
-
-
-def _usual(shape: torch.Size, N: int) -> list[Layout]:
-    """Return the formulas of samples in front, time in front, and rows T * N."""
-    found = []
-    for dim, size in enumerate(shape[:2]):
-        if size % N == 0 and size > 0:
-            found.append(Layout(dim, 1, N, size // N))
-            if size > N:
-                found.append(Layout(dim, size // N, N, 1))
-    return found
-
-
-def _holds(layout: Layout, one: Tensor, g: Tensor, exponents: Tensor) -> bool:
-    """Return whether every entry is its sample's power of two times what it was before."""
-    owner = owner_of_rows(layout, one.shape[layout.dim])
-    shape = [1] * one.dim()
-    shape[layout.dim] = -1
-    return torch.equal(torch.ldexp(one, exponents[owner].view(shape)), g)
-
-
-def _explains(layout: Layout, one: Tensor, smallest: float) -> bool:
-    """Return whether no other formula could hold as well, in this batch or the next.
-
-    Every row must be known, so that no data choose among them. Along another axis a formula gives
-    half of the entries of a row at most to one sample, so one row must be known by more.
-    """
-    rows = (_known(one, smallest) + 1).movedim(layout.dim, 0)
-    known = rows.reshape(len(rows), -1).float().mean(1)
-    return bool(known.min() > 0) and bool(known.max() > 0.5)
-
-
-def _half(samples: int, probe: int) -> Tensor:
-    """Draw half of the samples, (N,) bool."""
-    generator = torch.Generator().manual_seed(1000 + probe)
-    return torch.randperm(samples, generator=generator) < samples // 2
-
-
-def _joined(a: Tensor, b: Tensor) -> Tensor:
-    """Join the gradients of two halves of the samples; NaN where both have some.
-
-    A sample with a gradient 10^7 times another's hides it in every sum, and a sum of both would
-    look like its own. Once the large one's weight is zero, the small one shows.
-    """
-    both = (a != 0) & (b != 0)
-    return (a + b).masked_fill_(both, torch.nan)
-
-
-def _backward(
-    losses: Tensor, edges: list, exponents: Tensor, chosen: Tensor | None = None
-) -> tuple[Tensor | None, ...]:
-    weights = torch.ldexp(torch.ones(len(losses)), exponents).to(losses)
-    weights = weights if chosen is None else weights * chosen.to(losses.device)
-    return torch.autograd.grad(losses, edges, weights, retain_graph=True, allow_unused=True)
-
-
 def _known(g: Tensor, smallest: float = 0.0) -> Tensor:
     """Return 0, the empty code, where an entry is large enough to be read, else NOTHING."""
-    size, limits = _real(g).abs(), torch.finfo(g.dtype)
-    # What came before was perhaps smaller.
-    readable = (size >= max(limits.tiny, smallest) * 2.0**20) & (size <= limits.max * 2.0**-9)
-    return readable.int() + NOTHING
+    return readable(g, smallest).int() + NOTHING
 
 
 def _append_digit(code: Tensor, one: Tensor, g: Tensor) -> Tensor:
     """Extend each entry's code by the exponent of the ratio g / one."""
-    one, g = _real(one), _real(g)
+    one, g = real(one), real(g)
     # A sum over a fixed order scales exactly; on other devices the order is free.
     exact = min(64 * torch.finfo(g.dtype).eps, 1e-3)
     tolerance = exact if g.device.type == "cpu" else 1e-2
@@ -281,13 +183,6 @@ def _append_digit(code: Tensor, one: Tensor, g: Tensor) -> Tensor:
     # Exactly zero without weights and not zero with them: contributions had cancelled.
     hidden = (one == 0) & (g.abs() >= torch.finfo(g.dtype).tiny * 2.0**20)
     return code.masked_fill_(hidden, SEVERAL)
-
-
-def _real(g: Tensor) -> Tensor:
-    """Return a real tensor whose entries are known where those of ``g`` are."""
-    if not g.is_complex():
-        return g
-    return torch.where(g.real.abs() >= g.imag.abs(), g.real, g.imag)
 
 
 def _sample_of_code(exponents: Tensor) -> Tensor:

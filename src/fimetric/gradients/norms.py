@@ -1,8 +1,7 @@
 """The engine's one public class."""
 
 import logging
-from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -14,9 +13,10 @@ from fimetric.gradients.checks import (
     coarsest_eps,
     freed_graph_named,
     hides_parameters,
-    named_parameters,
     refuse_foreign_graphs,
+    refuse_losses,
     rounding_bound,
+    trainable_parameters,
 )
 from fimetric.gradients.columns import Columns
 from fimetric.gradients.contributions import Contribution, Dense
@@ -31,12 +31,12 @@ from fimetric.gradients.hooks import (
 )
 from fimetric.gradients.mixing import MixedSamplesError, MixingInspector
 from fimetric.gradients.plan import Plan, make_plan
+from fimetric.gradients.plans import Plans
 from fimetric.gradients.reference import (
     gradient_of_one,
     gradients_one_by_one,
     hidden_gradient_of_one,
 )
-from fimetric.gradients.routing import same_routing
 
 logger = logging.getLogger("fimetric")
 
@@ -79,25 +79,11 @@ class GradientNorms:
     """
 
     def __init__(self, module: nn.Module | Iterable[tuple[str, Tensor]]) -> None:
-        named = named_parameters(module)
-        self._named: dict[str, Tensor] = {}
-        seen: set[int] = set()
-        for name, parameter in named:
-            if name in self._named:
-                raise ValueError(f"two parameters are called {name!r}; names must differ")
-            if parameter.requires_grad and id(parameter) not in seen:
-                seen.add(id(parameter))
-                self._named[name] = parameter
-        if not self._named:
-            raise ValueError(
-                "no trainable parameter: every parameter has requires_grad=False, or there is none"
-            )
+        self._named = trainable_parameters(module)
         self._parameters = list(self._named.values())
-        self._plans: OrderedDict[Hashable, Plan] = OrderedDict()
+        self._plans = Plans()
         self._announced: set[str] = set()
         self._hooks = 0  # registered when a graph was last looked at
-        # Graph shapes whose plans were found wrong, and cannot be reused.
-        self._distrusted: OrderedDict[Hashable, None] = OrderedDict()
 
     @property
     def names(self) -> list[str]:
@@ -134,9 +120,7 @@ class GradientNorms:
         self._read(graph, plan, losses, columns.take, retain_graph or due)
         table = columns.table()
         if plan is not None and due and not self._agrees(graph, plan, losses, table):
-            self._distrusted[graph.signature] = None
-            if len(self._distrusted) > PLANS:
-                self._distrusted.popitem(last=False)
+            self._plans.distrust(graph, PLANS)
             return self._first(graph, losses)[1].table
         return table
 
@@ -195,7 +179,7 @@ class GradientNorms:
 
     def _graph(self, losses: Tensor) -> Graph:
         """Return the graph of losses that can be read."""
-        self._validate(losses)
+        refuse_losses(losses)
         graph = read_graph(losses, self._parameters)
         refuse_accumulating(self._named)
         if Registered.count() != self._hooks:
@@ -234,13 +218,13 @@ class GradientNorms:
         eps = coarsest_eps(graph, self._parameters)
         plan = self._new_plan(graph, losses, consume)
         table = columns.table()
-        # What a strange sample hides, and what could not be checked, is looked at again next time.
-        plan.suspect = not bool(table.isfinite().all()) or graph.signature in self._distrusted
+        # What a strange sample hides is looked at again next time.
+        plan.suspect = not bool(table.isfinite().all())
         measured = Measured(table, rounding_bound(scale, eps))
         plan.bound = measured.bound.nanmedian(0).values
         if not plan.hidden:  # autograd.grad, against which the check is made, would not see them
             check_sample(losses, *measured, self._named, eps, len(losses) // 2)
-        self._remember(graph, plan)
+        self._plans.keep(graph, plan, PLANS)
         return plan, measured
 
     def _new_plan(self, graph: Graph, losses: Tensor, consume: Consumer) -> Plan:
@@ -250,7 +234,7 @@ class GradientNorms:
             why, plan = f"parameters hidden in {hidden}", Plan(by_loop=True, hidden=True)
         else:
             try:
-                plan = make_plan(graph, losses, self._plans.get(graph.signature))
+                plan = make_plan(graph, losses, self._plans.of(graph))
                 inspector = MixingInspector(graph, plan, len(losses))
                 self._read_by(plan, graph, losses, consume, True, inspector)
                 return plan
@@ -266,12 +250,6 @@ class GradientNorms:
         logger.warning("%s: exact, but by one backward pass per sample", why)
         self._loop(losses, consume, plan.hidden)
         return plan
-
-    def _remember(self, graph: Graph, plan: Plan) -> None:
-        self._plans[graph.signature] = plan
-        self._plans.move_to_end(graph.signature)
-        if len(self._plans) > PLANS:
-            self._plans.popitem(last=False)
 
     def _read_by(
         self,
@@ -311,33 +289,10 @@ class GradientNorms:
         self._announced |= operations
 
     def _known_plan(self, graph: Graph, losses: Tensor) -> Plan | None:
-        """Return the plan for such a graph; where data choose whose rows are whose, a new one."""
-        plan = self._plans.get(graph.signature)
-        if plan is None or plan.suspect or (plan.volatile and plan.by_loop):
-            return None
-        uses = plan.uses + 1
-        if plan.volatile or not same_routing(graph, plan.routing):
-            bound, volatile = plan.bound, plan.volatile
-            plan = make_plan(graph, losses, plan)
-            plan.bound, plan.volatile = bound, plan.volatile or volatile
-            self._remember(graph, plan)
-        self._plans.move_to_end(graph.signature)
-        plan.uses = uses
-        return plan
+        """Return the plan for such a graph, if there is one that can be reused."""
+        return self._plans.reuse(graph, lambda before: make_plan(graph, losses, before))
 
     def _zeros(self, losses: Tensor, *shape: int) -> Tensor:
         wide = any(p.dtype in (torch.float64, torch.complex128) for p in self._parameters)
         dtype = torch.float64 if wide else torch.float32
         return torch.zeros(shape, dtype=dtype, device=losses.device)
-
-    def _validate(self, losses: Tensor) -> None:
-        if not isinstance(losses, Tensor) or losses.dim() != 1 or len(losses) == 0:
-            shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
-            raise ValueError(f"losses must be a tensor (N,), one number per sample; got {shape}")
-        if not losses.is_floating_point():
-            raise ValueError(f"losses must be real floating-point numbers, not {losses.dtype}")
-        if losses.grad_fn is None:
-            raise ValueError(
-                "losses have no graph: compute them from the model outside torch.no_grad() and "
-                "without detach()"
-            )

@@ -6,27 +6,16 @@ phases and shifts of <x[p + q], x[p' + q]>: windows of one small matrix.
 """
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-from fimetric.gradients.contributions.base import in_chunks, widened
+from fimetric.gradients.contributions.base import in_chunks
 from fimetric.gradients.contributions.gram import trusted
-
-if TYPE_CHECKING:
-    from fimetric.gradients.contributions.patches import Patches
+from fimetric.gradients.contributions.windows import Windows, flat
 
 
-class Geometry(NamedTuple):
-    """How a kernel moves, per axis."""
-
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    dilation: tuple[int, ...]
-
-
-def norms_by_pixels(patches: "Patches") -> Tensor:
+def norms_by_pixels(patches: Windows) -> Tensor:
     """Return the squared norms, (N,)."""
     phases = math.prod(patches.geometry.stride)
     pixels, positions = math.prod(patches.x.shape[3:]), math.prod(patches.g.shape[3:])
@@ -34,24 +23,19 @@ def norms_by_pixels(patches: "Patches") -> Tensor:
     return in_chunks(patches, _norms, 3 * 4 * largest**2)
 
 
-def _norms(patches: "Patches") -> Tensor:
+def _norms(patches: Windows) -> Tensor:
     gradients = _gram(patches.g)
     products = _patch_gram(patches, _offsets(patches), ()).view_as(gradients).mul_(gradients)
     size = products.diagonal(dim1=1, dim2=2).sum(1)
     return trusted(products.sum((1, 2)), size, patches)
 
 
-def _offsets(patches: "Patches") -> list[list[tuple[int, int]]]:
+def _offsets(patches: Windows) -> list[list[tuple[int, int]]]:
     """Return per axis and kernel offset the residue r and the shift q."""
     return [
         [((d * k - p) % s, (d * k - p) // s) for k in range(size)]
         for size, s, p, d in zip(patches.shape[2:], *patches.geometry, strict=True)
     ]
-
-
-def flat(x: Tensor) -> Tensor:
-    """(N, R, C, *size) -> (N, C, R * size), widened."""
-    return widened(x.transpose(1, 2).flatten(2))
 
 
 def _gram(x: Tensor) -> Tensor:
@@ -61,7 +45,7 @@ def _gram(x: Tensor) -> Tensor:
 
 
 def _patch_gram(
-    patches: "Patches", offsets: list[list[tuple[int, int]]], residues: tuple[int, ...]
+    patches: Windows, offsets: list[list[tuple[int, int]]], residues: tuple[int, ...]
 ) -> Tensor:
     """Return the inner products of the patches in some phases, (N, R, *size, R, *size).
 

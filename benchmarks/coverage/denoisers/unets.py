@@ -3,10 +3,11 @@
 import torch
 from diffusion import Denoiser, integers, normal, steps
 
+from denoisers.shared import TEXT
+
 BLOCKS = {"block_out_channels": (8, 16), "layers_per_block": 1, "norm_num_groups": 4}
 CROSS = {"cross_attention_dim": 8}
 FLAT = {"sample": normal(4, 8, 8), "timestep": steps}
-TEXT = {"encoder_hidden_states": normal(3, 8)}
 
 
 def _blocks(down: str, up: str, suffix: str) -> dict[str, tuple[str, str]]:

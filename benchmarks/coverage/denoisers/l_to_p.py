@@ -1,0 +1,230 @@
+"""Tiny transformers of diffusers, L to P."""
+
+import torch
+from diffusion import Denoiser, integers, normal, ones, steps, times
+
+from denoisers.shared import (
+    AXES,
+    BASIC,
+    CONDITIONED,
+    FILMED,
+    HEADS,
+    HUNYUAN_VIDEO,
+    MASKED,
+    ONE,
+    PICTURE,
+    TEXT,
+    TOKENS,
+    WIDE,
+    flux,
+    ids,
+)
+
+L_TO_P: dict[str, Denoiser] = {
+    "LTXVideoTransformer3DModel": Denoiser(
+        {
+            "in_channels": 4,
+            "out_channels": 4,
+            **HEADS,
+            "cross_attention_dim": 16,
+            **ONE,
+            "caption_channels": 8,
+        },
+        {"hidden_states": normal(8, 4), **TEXT, "timestep": steps, **MASKED},
+        {"num_frames": 2, "height": 2, "width": 2},
+    ),
+    "LTX2VideoTransformer3DModel": Denoiser(
+        {
+            "in_channels": 4,
+            "out_channels": 4,
+            **HEADS,
+            "cross_attention_dim": 16,
+            "audio_in_channels": 4,
+            "audio_out_channels": 4,
+            "audio_num_attention_heads": 2,
+            "audio_attention_head_dim": 4,
+            "audio_cross_attention_dim": 8,
+            **ONE,
+            "caption_channels": 8,
+        },
+        {
+            "hidden_states": normal(8, 4),
+            "audio_hidden_states": normal(2, 4),
+            **TEXT,
+            "audio_encoder_hidden_states": normal(3, 8),
+            "timestep": steps,
+            **MASKED,
+            "audio_encoder_attention_mask": ones(3),
+        },
+        {"num_frames": 2, "height": 2, "width": 2, "audio_num_frames": 2},
+    ),
+    "LatteTransformer3DModel": Denoiser(
+        {
+            **BASIC,
+            "out_channels": 8,
+            "sample_size": 4,
+            "patch_size": 2,
+            "attention_bias": True,
+            "activation_fn": "gelu-approximate",
+            "num_embeds_ada_norm": 10,
+            "norm_type": "ada_norm_single",
+            "norm_elementwise_affine": False,
+            "caption_channels": 8,
+            "cross_attention_dim": 16,
+            "video_length": 2,
+        },
+        FILMED,
+    ),
+    "LongCatAudioDiTTransformer": Denoiser(
+        {"dit_dim": 32, "dit_depth": 2, "dit_heads": 2, "dit_text_dim": 8, "latent_dim": 4},
+        {
+            "hidden_states": normal(4, 4),
+            **TEXT,
+            "timestep": times,
+            "latent_cond": normal(4, 4),
+            "encoder_attention_mask": ones(3, dtype=torch.bool),
+            "attention_mask": ones(4, dtype=torch.bool),
+        },
+    ),
+    "LongCatImageTransformer2DModel": Denoiser(
+        flux(pooled_projection_dim=8), {**TOKENS, **TEXT, "timestep": times}, ids()
+    ),
+    "Lumina2Transformer2DModel": Denoiser(
+        {
+            "sample_size": 8,
+            "in_channels": 4,
+            "hidden_size": 32,
+            **ONE,
+            "num_refiner_layers": 1,
+            "num_attention_heads": 2,
+            "num_kv_heads": 1,
+            "multiple_of": 8,
+            "axes_dim_rope": AXES,
+            "axes_lens": (8, 8, 8),
+            "cap_feat_dim": 8,
+        },
+        {**CONDITIONED, **MASKED},
+    ),
+    "LuminaNextDiT2DModel": Denoiser(
+        {
+            "sample_size": 8,
+            "hidden_size": 16,
+            **ONE,
+            "num_attention_heads": 2,
+            "num_kv_heads": 1,
+            "multiple_of": 8,
+            "cross_attention_dim": 8,
+        },
+        {**PICTURE, **TEXT, "timestep": times, "encoder_mask": ones(3)},
+        {
+            "image_rotary_emb": torch.ones(8, 8, 4, dtype=torch.complex64),
+            "cross_attention_kwargs": {},
+        },
+    ),
+    "MiniMaxMusic3Transformer1DModel": Denoiser(
+        {
+            "in_channels": 4,
+            "condition_dim": 8,
+            **ONE,
+            **HEADS,
+            "ff_inner_dim": 12,
+            "rotary_dim": 4,
+            "fourier_embedding_dim": 8,
+        },
+        {"hidden_states": normal(4, 6), "timestep": times, "encoder_hidden_states": normal(6, 8)},
+    ),
+    "MochiTransformer3DModel": Denoiser(
+        {
+            **HEADS,
+            "num_layers": 2,
+            "pooled_projection_dim": 8,
+            "in_channels": 4,
+            "text_embed_dim": 8,
+            "time_embed_dim": 4,
+            "max_sequence_length": 3,
+        },
+        {**FILMED, "encoder_attention_mask": ones(3, dtype=torch.bool)},
+    ),
+    "MotifVideoTransformer3DModel": Denoiser(
+        {
+            **{k: v for k, v in HUNYUAN_VIDEO.items() if k != "num_refiner_layers"},
+            "num_decoder_layers": 0,
+        },
+        FILMED,
+    ),
+    "NucleusMoEImageTransformer2DModel": Denoiser(
+        {
+            "patch_size": 2,
+            "in_channels": 4,
+            "out_channels": 4,
+            "num_layers": 5,
+            **WIDE,
+            "joint_attention_dim": 8,
+            "axes_dims_rope": AXES,
+            "num_experts": 4,
+            "moe_intermediate_dim": 12,
+            "mlp_ratio": 8.0,
+            "capacity_factors": 4.0,
+        },
+        {**TOKENS, **TEXT, "timestep": times, "encoder_hidden_states_mask": ones(3)},
+        {"img_shapes": lambda n: [(1, 2, 2)] * n},
+    ),
+    "OmniGenTransformer2DModel": Denoiser(
+        {
+            "hidden_size": 16,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "intermediate_size": 24,
+            **ONE,
+            "pad_token_id": 0,
+            "vocab_size": 37,
+            "max_position_embeddings": 64,
+            "original_max_position_embeddings": 64,
+            "pos_embed_max_size": 8,
+            "time_step_dim": 8,
+            "rope_scaling": {"long_factor": [1.0] * 4, "short_factor": [1.0] * 4},
+        },
+        {**PICTURE, "timestep": times, "input_ids": integers(37, 3)},
+        {
+            "input_img_latents": lambda n: [],
+            "input_image_sizes": lambda n: {},
+            "attention_mask": lambda n: torch.ones(n, 20, 20, dtype=torch.long),
+            "position_ids": lambda n: torch.arange(20).expand(n, -1),
+        },
+    ),
+    "OvisImageTransformer2DModel": Denoiser(
+        flux(out_channels=4), {**TOKENS, **TEXT, "timestep": times}, ids()
+    ),
+    "PRXTransformer2DModel": Denoiser(
+        {
+            "in_channels": 4,
+            "context_in_dim": 8,
+            "hidden_size": 32,
+            "num_heads": 2,
+            "depth": 1,
+            "axes_dim": [8, 8],
+        },
+        {**PICTURE, **TEXT, "timestep": times},
+    ),
+    "PixArtTransformer2DModel": Denoiser(
+        {
+            **BASIC,
+            "cross_attention_dim": 16,
+            "sample_size": 8,
+            "caption_channels": 8,
+            "norm_num_groups": 4,
+            "use_additional_conditions": False,
+        },
+        CONDITIONED,
+        {"added_cond_kwargs": {"resolution": None, "aspect_ratio": None}},
+    ),
+    "PriorTransformer": Denoiser(
+        {**HEADS, **ONE, "embedding_dim": 6, "num_embeddings": 3, "additional_embeddings": 4},
+        {
+            "hidden_states": normal(6),
+            "timestep": steps,
+            "proj_embedding": normal(6),
+            "encoder_hidden_states": normal(3, 6),
+        },
+    ),
+}
