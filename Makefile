@@ -4,7 +4,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.peers
 RUN := $(VENV)/bin
-LONG := tests/golden/test_smoke.py tests/store/test_mutations.py tests/data/test_spec_fuzz.py \
+LONG := tests/golden/test_smoke.py tests/test_contracts.py tests/store/test_mutations.py tests/data/test_spec_fuzz.py \
 	tests/benchmark/test_killed.py tests/benchmark/test_run.py tests/provenance/test_provenance_laws.py
 
 .PHONY: demo test check lint bench coverage-zoo claims benchmark smoke clean
@@ -18,10 +18,11 @@ test: $(STAMP)  ## All tests, the docstrings' and the README's examples among th
 check: $(STAMP)  ## The long form of the tests that draw at random: four minutes
 	FIMETRIC_CHECK=long OMP_NUM_THREADS=1 $(RUN)/pytest -n auto --dist worksteal $(LONG)
 
-lint: $(STAMP)  ## Style, format and types
+lint: $(STAMP)  ## Style, format, types, and which room imports which
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
+	$(RUN)/lint-imports
 
 bench: $(PEERS)  ## Time and memory of the gradient engine against a training step and its peers
 	$(RUN)/python benchmarks/speed
