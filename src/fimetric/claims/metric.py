@@ -112,7 +112,7 @@ def log_metric(features: Features) -> Array:
 def spearman(a: Array, b: Array) -> Estimate:
     """Return the rank correlation of finite pairs with its 95% interval; nan where undefined.
 
-    Reference:
+    References:
         Sample size requirements for estimating Pearson, Kendall and Spearman correlations (Bonett
         and Wright, 2000, Psychometrika 65) has the standard error of atanh r.
     """

@@ -71,7 +71,7 @@ class Detector:
         >>> detector.predict(5 * torch.randn(3, 8), alpha=0.05)
         array([ True,  True,  True])
 
-    Reference:
+    References:
         Approximations to the Fisher Information Metric of Deep Generative Models for
         Out-Of-Distribution Detection (Dauncey, Holmes, Williams and Falck, 2024, arXiv 2403.01485)
     """

@@ -65,7 +65,7 @@ class Correlation:
         determination: without bias for independent layers, where E r^2 = 1 / (n - 1), and for
         perfectly correlated ones, with a bias of order 1/n between.
 
-        Reference:
+        References:
             Methods of Correlation Analysis (Ezekiel, 1930)
         """
         r = self.matrix[np.triu_indices(len(self.names), 1)]

@@ -7,7 +7,7 @@ both are computed here, the latter from y alone; a map with parameters that are 
 the control that must fail. Noise that is part of a loss (of a bound, of denoising) is drawn for
 x = T^-1(y): added to y, it would make another loss, with other gradients.
 
-Reference:
+References:
     Approximations to the Fisher Information Metric of Deep Generative Models for
     Out-Of-Distribution Detection (Dauncey, Holmes, Williams and Falck, 2024, arXiv 2403.01485)
 """

@@ -27,7 +27,7 @@ def rank_correlations(scores: ArrayLike) -> Array:
     Raises:
         ValueError: for another shape, or nan.
 
-    Reference:
+    References:
         The Proof and Measurement of Association between Two Things (Spearman, 1904)
     """
     values = np.asarray(scores, dtype=np.float64)

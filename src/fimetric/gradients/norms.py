@@ -72,7 +72,7 @@ class GradientNorms:
         >>> norms(losses).shape, norms.names
         (torch.Size([5, 2]), ['weight', 'bias'])
 
-    Reference:
+    References:
         Approximations to the Fisher Information Metric of Deep Generative Models for
         Out-Of-Distribution Detection (Dauncey, Holmes, Williams and Falck, 2024, arXiv 2403.01485)
         introduces these norms as features; it computes them by one backward pass per sample.

@@ -38,7 +38,7 @@ class Denoising(Objective):
         ValueError: where the scheduler is not of discrete diffusion, or of a prediction that is not
             known, and for other arguments out of range.
 
-    Reference:
+    References:
         Denoising Diffusion Probabilistic Models (Ho, Jain and Abbeel, 2020, arXiv 2006.11239)
     """
 

@@ -27,7 +27,7 @@ class NegativeLogLikelihood(Objective):
             probability of the discrete values, so that losses are code lengths; 256 for 8 bits.
         seed: of that noise.
 
-    Reference:
+    References:
         A note on the evaluation of generative models (Theis, van den Oord and Bethge, 2016,
         arXiv 1511.01844) has the bound by uniform dequantisation.
     """
@@ -119,7 +119,7 @@ class NegativeELBO(Objective):
         draws: noise draws, each a view.
         seed: of the noise.
 
-    Reference:
+    References:
         Auto-Encoding Variational Bayes (Kingma and Welling, 2014, arXiv 1312.6114)
     """
 

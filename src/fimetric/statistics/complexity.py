@@ -26,7 +26,7 @@ class CodeLengths(Statistic):
     where Pillow was built without OpenJPEG), ``zlib`` the planes (C, H, W) at the highest level.
     Headers count. With the objective's loss in nats, ``InputComplexity`` takes the difference.
 
-    Reference:
+    References:
         Input complexity and out-of-distribution detection with likelihood-based generative models
         (Serra, Alvarez, Gomez, Slizovskaia, Nunez and Luque, 2020, arXiv 1909.11480)
     """

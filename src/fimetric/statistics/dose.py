@@ -41,7 +41,7 @@ class DoseStatistics(Statistic):
         TypeError: for other objectives or modules. The losses of a diffusion model at several
             timesteps are such statistics themselves.
 
-    Reference:
+    References:
         Density of States Estimation for Out-of-Distribution Detection (Morningstar, Ham, Gallagher,
         Lakshminarayanan, Alemi and Dillon, 2021, arXiv 2006.09273)
     """

@@ -25,7 +25,7 @@ class EnsembleLosses(Statistic):
     Raises:
         ValueError: where there are fewer than two.
 
-    Reference:
+    References:
         WAIC, but Why? Generative Ensembles for Robust Anomaly Detection (Choi, Jang and Alemi,
         2018, arXiv 1810.01392)
     """

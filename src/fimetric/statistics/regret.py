@@ -32,7 +32,7 @@ class LikelihoodRegret(Statistic):
         TypeError: for another objective, or a module without these two.
         ValueError: where ``steps`` or ``lr`` is not positive.
 
-    Reference:
+    References:
         Likelihood Regret: An Out-of-Distribution Detection Score For Variational Auto-encoder
         (Xiao, Yan and Amit, 2020, arXiv 2003.02977); there the encoder's weights are optimised, or,
         as here, the posterior's parameters themselves.

@@ -47,7 +47,7 @@ class WhitenedGradient(Statistic):
     Raises:
         ValueError: as ``FisherMetric.fit``, for references that are empty, too few or not finite.
 
-    Reference:
+    References:
         Model-agnostic out-of-distribution detection using combined statistical tests (Bergamin,
         Mattei, Havtorn, Senetaire, Schmutz, Maaloe, Hauberg and Frellsen, 2022, arXiv 2203.01097)
     """

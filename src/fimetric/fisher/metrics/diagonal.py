@@ -25,7 +25,7 @@ class Diagonal(FisherMetric):
             one half of the references under the other.
         seed: of the halves.
 
-    Reference:
+    References:
         Density estimation on gradients whitened by a diagonal F: Model-agnostic out-of-distribution
         detection using combined statistical tests (Bergamin et al., 2022, arXiv 2203.01097)
     """

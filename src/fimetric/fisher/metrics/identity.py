@@ -16,7 +16,7 @@ class ScaledIdentity(FisherMetric):
     Arguments:
         seed: not used; for the likeness to other levels.
 
-    Reference:
+    References:
         Approximations to the Fisher Information Metric of Deep Generative Models for
         Out-Of-Distribution Detection (Dauncey, Holmes, Williams and Falck, 2024, arXiv 2403.01485)
     """

@@ -45,7 +45,7 @@ class LowRank(FisherMetric):
         seed: of the halves.
         budget: bytes of reference gradients to hold at a time; the less, the longer it takes.
 
-    Reference:
+    References:
         Probabilistic Principal Component Analysis (Tipping and Bishop, 1999, Journal of the Royal
         Statistical Society B 61)
     """

@@ -79,7 +79,7 @@ class Moments:
     Where all positions of a side cancel (gradients below a normalisation sum to zero), ``reduce``
     knows nothing of it, and rounding noise must not stand for it: the side is then taken for round.
 
-    Reference:
+    References:
         Kronecker-Factored Approximate Curvature for Modern Neural Network Architectures
         (Eschenhagen, Immer, Turner, Schneider and Hennig, 2023, arXiv 2311.00636)
     """

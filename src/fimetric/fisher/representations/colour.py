@@ -11,7 +11,7 @@ class YCbCr(Representation):
 
         Y = .299 R + .587 G + .114 B,   Cb = 1/2 + (B - Y) / 1.772,   Cr = 1/2 + (R - Y) / 1.402
 
-    Reference:
+    References:
         Recommendation ITU-R BT.601, over the full range, as in JPEG (ITU-T T.871).
     """
 
@@ -52,7 +52,7 @@ class HSV(Representation):
     Arguments:
         least: M - m below which a pixel is left as it is. With 0 it is one with M = m exactly.
 
-    Reference:
+    References:
         Color Gamut Transform Pairs (Smith, 1978, SIGGRAPH 12, 12-19)
     """
 

@@ -15,7 +15,7 @@ class Logit(Representation):
     Arguments:
         margin: a, in (0, 1/2).
 
-    Reference:
+    References:
         Density Estimation using Real NVP (Dinh, Sohl-Dickstein and Bengio, 2017, arXiv 1605.08803)
     """
 
