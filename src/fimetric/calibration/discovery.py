@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import false_discovery_control
 
 from fimetric.calibration.shares import check_fraction, one_dimensional, rounded_up
 
@@ -34,8 +35,7 @@ def benjamini_hochberg(p: ArrayLike, alpha: float) -> NDArray[np.bool_]:
     check_fraction("alpha", alpha)
     if ((p < 0) | (p > 1)).any():
         raise ValueError("p-values must lie in [0, 1]; pass p_value(...), not scores")
-    ordered, ranks = np.sort(p), np.arange(1, len(p) + 1)
-    below = np.flatnonzero(ordered <= rounded_up(alpha) * ranks / max(len(p), 1))
-    if not len(below):
-        return np.zeros(len(p), dtype=bool)
-    return p <= ordered[below[-1]]
+    if not len(p):
+        return np.zeros(0, dtype=bool)
+    rejected: NDArray[np.bool_] = false_discovery_control(p) <= rounded_up(alpha)
+    return rejected
