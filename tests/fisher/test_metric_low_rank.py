@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from fimetric.screening import informative
 from metric_cases import CASES, build, draws, gradients, halves, measured, real, squares
 from torch import nn
 
+from fimetric.features.screening import informative
 from fimetric.fisher.metrics import LowRank, ScaledIdentity
 from fimetric.fisher.metrics.low_rank import LEAST, choose_rank, principal
 from fimetric.objectives import Objective
