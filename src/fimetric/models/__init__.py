@@ -1,9 +1,10 @@
 """Reference models, one file each, and the folder format in which they are kept.
 
-family   what a model is, and what the program knows of a kind of them
-folder   models by name; a model as a folder
-bounds   whether a description is one that weights can fill
-devices  where models go
+family       what a model is, and what the program knows of a kind of them
+folder       models by name; a model as a folder
+bounds       whether a description is one that weights can fill
+discretised  a logistic over the levels of a pixel, of which likelihoods are made
+devices      where models go
 """
 
 from fimetric.models.diffusion import Diffusion, DiffusionConfig
