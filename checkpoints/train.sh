@@ -17,11 +17,20 @@ keep() {  # folder of a run, name
   cp "$1/config.json" "$1/model.safetensors" "$done/$2/"
 }
 
+halve() {  # folder of a run, name: the same with weights in half precision
+  python -c 'import sys; from fimetric.models import load, save
+save(load(sys.argv[1]), sys.argv[2], overwrite=True, half=True)' "$1" "$done/$2"
+}
+
 train fashion_mnist glow --steps 4400 --batch-size 32 --validate-every 400
 train fashion_mnist diffusion --steps 4200 --batch-size 32 --validate-every 1400
 train fashion_mnist vae --steps 5000 --validate-every 500
 train cifar10 glow --steps 4400 --batch-size 32 --validate-every 400
 train cifar10 diffusion --steps 4200 --batch-size 32 --validate-every 700
+
+fimetric train pixelcnn --data fashion_mnist --size 32 --out runs/fashion_mnist/pixelcnn \
+  --steps 3600 --batch-size 16 --lr 3e-3 --validate-every 300
+halve runs/fashion_mnist/pixelcnn fashion_mnist-pixelcnn
 
 # the other models of the benchmark, in half precision
 sed "s#^checkpoints = .*#checkpoints = \"$done\"#" src/fimetric/benchmark/tiers/cpu.toml > runs/cpu.toml

@@ -19,6 +19,7 @@ from fimetric.models.family import (
     Family,
 )
 from fimetric.models.glow import Glow
+from fimetric.models.pixelcnn import PixelCNN
 from fimetric.models.vae import VAE
 from fimetric.objectives.base import Objective
 from fimetric.objectives.denoising import Denoising
@@ -39,6 +40,10 @@ def _bound(model: VAE, timesteps: Any, draws: int, seed: int) -> Objective:
 
 def _likelihood(model: Glow, timesteps: Any, draws: int, seed: int) -> Objective:
     return NegativeLogLikelihood(model, levels=256, seed=seed)
+
+
+def _discrete_likelihood(model: PixelCNN, timesteps: Any, draws: int, seed: int) -> Objective:
+    return NegativeLogLikelihood(model, seed=seed)
 
 
 def _denoising(model: Diffusion, timesteps: Any, draws: int, seed: int) -> Objective:
@@ -109,6 +114,12 @@ for row in (
         noise=True,
         timesteps=_timesteps,
         draws=_ancestral_draws,
+    ),
+    Family(
+        "pixelcnn",
+        PixelCNN,
+        _discrete_likelihood,
+        frozenset({NATS}),
     ),
 ):
     register(row)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from fimetric.models.discretised import discretised_logistic
 from fimetric.models.family import NATS, Family, Model
-from fimetric.models.vae import discretised_logistic
 from fimetric.objectives.base import Objective
 
 

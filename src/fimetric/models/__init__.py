@@ -1,10 +1,11 @@
 """Reference models, one file each, and the folder format in which they are kept.
 
-family      what a model is, and what the program knows of a kind of them
-folder      models by name; a model as a folder
-bounds      whether a description is one that weights can fill
-devices     where models go
-glow_steps  the layers of a Glow
+family       what a model is, and what the program knows of a kind of them
+folder       models by name; a model as a folder
+bounds       whether a description is one that weights can fill
+devices      where models go
+discretised  a logistic over the levels of a pixel, of which likelihoods are made
+glow_steps   the layers of a Glow
 """
 
 from fimetric.models.diffusion import Diffusion, DiffusionConfig

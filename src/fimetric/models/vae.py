@@ -2,10 +2,8 @@
 
     log p(x) >= E_{z ~ q(z|x)}[log p(x|z)] - KL(q(z|x) || N(0, 1)) = ELBO(x)
 
-Auto-Encoding Variational Bayes (Kingma and Welling, 2014, arXiv:1312.6114). The discretised
-logistic likelihood is that of Improving Variational Inference with Inverse Autoregressive Flow
-(Kingma et al., 2016, arXiv:1606.04934); a learned noise scale is what makes the bound a sensible
-code length (Rybkin et al., 2021, arXiv:2006.13202).
+Auto-Encoding Variational Bayes (Kingma and Welling, 2014, arXiv:1312.6114). A learned noise scale
+is what makes the bound a sensible code length (Rybkin et al., 2021, arXiv:2006.13202).
 """
 
 import itertools
@@ -14,14 +12,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from fimetric.models.discretised import HALF_LEVEL, bounded_log_scale, discretised_logistic
 from fimetric.models.family import Model
 from fimetric.noise import drawn
-
-HALF_LEVEL = 0.5 / 255  # half the distance between two neighbouring levels of a pixel
-SCALE_MIDDLE, SCALE_REACH = -2.5, 4.5  # log noise scales are confined to (-7, 2)
 
 
 @dataclass(frozen=True)
@@ -101,8 +96,7 @@ class VAE(Model):
         if self.config.likelihood == "gaussian":
             return out + 0.5, torch.zeros_like(out)
         location, log_scale = out.chunk(2, dim=1)
-        free = (log_scale + self.log_scale - SCALE_MIDDLE) / SCALE_REACH
-        return location + 0.5, SCALE_MIDDLE + SCALE_REACH * torch.tanh(free)
+        return location + 0.5, bounded_log_scale(log_scale + self.log_scale)
 
     def log_likelihood(self, x: Tensor, z: Tensor, discrete: bool = False) -> Tensor:
         """Return log p(x|z) (N,) in nats of x (N, C, H, W) = k/255 and latents z (N, latent).
@@ -176,23 +170,6 @@ class VAE(Model):
             unit = drawn("normal", location.shape, generator)
         x = location + log_scale.exp() * unit.to(location)
         return (x.clamp(0, 1) * 255).round() / 255
-
-
-def discretised_logistic(x: Tensor, location: Tensor, log_scale: Tensor) -> Tensor:
-    """Return the log probability, in nats, of levels x = k/255 under a logistic in 256 bins.
-
-    The lowest and the highest bin are open, so the probabilities of the levels sum to one. With
-    a > b the bounds of a bin in units of the scale,
-    log(sigmoid(a) - sigmoid(b)) = logsigmoid(a) + logsigmoid(-b) + log(1 - exp(-(a - b))),
-    which neither cancels nor overflows. All tensors of one shape, or broadcast.
-    """
-    inverse = torch.exp(-log_scale)
-    upper = (x - location + HALF_LEVEL) * inverse
-    lower = (x - location - HALF_LEVEL) * inverse
-    width = 2 * HALF_LEVEL * inverse
-    inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-width))
-    inside = torch.where(x < HALF_LEVEL, F.logsigmoid(upper), inside)
-    return torch.where(x > 1 - HALF_LEVEL, F.logsigmoid(-lower), inside)
 
 
 def _discretised_gaussian(x: Tensor, location: Tensor) -> Tensor:

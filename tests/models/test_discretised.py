@@ -1,0 +1,33 @@
+"""Logistics over the 256 levels of a pixel are distributions, finite in float32."""
+
+import pytest
+import torch
+
+from fimetric.models.discretised import discretised_logistic
+
+
+@pytest.mark.parametrize("location", [-1.0, 0.0, 0.3, 1.7])
+@pytest.mark.parametrize("log_scale", [-7.0, -3.0, 2.0])
+def test_probabilities_of_the_levels_sum_to_one(location, log_scale):
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    log_p = discretised_logistic(levels, *torch.tensor([[location], [log_scale]]).double())
+    assert log_p.isfinite().all()
+    # float64 sums of 256 terms
+    assert log_p.exp().sum().item() == pytest.approx(1, abs=1e-12)
+
+
+def test_probabilities_are_differences_of_the_distribution_function():
+    x, location, log_scale = torch.tensor([[100 / 255], [0.35], [-2.0]]).double()
+    inside = torch.sigmoid((x - location + torch.tensor([0.5, -0.5]) / 255) / log_scale.exp())
+    expected = (inside[0] - inside[1]).log()
+    torch.testing.assert_close(discretised_logistic(x, location, log_scale)[0], expected)
+
+
+@pytest.mark.parametrize("x", [0.0, 1 / 255, 0.5, 1.0])
+@pytest.mark.parametrize("location", [-50.0, 0.5, 50.0])
+def test_far_tails_are_finite_in_float32_with_finite_gradients(x, location):
+    at = torch.tensor([location], requires_grad=True)
+    scale = torch.tensor([-6.9], requires_grad=True)
+    log_p = discretised_logistic(torch.tensor([x]), at, scale)
+    log_p.sum().backward()
+    assert log_p.isfinite().all() and at.grad.isfinite().all() and scale.grad.isfinite().all()
