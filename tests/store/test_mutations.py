@@ -21,7 +21,7 @@ from torch import nn
 import fimetric as fm
 from fimetric.benchmark import scoring
 from fimetric.detection.saved import KIND as DETECTOR
-from fimetric.features.table import KIND as FEATURES
+from fimetric.features.saved import KIND as FEATURES
 from fimetric.models.folder import CONFIG
 from fimetric.objectives import Objective
 from fimetric.store.archive import Kind
