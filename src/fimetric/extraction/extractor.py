@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fimetric.data import Batch, to_device
+from fimetric.data.batch import Input
 from fimetric.extraction.probing import make_probe
 from fimetric.extraction.provenance import difference
 from fimetric.extraction.reference import cut
@@ -20,7 +21,6 @@ from fimetric.features.table import Features
 from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.fingerprint.structure import original, state, unsteady
 from fimetric.gradients.norms import GradientNorms, Measured
-from fimetric.objectives.base import Batch as Input
 from fimetric.objectives.base import Objective
 from fimetric.objectives.steadiness import unchanged
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fimetric.data import Batch, batches, length, to_device
+from fimetric.data.batch import Input
 from fimetric.data.batches import Choice, rounded
 from fimetric.data.reader import Prepare
 from fimetric.extraction.extractor import placed
@@ -16,7 +17,6 @@ from fimetric.extraction.memory import batch_size_for
 from fimetric.extraction.parts import Parts
 from fimetric.extraction.reference import Reference
 from fimetric.features.table import Features
-from fimetric.objectives.base import Batch as Input
 from fimetric.objectives.base import Objective
 from fimetric.progress import progress as show_progress
 

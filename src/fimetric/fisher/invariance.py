@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fimetric.data import batches
+from fimetric.data.batch import Input
 from fimetric.data.kinds import data_of
 from fimetric.fisher.double import in_double
 from fimetric.fisher.jacobians import log_det_by_jacrev
@@ -31,7 +32,6 @@ from fimetric.fisher.representations import Representation
 from fimetric.fisher.stream import refuse_infinite
 from fimetric.gradients.norms import GradientNorms, Measured
 from fimetric.objectives import Objective
-from fimetric.objectives.base import Batch
 
 NORMS = 1e-8  # relative difference that counts as none
 ROUND_TRIP = 1e-12  # of data of size 1
@@ -186,7 +186,7 @@ class _Here:
     """Losses and norms of x, by view."""
 
     @torch.enable_grad()
-    def __init__(self, objective: Objective, x: Batch, ids: list[str], noisy: bool) -> None:
+    def __init__(self, objective: Objective, x: Input, ids: list[str], noisy: bool) -> None:
         self.x, self.ids, self.noisy = x, ids, noisy
         self.norms = GradientNorms(objective.module)
         self.losses, self.measured = {}, {}
