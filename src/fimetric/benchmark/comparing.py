@@ -80,7 +80,7 @@ class Found:
             )
             for family, each in differences.items()
         }
-        if len(found) > 1 and set(found) == {case.recipe.kind for case in self.models}:
+        if len(found) > 1 and set(found) == {case.trained.kind for case in self.models}:
             value = np.mean([v for v, _, _ in found.values()])
             repeats = min(len(a) for _, a, _ in found.values())
             areas = np.mean([a[:repeats] for _, a, _ in found.values()], axis=0)
@@ -108,7 +108,7 @@ def _comparison(
     value, low, high = interval(area, scored.areas[other], len(own), len(foreign))
     return Comparison(
         model=case.name,
-        family=case.recipe.kind,
+        family=case.trained.kind,
         seed=case.seed,
         own=case.own.data,
         other=other,
