@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fimetric.benchmark.cases import Case
 from fimetric.benchmark.methods import METHODS
@@ -12,10 +11,10 @@ from fimetric.benchmark.results import Comparison, Curves
 from fimetric.benchmark.scoring import Scored, areas_of
 from fimetric.judging.intervals import hanley
 from fimetric.metrics import Estimate, auroc
+from fimetric.typing import Array
 
 CEILING = 0.995  # of an area, from where on Hanley's interval is looked at as well
 LEVEL = 0.95
-Array = NDArray[np.float64]
 Key = tuple[str, str, int, str]  # model, method, group size, arrangement
 
 

@@ -24,8 +24,7 @@ from fimetric.features.screening import refuse_strange
 from fimetric.features.table import Features
 from fimetric.fingerprint.attributes import attributes
 from fimetric.objectives.base import Objective, as_objective, refuse_untold
-
-Array = NDArray[np.float64]
+from fimetric.typing import Array
 
 
 class Detector:

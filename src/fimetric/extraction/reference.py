@@ -5,10 +5,10 @@ import itertools
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from fimetric.data.batch import Input
 from fimetric.objectives.base import values_of
+from fimetric.typing import Array
 
 ROWS = 4
 MIXED = 997.0  # turns of a projection that part samples which are nearly alike
@@ -49,7 +49,7 @@ def cut(batch: Input, start: int, stop: int) -> Input:
 
 def _keys(batch: Input) -> list[float]:
     """Return a hash in [0, 1) of each sample; zeros behind a sample do not change it."""
-    total: NDArray[np.float64] = np.zeros(len(values_of(batch)[0]))
+    total: Array = np.zeros(len(values_of(batch)[0]))
     for x in values_of(batch):
         flat = torch.view_as_real(x) if x.is_complex() else x
         flat = flat.detach().reshape(len(x), -1).double().cpu()

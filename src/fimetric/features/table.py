@@ -20,9 +20,9 @@ from fimetric.data.spec import Spec
 from fimetric.features import saved
 from fimetric.features.probe import Probe, agree
 from fimetric.features.saved import VERSION, Grouping
+from fimetric.typing import Array
 
 PROVENANCE = ("objective", "fingerprint", "unsteady", "seed", "group_size", "grouping", "version")
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)

@@ -17,9 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fimetric.data import batches
@@ -32,12 +30,12 @@ from fimetric.fisher.representations import Representation
 from fimetric.fisher.stream import refuse_infinite
 from fimetric.gradients.norms import GradientNorms, Measured
 from fimetric.objectives import Objective
+from fimetric.typing import Array
 
 NORMS = 1e-8  # relative difference that counts as none
 ROUND_TRIP = 1e-12  # of data of size 1
 LOG_DET = 1e-9  # nats per dimension
 POINTS = 5  # samples whose Jacobian is taken
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
