@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from fimetric.typing import Array
 
 
 def whole(name: str, value: Any, least: float = 1) -> int:
@@ -98,7 +99,7 @@ def real(name: str, value: Any) -> float:
     return float(value)
 
 
-def numbers(name: str, values: Any) -> NDArray[np.float64]:
+def numbers(name: str, values: Any) -> Array:
     """Return numbers of whatever type as an array.
 
     Raises:

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
 from fimetric.arguments import numbers, real, seed_of, whole
+from fimetric.typing import Array
 
-Array = NDArray[np.float64]
 Metric = Callable[[Array, Array], float]
 
 

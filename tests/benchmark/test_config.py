@@ -37,7 +37,7 @@ def write(tmp_path):
 def test_every_tier_is_a_grid(tier):
     grid = read(tier)
     assert grid.name == tier
-    assert {case.recipe.kind for case in cases(grid)} == {"vae", "glow", "diffusion"}
+    assert {case.trained.kind for case in cases(grid)} == {"vae", "glow", "diffusion"}
 
 
 def test_the_cpu_tier_is_what_was_fixed_beforehand():

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from fimetric.features.probe import Probe
-from fimetric.features.table import ARRAYS, KIND, PROVENANCE, VERSION, Features
+from fimetric.features.saved import ARRAYS, KIND, VERSION
+from fimetric.features.table import PROVENANCE, Features
 from sealed import reseal
 
 

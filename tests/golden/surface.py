@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import fimetric
-from fimetric.benchmark.config import Grid, Own, Recipe
+from fimetric.benchmark.config import Grid, Own, Trained
 from fimetric.cli import app
 
 
@@ -107,4 +107,5 @@ def declared(annotation: Any) -> str:
 
 def toml() -> dict[str, list[str]]:
     """Return the keys that a benchmark file may hold."""
-    return {kind.__name__: [f.name for f in fields(kind)] for kind in (Grid, Own, Recipe)}
+    kinds = {"Grid": Grid, "Own": Own, "Recipe": Trained}
+    return {name: [f.name for f in fields(kind)] for name, kind in kinds.items()}

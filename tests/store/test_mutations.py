@@ -21,12 +21,12 @@ from torch import nn
 import fimetric as fm
 from fimetric.benchmark import scoring
 from fimetric.detection.saved import KIND as DETECTOR
-from fimetric.features.table import KIND as FEATURES
+from fimetric.features.saved import KIND as FEATURES
 from fimetric.models.folder import CONFIG
 from fimetric.objectives import Objective
 from fimetric.store.archive import Kind
 from fimetric.training.checkpoint import STATE, read_checkpoint
-from fimetric.training.loop import _Run
+from fimetric.training.run import Run
 
 MUTATIONS = 2000 if os.environ.get("FIMETRIC_CHECK") == "long" else 20
 ROWS = torch.randn(16, 3, generator=torch.Generator().manual_seed(0))
@@ -73,7 +73,7 @@ def checkpoint(folder: Path) -> Callable[[], Any]:
     settings = STATE.read(folder)[0].settings
 
     def read():
-        run = _Run(vae, fm.training.recipes.recipe_for("vae", steps=2))
+        run = Run(vae, fm.training.recipes.recipe_for("vae", steps=2))
         read_checkpoint(folder, run, settings)
         return run.step, run.rows, [x.numpy() for x in run.average.values()]
 

@@ -15,6 +15,7 @@ from fimetric.training import loop as training
 from fimetric.training import train
 from fimetric.training.checkpoint import STATE
 from fimetric.training.recipes import recipe_for
+from fimetric.training.run import Run
 from fimetric.training.seeds import indices
 
 SHAPE = (1, 8, 8)
@@ -246,7 +247,7 @@ def test_the_rate_rises_and_falls():
 
 
 def test_the_average_follows_the_weights(digits, tmp_path):
-    state = training._Run(build("vae", TINY["vae"], SHAPE), recipe_for("vae", steps=1, ema=0.5))
+    state = Run(build("vae", TINY["vae"], SHAPE), recipe_for("vae", steps=1, ema=0.5))
     state.step = 10_000  # past the growth of the decay
     before = state.average["to_latent.weight"].clone()
     with torch.no_grad():

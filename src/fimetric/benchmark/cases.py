@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fimetric.benchmark.config import CALIBRATE, FIT, PARTS, Grid, Own, Recipe
+from fimetric.benchmark.config import CALIBRATE, FIT, PARTS, Grid, Own, Trained
 from fimetric.benchmark.variants import make
 from fimetric.data import Samples
 from fimetric.data.named import Named
@@ -27,25 +27,25 @@ class Case:
 
     grid: Grid
     own: Own
-    recipe: Recipe
+    trained: Trained
     seed: int
 
     @property
     def first(self) -> bool:
         """Whether this is the model of its kind that stands in all tables."""
-        return self.seed == self.recipe.seeds[0]
+        return self.seed == self.trained.seeds[0]
 
     @property
     def name(self) -> str:
         """Name of the model, such as ``mnist-vae`` or, of another seed, ``mnist-vae-1``."""
-        name = f"{safe_name(self.own.data)}-{self.recipe.kind}"
+        name = f"{safe_name(self.own.data)}-{self.trained.kind}"
         return name if self.first else f"{name}-{self.seed}"
 
     @property
     def members(self) -> tuple["Case", ...]:
         """All models of the kind, one a seed, this one first."""
-        others = [seed for seed in self.recipe.seeds if seed != self.seed]
-        return (self, *(Case(self.grid, self.own, self.recipe, seed) for seed in others))
+        others = [seed for seed in self.trained.seeds if seed != self.seed]
+        return (self, *(Case(self.grid, self.own, self.trained, seed) for seed in others))
 
     @property
     def sets(self) -> dict[str, str]:
@@ -58,10 +58,10 @@ class Case:
 def cases(grid: Grid) -> list[Case]:
     """Return all models of a grid."""
     return [
-        Case(grid, own, recipe, seed)
+        Case(grid, own, trained, seed)
         for own in grid.sets
-        for recipe in own.models
-        for seed in recipe.seeds
+        for trained in own.models
+        for seed in trained.seeds
     ]
 
 
@@ -175,23 +175,23 @@ def model_folder(case: Case, run: Path) -> Path:
         if (committed / "config.json").exists():
             _check_committed(case, committed)
             return committed
-    recipe = case.recipe
-    what = [case.own.data, recipe.kind, _fields(recipe.config), recipe.steps, recipe.batch_size]
-    what += [recipe.validate_every, case.seed, case.grid.size]
+    how = case.trained
+    what = [case.own.data, how.kind, _fields(how.config), how.steps, how.batch_size]
+    what += [how.validate_every, case.seed, case.grid.size]
     mark = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
     return run / "models" / f"{case.name}-{mark}"
 
 
 def _check_committed(case: Case, folder: Path) -> None:
     found = describe(folder)
-    model = family(case.recipe.kind).model
-    config: Any = case.recipe.config
+    model = family(case.trained.kind).model
+    config: Any = case.trained.config
     config = model.CONFIGS[config] if isinstance(config, str) else model.Config(**config)
     wanted = json.loads(json.dumps(asdict(config)))
-    if found.kind != case.recipe.kind or found.config != wanted:
+    if found.kind != case.trained.kind or found.config != wanted:
         raise ValueError(
             f"{folder} is a {found.kind} of {found.config}, the grid asks for a "
-            f"{case.recipe.kind} of {wanted}; change the grid, or move the model away"
+            f"{case.trained.kind} of {wanted}; change the grid, or move the model away"
         )
 
 

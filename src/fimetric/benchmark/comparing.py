@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fimetric.benchmark.cases import Case
 from fimetric.benchmark.methods import METHODS
@@ -12,10 +11,10 @@ from fimetric.benchmark.results import Comparison, Curves
 from fimetric.benchmark.scoring import Scored, areas_of
 from fimetric.judging.intervals import hanley
 from fimetric.metrics import Estimate, auroc
+from fimetric.typing import Array
 
 CEILING = 0.995  # of an area, from where on Hanley's interval is looked at as well
 LEVEL = 0.95
-Array = NDArray[np.float64]
 Key = tuple[str, str, int, str]  # model, method, group size, arrangement
 
 
@@ -80,7 +79,7 @@ class Found:
             )
             for family, each in differences.items()
         }
-        if len(found) > 1 and set(found) == {case.recipe.kind for case in self.models}:
+        if len(found) > 1 and set(found) == {case.trained.kind for case in self.models}:
             value = np.mean([v for v, _, _ in found.values()])
             repeats = min(len(a) for _, a, _ in found.values())
             areas = np.mean([a[:repeats] for _, a, _ in found.values()], axis=0)
@@ -108,7 +107,7 @@ def _comparison(
     value, low, high = interval(area, scored.areas[other], len(own), len(foreign))
     return Comparison(
         model=case.name,
-        family=case.recipe.kind,
+        family=case.trained.kind,
         seed=case.seed,
         own=case.own.data,
         other=other,

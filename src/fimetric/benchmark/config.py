@@ -20,7 +20,7 @@ FIT, CALIBRATE = 0.25, 0.25  # of the held-out data; the rest is for the test
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Trained:
     """How the models of one family are trained.
 
     ``config`` is the name of a configuration or a table of its fields; ``seeds`` are those of the
@@ -65,7 +65,7 @@ class Own:
 
     data: str
     far: tuple[str, ...]
-    models: tuple[Recipe, ...]
+    models: tuple[Trained, ...]
     near: tuple[str, ...] = ()
     alike: str | None = None
 
@@ -186,7 +186,7 @@ def _own(table: dict[str, Any], families: dict[str, Any]) -> Own:
     where = f"sets: {table.get('data', '?')}"
     special = _tables(table.pop("models", {kind: {} for kind in families}), f"{where}: models")
     models = tuple(
-        _make(Recipe, {**families.get(kind, {}), **each, "kind": kind}, f"{where}: {kind}")
+        _make(Trained, {**families.get(kind, {}), **each, "kind": kind}, f"{where}: {kind}")
         for kind, each in special.items()
     )
     return _make(Own, {**table, "models": models}, where)

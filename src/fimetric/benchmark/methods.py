@@ -41,8 +41,8 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table of features: what turns batches into it, and how much work a sample is.
+class TableKind:
+    """A kind of table of features: what turns batches into it, and how much work a sample is.
 
     ``cost`` is in forward passes; a table that is ``costly`` is made of fewer samples. One that
     ``learns`` does so from the own samples that densities are fitted on; one of ``members`` is made
@@ -117,19 +117,19 @@ def _whitened(source: Source) -> Statistic:
 
 REFERENCES = 200  # for the whitening
 TABLES = {
-    "norms": Table(lambda s: Extractor(s.objective), 3),
-    "norms by timestep": Table(_at_several_timesteps, 9),
-    "code lengths": Table(lambda s: statistics.CodeLengths(s.objective), 1),
-    "members": Table(lambda s: statistics.EnsembleLosses(s.objectives), 3, members=True),
-    "parts of the bound": Table(lambda s: statistics.DoseStatistics(s.objective), 4),
-    "whitened gradient": Table(_whitened, 9, learns=True),
-    "losses by timestep": Table(lambda s: statistics.MultiscaleLosses(s.objective), 11),
-    "scores by noise level": Table(lambda s: statistics.MSMA(s.objective), 11),
-    "path": Table(lambda s: statistics.DiffPath(s.objective), 11),
-    "curvature": Table(lambda s: statistics.SCOPED(s.objective), 7),
-    "reconstruction": Table(lambda s: statistics.Reconstruction(s.objective), 26, costly=True),
-    "regret": Table(lambda s: statistics.LikelihoodRegret(s.objective), 300, costly=True),
-    "latents": Table(lambda s: statistics.LatentFit(s.objective), 2),
+    "norms": TableKind(lambda s: Extractor(s.objective), 3),
+    "norms by timestep": TableKind(_at_several_timesteps, 9),
+    "code lengths": TableKind(lambda s: statistics.CodeLengths(s.objective), 1),
+    "members": TableKind(lambda s: statistics.EnsembleLosses(s.objectives), 3, members=True),
+    "parts of the bound": TableKind(lambda s: statistics.DoseStatistics(s.objective), 4),
+    "whitened gradient": TableKind(_whitened, 9, learns=True),
+    "losses by timestep": TableKind(lambda s: statistics.MultiscaleLosses(s.objective), 11),
+    "scores by noise level": TableKind(lambda s: statistics.MSMA(s.objective), 11),
+    "path": TableKind(lambda s: statistics.DiffPath(s.objective), 11),
+    "curvature": TableKind(lambda s: statistics.SCOPED(s.objective), 7),
+    "reconstruction": TableKind(lambda s: statistics.Reconstruction(s.objective), 26, costly=True),
+    "regret": TableKind(lambda s: statistics.LikelihoodRegret(s.objective), 300, costly=True),
+    "latents": TableKind(lambda s: statistics.LatentFit(s.objective), 2),
 }
 DAUNCEY = "Dauncey et al. 2024"
 MORNINGSTAR = "Morningstar et al. 2021"

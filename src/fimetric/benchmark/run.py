@@ -28,7 +28,7 @@ def train(grid: Grid, folder: Path, jobs: int | None = None, progress: bool = Tr
         Sets(own).all()  # what is too small or of another shape is told before the work
     with swept(folder, deep=True):
         waiting = [case for case in cases(grid) if not ready(case, folder)]
-        trainings = [(float(case.recipe.steps), trained, (case, folder)) for case in waiting]
+        trainings = [(float(case.trained.steps), trained, (case, folder)) for case in waiting]
         do("training", trainings, jobs, progress)
 
 
@@ -77,7 +77,7 @@ def wanted_by(case: Case) -> list[Wanted]:
 
 def wanted(case: Case, method: str, size: int, arrangement: str) -> Wanted:
     """Return the table that a method needs for a group size and arrangement."""
-    table = METHODS[method].table_of(family(case.recipe.kind))
+    table = METHODS[method].table_of(family(case.trained.kind))
     if METHODS[method].joint and size > 1:
         return Wanted(case, table, size, arrangement)
     return Wanted(case, table)
@@ -88,7 +88,7 @@ def methods_of(case: Case) -> list[str]:
     return [
         name
         for name in case.grid.methods
-        if METHODS[name].fits(family(case.recipe.kind))
+        if METHODS[name].fits(family(case.trained.kind))
         and (case.first or not METHODS[name].first_only)
         and len(case.members) >= METHODS[name].members
     ]

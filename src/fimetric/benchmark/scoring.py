@@ -28,6 +28,7 @@ from fimetric.judging.judge import judge
 from fimetric.metrics import auroc
 from fimetric.store import archive
 from fimetric.store.files import whole_file
+from fimetric.typing import Array
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,6 @@ PARTITIONS = 50  # ways to form groups
 ROWS = 1000  # groups of a table to be scored at once
 AGAIN = "it is scored again"
 VERSION = 4  # of what this module computes; a change of it scores everything anew
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -21,16 +21,16 @@ def trained(case: Case, folder: Path, progress: bool = False) -> Path:
     place = model_folder(case, folder)
     if ready(case, folder):
         return place
-    recipe, run = case.recipe, folder / "trainings" / place.name
+    how, run = case.trained, folder / "trainings" / place.name
     samples = Sets(case).train
-    model = build(recipe.kind, recipe.config, samples.shape, case.seed)
+    model = build(how.kind, how.config, samples.shape, case.seed)
     train(
         model,
         samples,
         run,
-        steps=recipe.steps,
-        batch_size=recipe.batch_size,
-        validate_every=recipe.validate_every,
+        steps=how.steps,
+        batch_size=how.batch_size,
+        validate_every=how.validate_every,
         seed=case.seed,
         progress=progress,
     )

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 from fimetric.data import Samples
 from fimetric.noise import drawn
 
-Recipe = Callable[[Tensor, Generator], Tensor]  # (N, C, H, W) in [0, 1] -> the same
+Look = Callable[[Tensor, Generator], Tensor]  # (N, C, H, W) in [0, 1] -> the same
 
 
 def make(recipe: str, samples: Samples, seed: int = 0) -> Samples:
@@ -112,14 +112,14 @@ def _others(x: Tensor, generator: Generator) -> Tensor:
     return x[cycle]
 
 
-NEAR: dict[str, Recipe] = {
+NEAR: dict[str, Look] = {
     "rotated": rotated,
     "flipped": flipped,
     "blurred": blurred,
     "noisy": noisy,
     "pale": pale,
 }
-OUTLIERS: dict[str, Recipe] = {
+OUTLIERS: dict[str, Look] = {
     "patches of 8 shuffled": lambda x, g: shuffled(x, 8, g),
     "patches of 4 shuffled": lambda x, g: shuffled(x, 4, g),
     "halves of two": spliced,

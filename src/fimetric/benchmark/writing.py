@@ -65,7 +65,7 @@ def write_scores(found: Found, path: Path) -> None:
             arrays.append(scores)
             row = {
                 "model": model,
-                "family": case.recipe.kind,
+                "family": case.trained.kind,
                 "seed": case.seed,
                 "own": case.own.data,
                 "set": name,

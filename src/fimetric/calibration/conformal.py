@@ -19,8 +19,7 @@ from fimetric.calibration.shares import (
     one_dimensional,
     rounded_up,
 )
-
-Array = NDArray[np.float64]
+from fimetric.typing import Array
 
 CDF_ROUNDING = 1e-12  # of scipy's beta distribution, relative
 

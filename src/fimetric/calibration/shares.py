@@ -1,11 +1,10 @@
 """Shares and p-values as numbers: checked, and compared as the numbers that they stand for."""
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fimetric.arguments import numbers, real
-
-Array = NDArray[np.float64]
+from fimetric.typing import Array
 
 # A share such as 1 - 0.9 falls short of .1 by the rounding of a number near 1, and products and
 # quotients of shares by a few units in their last place. p-values are counts over n + 1, and often

@@ -26,13 +26,12 @@ from fimetric.fisher.families import FamilyFits, fit_families, null_distances
 from fimetric.fisher.laws import FAMILIES
 from fimetric.fisher.rank import effective_rank
 from fimetric.objectives import Objective
+from fimetric.typing import Array
 
 MOST, SOME, CLOSE = 0.5, 0.1, 0.05
 DRAWN = "model samples"
 PANELS = 6
 GAMMAS = ("gamma", "gamma-likelihood")
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,7 @@ Else it does not hold.
 import math
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from fimetric.claims.finding import Finding, Picture, Table
 from fimetric.claims.pictures.invariance import change_histogram
@@ -31,6 +29,7 @@ from fimetric.fisher.representations import (
     dequantised,
 )
 from fimetric.objectives import CausalLM
+from fimetric.typing import Array
 
 TITLE = "A change of representation moves the likelihood and leaves the gradient norms as they are"
 SAMPLES = 32
@@ -175,7 +174,7 @@ def _picture(own: Samples, folder: Path, seed: int) -> list[Picture]:
     ]
 
 
-def _changes(samples: Samples, transform: Representation, seed: int) -> NDArray[np.float64]:
+def _changes(samples: Samples, transform: Representation, seed: int) -> Array:
     """Return log |det dT/dx| of dequantised samples in bits per dimension, (N,)."""
     generator, found = torch.Generator().manual_seed(seed), []
     for a in range(0, len(samples), CHUNK):

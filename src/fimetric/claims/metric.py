@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import logsumexp
 from scipy.stats import norm, spearmanr
 
@@ -28,8 +27,8 @@ from fimetric.judging.judge import estimates
 from fimetric.judging.judge import judge as judge_sets
 from fimetric.metrics import Estimate
 from fimetric.store.files import safe_name
+from fimetric.typing import Array
 
-Array = NDArray[np.float64]
 Numbers = dict[str, float]
 FIRST = "scaled identity"
 LEVELS: dict[str, Callable[[int], FisherMetric]] = {

@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fimetric.claims.finding import Finding, Picture, Table, Verdict
 from fimetric.claims.pictures.invariance import correlation_maps
@@ -33,10 +32,10 @@ from fimetric.data import Samples
 from fimetric.fisher.rankings import mean_correlation, rank_correlations
 from fimetric.metrics import Estimate, auroc
 from fimetric.store.files import safe_name
+from fimetric.typing import Array
 
 SHARE = 0.8  # of the agreement of two seeds, which different representations have to reach
 TITLE = "Models retrained on other representations of the data rank samples alike by their norms"
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fimetric.claims.aurocs import DENSITY as OURS
 from fimetric.claims.aurocs import DETECTORS, Aurocs, aurocs
@@ -25,6 +24,7 @@ from fimetric.fisher.timesteps import Draw, mean_of_draws, norms_over_time, side
 from fimetric.judging.splits import halves
 from fimetric.metrics import Estimate, auroc
 from fimetric.objectives import Denoising
+from fimetric.typing import Array
 
 TIMES = (0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 998)
 SEVERAL = (0, 31, 255)  # where several draws are taken
@@ -132,7 +132,7 @@ def _over_draws(many: Sequence[Tables], own: str, seed: int) -> dict[str, list[E
     return found
 
 
-def _layers(over_time: Mapping[int, Tables], own: str, name: str) -> NDArray[np.float64]:
+def _layers(over_time: Mapping[int, Tables], own: str, name: str) -> Array:
     """Return the AUROC of each layer's log norm at each timestep, (J, T)."""
     return np.array(
         [

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from fimetric.data import Samples
 from fimetric.detectors import LayerwiseGaussian, Typicality
@@ -28,6 +27,7 @@ from fimetric.models.family import family
 from fimetric.objectives import standard_objective
 from fimetric.store.files import safe_name
 from fimetric.training import History, train
+from fimetric.typing import Array
 
 LOGIT = 0.05
 CHUNK = 1024  # samples that are brought to another representation at once
@@ -39,7 +39,6 @@ LIKELIHOOD, IN_X, TYPICALITY, NORMS = (
 )
 SCORES = (LIKELIHOOD, IN_X, TYPICALITY, NORMS)
 
-Array = NDArray[np.float64]
 Scores = dict[str, dict[str, Array]]  # score -> set -> (n,)
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from fimetric.cli.options import (
     Alpha,
-    Batch,
+    BatchSize,
     Channels,
     Confidence,
     Data,
@@ -46,7 +46,7 @@ def train(
     config: Annotated[str, typer.Option(help="tiny, small or paper.")] = "small",
     split: Split = "train",
     steps: Annotated[int, typer.Option(callback=counted, help="Optimiser steps in all.")] = 5000,
-    batch_size: Batch = None,
+    batch_size: BatchSize = None,
     lr: Annotated[float | None, typer.Option(callback=positive, help="Learning rate.")] = None,
     validate_every: Annotated[
         int | None, typer.Option(callback=counted, help="Steps between validations.")
@@ -88,7 +88,7 @@ def extract(
     out: Out,
     split: Split = "test",
     group_size: Group = 1,
-    batch_size: Batch = None,
+    batch_size: BatchSize = None,
     timesteps: Times = None,
     draws: Draws = 1,
     limit: Limit = None,
@@ -117,7 +117,7 @@ def fit(
     density: Annotated[str, typer.Option(help="Density of the norms.")] = DEFAULT,
     split: Split = "test",
     group_size: Group = 1,
-    batch_size: Batch = None,
+    batch_size: BatchSize = None,
     timesteps: Times = None,
     draws: Draws = 1,
     limit: Limit = None,
@@ -163,7 +163,7 @@ def score(
     split: Split = "test",
     alpha: Alpha = 0.05,
     confidence: Confidence = None,
-    batch_size: Batch = None,
+    batch_size: BatchSize = None,
     limit: Limit = None,
     size: Size = None,
     channels: Channels = None,

@@ -51,7 +51,7 @@ Channels = Annotated[int | None, typer.Option(help="1 makes pictures grey, 3 RGB
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps ...")]
 Seed = Annotated[int, typer.Option(callback=_seed, help="Seed of noise and permutations.")]
 Kind = Annotated[str, typer.Argument(help=f"{', '.join(FAMILIES)}.")]
-Batch = Annotated[
+BatchSize = Annotated[
     int | None,
     typer.Option(
         "--batch-size", callback=counted, help="Samples to a forward pass; 64 if left out."

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from fimetric.cli.options import (
     DATA_HELP,
-    Batch,
+    BatchSize,
     Channels,
     Data,
     Device,
@@ -36,7 +36,7 @@ def evaluate(
     density: Annotated[list[str] | None, typer.Option(help="May be repeated; all if none.")] = None,
     timesteps: Times = None,
     draws: Draws = 1,
-    batch_size: Batch = None,
+    batch_size: BatchSize = None,
     limit: Limit = None,
     size: Size = None,
     channels: Channels = None,
@@ -81,7 +81,7 @@ def analyse(
     split: Split = "test",
     samples: Annotated[int, typer.Option(help="Samples of each set, and of the model.")] = 1000,
     timesteps: Times = None,
-    batch_size: Batch = None,
+    batch_size: BatchSize = None,
     size: Size = None,
     channels: Channels = None,
     seed: Seed = 0,
@@ -142,7 +142,7 @@ def retrain(
     steps: Annotated[
         int, typer.Option(callback=counted, help="Optimiser steps of each training.")
     ] = 2500,
-    batch_size: Batch = None,
+    batch_size: BatchSize = None,
     size: Size = None,
     channels: Channels = None,
     seed: Seed = 0,

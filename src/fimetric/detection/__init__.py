@@ -1,6 +1,8 @@
 """A detector: fit, calibrate, score, decide, keep.
 
 detector  all of it in one object
+origin    whether the objective is still what it was fitted with
+grouping  which samples are judged together
 saved     what a saved detector holds
 fitting   a fit that is stopped and goes on
 scoring   scores of a whole data set into a file

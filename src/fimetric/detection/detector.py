@@ -1,6 +1,5 @@
 """The detector: objective, gradients, density and calibration in one object."""
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -12,32 +11,20 @@ from fimetric.arguments import folder_of, seed_of, whole, whole_or_none
 from fimetric.calibration import Calibration
 from fimetric.data import Batch, Spec, length
 from fimetric.data.batches import rounded
-from fimetric.detection import saved as detector_files
-from fimetric.detectors import Density, as_density, from_state
+from fimetric.detection import saved
+from fimetric.detection.grouping import grouped, halves, refuse_rest, to_fit
+from fimetric.detection.origin import Origin
+from fimetric.detectors import Density, as_density
 from fimetric.extraction.extractor import Extractor
-from fimetric.extraction.intake import (
-    Intake,
-    coarse_format_named,
-    refuse_idle_tensors,
-    refuse_labels,
-)
+from fimetric.extraction.intake import Intake, coarse_format_named, refuse_labels
 from fimetric.extraction.memory import MOST
-from fimetric.extraction.probing import difference as losses_differ
-from fimetric.extraction.provenance import difference
 from fimetric.extraction.stream import run, stream
-from fimetric.features.groups import means, overlapping
 from fimetric.features.probe import Probe
 from fimetric.features.screening import refuse_strange
 from fimetric.features.table import Features
-from fimetric.fingerprint.attributes import Attributes, attributes
-from fimetric.fingerprint.attributes import difference as models_differ
-from fimetric.fingerprint.model import look
+from fimetric.fingerprint.attributes import attributes
 from fimetric.objectives.base import Objective, as_objective, refuse_untold
-
-logger = logging.getLogger(__name__)
-
-Array = NDArray[np.float64]
-State = tuple[Objective | None, str, int]
+from fimetric.typing import Array
 
 
 class Detector:
@@ -92,13 +79,7 @@ class Detector:
         self.batch_size_ = self.batch_size
         self.spec_: Spec | None = None
         self.calibration_: Calibration | None = None
-        self.fingerprint_: str | None = None
-        self.unsteady_: tuple[str, ...] = ()
-        self.probe_: Probe | None = None
-        self._attributes: Attributes | None = None  # of the objective, where it was fitted
-        self._extractor: Extractor | None = None
-        self._extracted = ""  # the fingerprint that it was made with
-        self._asked: State = (None, "", -1)
+        self._origin = Origin()  # of the fit
 
     def fit(self, data: Any, calibration: Any = None) -> Self:
         """Fit the density and calibrate the scores, on data that the model was not trained on.
@@ -113,33 +94,24 @@ class Detector:
                 sample and layer), or calibration data that look otherwise than ``data``.
             TypeError: for what is no data.
         """
-        self.fingerprint_ = self.calibration_ = self.probe_ = self.spec_ = None
+        self._origin.forget()
+        self.calibration_ = self.spec_ = None
         self.batch_size_ = self.batch_size
-        self.unsteady_ = ()
         refuse_labels(data, calibration)
         table = self._table(data)
         self.spec_ = self.spec_ or table.spec
-        features = self._grouped(table)
+        features = grouped(table, self.group_size)
         if calibration is None:
-            if len(features) < 4:
-                raise ValueError(
-                    f"{len(features)} groups of {self.group_size} are too few to fit a density on "
-                    "one half and calibrate on the other; 4 is the least, some hundreds are better"
-                )
-            order = np.random.default_rng(self.seed).permutation(len(features))
-            half = len(features) // 2
-            rows, held_out = order[:half], features.select(order[half:])
+            rows, others = halves(len(features), self.group_size, self.seed)
+            held_out = features.select(others)
         else:
             rows, held_out = np.arange(len(features)), self._features(calibration)
         refuse_strange(held_out)
         with coarse_format_named(self.objective.module):
-            self.density.fit(self._to_fit(table, rows))
-        self.fingerprint_, self.unsteady_ = features.fingerprint, features.unsteady
-        self._attributes = attributes(self.objective, self.unsteady_)
-        self.probe_ = features.probe
+            self.density.fit(to_fit(table, rows, self.group_size, self.seed))
+        named = attributes(self.objective, features.unsteady)
+        self._origin.keep(self.objective, features, named)
         self.batch_size_ = self.batch_size or features.batch_size
-        self._extracted = self.fingerprint_
-        _, self._asked = self._look()
         self.calibration_ = Calibration(self.density.score(held_out))
         return self
 
@@ -210,14 +182,12 @@ class Detector:
                 with the last batch.
         """
         _ = self.calibration  # refused before the work
-        samples = length(data)
-        if samples is not None:
-            self._refuse_rest(samples)
+        refuse_rest(length(data), self.group_size)
         size = rounded(batch_size or self.batch_size_ or MOST, self.group_size)
-        extractor, intake = self._current_extractor(), Intake(self.objective, self.spec_)
+        extractor, intake = self._extractor(), Intake(self.objective, self.spec_)
         found = stream(extractor, data, size, self.group_size, whole_groups=True, intake=intake)
         for batch, table in found:
-            yield batch, self._grouped(table)
+            yield batch, grouped(table, self.group_size)
 
     @property
     def calibration(self) -> Calibration:
@@ -225,6 +195,21 @@ class Detector:
         if self.calibration_ is None:
             raise RuntimeError("the detector is not fitted: call fit first")
         return self.calibration_
+
+    @property
+    def fingerprint_(self) -> str | None:
+        """The fingerprint of the objective that it was fitted with; None before ``fit``."""
+        return self._origin.fingerprint
+
+    @property
+    def unsteady_(self) -> tuple[str, ...]:
+        """What a forward pass changes of that objective, left out of the fingerprint."""
+        return self._origin.unsteady
+
+    @property
+    def probe_(self) -> Probe | None:
+        """Losses of made-up rows, which tell another loss; None where there are none."""
+        return self._origin.probe
 
     def save(self, folder: str | Path, overwrite: bool = False) -> None:
         """Write the detector, without the model, as JSON and safetensors.
@@ -236,9 +221,7 @@ class Detector:
             raise RuntimeError("the detector is not fitted: call fit first")
         refuse_untold(self.objective)
         arrays, density = self.density.state()
-        arrays = {f"density.{name}": x for name, x in arrays.items()}
-        arrays["calibration"] = self.calibration.scores
-        description = detector_files.Description(
+        description = saved.Description(
             objective=self.objective.describe(),
             seed=int(self.objective.seed),  # JSON knows no numpy integer
             settings=self.objective.settings(),
@@ -250,9 +233,9 @@ class Detector:
             group_size=int(self.group_size),
             split_seed=int(self.seed),
             density=density,
-            attributes=self._attributes,
+            attributes=self._origin.attributes,
         )
-        detector_files.write(folder, description, arrays, overwrite)
+        saved.write(folder, description, arrays, self.calibration.scores, overwrite)
 
     @classmethod
     def load(cls, folder: str | Path, objective: Objective) -> Self:
@@ -266,49 +249,39 @@ class Detector:
             ValueError: for a damaged folder, another version, or another objective or model.
         """
         folder, objective = folder_of(folder), as_objective(objective)
-        description, arrays = detector_files.read(folder)
-        if other := difference(description, objective, attributes=description.attributes):
-            raise ValueError(
-                f"{folder} was fitted with {other}. Load it with the model and the objective it "
-                "was fitted with, or fit a new detector"
-            )
-        state = {
-            name.removeprefix("density."): x
-            for name, x in arrays.items()
-            if name.startswith("density.")
-        }
-        try:
-            density = from_state(state, description.density)
-            detector = cls(objective, density, description.group_size, description.split_seed)
+        kept, arrays = saved.read(folder)
+        saved.refuse_another(folder, kept, objective)
+        with saved.damage_named(folder):
+            density = saved.density_of(kept, arrays)
+            detector = cls(objective, density, kept.group_size, kept.split_seed)
             detector.calibration_ = Calibration(arrays["calibration"])
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise detector_files.damaged(folder, error) from error
-        detector.fingerprint_, detector.unsteady_ = description.fingerprint, description.unsteady
-        detector.probe_, detector.spec_ = description.probe, description.spec
-        detector.batch_size_, detector._attributes = description.batch_size, description.attributes
-        _, detector._asked = detector._look()
+        detector.spec_, detector.batch_size_ = kept.spec, kept.batch_size
+        detector._origin.keep(objective, kept, kept.attributes)
         return detector
 
     @staticmethod
     def read_settings(folder: str | Path) -> dict[str, Any]:
         """Return the settings and the seed of the objective that a saved detector belongs to."""
-        description, _ = detector_files.read(folder_of(folder))
-        return {**description.settings, "seed": description.seed}
+        kept, _ = saved.read(folder_of(folder))
+        return {**kept.settings, "seed": kept.seed}
 
     def _features(self, data: Any, whole: bool = False) -> Features:
         """Return ``data`` as features of this objective, a row a group."""
-        return self._grouped(self._table(data, whole), whole)
+        return grouped(self._table(data, whole), self.group_size, whole)
 
     def _table(self, data: Any, whole: bool = False) -> Features:
         """Return ``data`` as features of this objective, a row a sample or a group."""
         if isinstance(data, Features):
-            return self._own(data)
-        samples = length(data)
-        if whole and samples is not None:
-            self._refuse_rest(samples)
+            self._origin.refuse_foreign(
+                data, self.objective, self.group_size, self.density.joint, self.spec_
+            )
+            return data
+        samples = length(data)  # refuses what is no data
+        if whole:
+            refuse_rest(samples, self.group_size)
         intake = Intake(self.objective, self.spec_)
         table = run(
-            self._current_extractor(),
+            self._extractor(),
             data,
             self.batch_size_,
             progress=not whole,
@@ -319,89 +292,7 @@ class Detector:
             self.spec_ = intake.spec
         return table
 
-    def _grouped(self, table: Features, whole: bool = False) -> Features:
-        """Return the means over groups where a row is a sample still."""
-        if table.group_size == self.group_size:
-            return table
-        if whole:
-            self._refuse_rest(len(table))
-        elif len(table) % self.group_size:
-            logger.warning(
-                "the last %d of %d samples make no whole group of %d: left out",
-                len(table) % self.group_size,
-                len(table),
-                self.group_size,
-            )
-        return table.grouped(self.group_size)
-
-    def _refuse_rest(self, samples: int) -> None:
-        if samples % self.group_size:
-            raise ValueError(
-                f"{samples} samples do not make whole groups of {self.group_size}; leave out "
-                f"{samples % self.group_size}"
-            )
-
-    def _to_fit(self, table: Features, groups: NDArray[np.int64]) -> Features:
-        """Return what the density is fitted on: some groups, or the samples in them, regrouped.
-
-        Samples regrouped at random give as many rows as there are samples, of which groups alone
-        would be few.
-        """
-        if table.group_size == self.group_size:
-            return table.select(groups)
-        samples = groups[:, None] * self.group_size + np.arange(self.group_size)
-        part = table.select(samples.ravel())
-        refuse_strange(part)
-        return means(part, overlapping(len(part), self.group_size, len(part), self.seed))
-
-    def _current_extractor(self) -> Extractor:
-        """Return the extractor with all it has learned, a new one where the model has changed."""
-        refuse_idle_tensors(self.objective.module)
-        (now, state), fitted = self._look(), self.fingerprint_
-        if fitted not in (None, now):
-            what = models_differ(
-                fitted or "", now, self._attributes, self.objective, self.unsteady_
-            )
-            raise ValueError(
-                f"the model has changed since the detector was fitted ({what}); fit the detector "
-                "again"
-            )
-        self._refuse_another_loss(state)
-        if self._extractor is None or self._extracted != now:
-            size = self.group_size if self.density.joint else 1
-            self._extractor = Extractor(self.objective, size, self.probe_)
-            self._extracted = now
-        return self._extractor
-
-    def _look(self) -> tuple[str, State]:
-        """Return the fingerprint, and what changes wherever the loss may have changed."""
-        now, changes = look(self.objective, self.unsteady_)
-        return now, (self.objective, self.objective.describe(), changes)
-
-    def _refuse_another_loss(self, state: State) -> None:
-        """Ask the probe where anything has changed that a fingerprint may not tell."""
-        if self.fingerprint_ is not None and state != self._asked:
-            if losses := losses_differ(self.probe_, self.objective):
-                raise ValueError(
-                    f"the loss has changed since the detector was fitted ({losses}); fit the "
-                    "detector again, or undo the change"
-                )
-            if self._asked[0] is not self.objective:
-                self._extractor = None
-            self._asked = state
-
-    def _own(self, features: Features) -> Features:
-        """Return features of this objective, refusing those of another."""
-        if features.grouping == "mean" and not self.density.joint:  # grouped already
-            other = difference(features, self.objective)
-            if features.group_size != self.group_size:
-                other = f"another group size: {features.group_size}, not {self.group_size}"
-        else:
-            other = self._current_extractor().difference(features)
-        if not other and self.spec_ is not None and features.spec is not None:
-            other = self.spec_.difference(features.spec)
-        if other:
-            raise ValueError(
-                f"these features come from {other}; extract them again with the detector's"
-            )
-        return features
+    def _extractor(self) -> Extractor:
+        """Return what turns batches into rows, refusing an objective that has changed."""
+        size = self.group_size if self.density.joint else 1
+        return self._origin.extractor(self.objective, size)

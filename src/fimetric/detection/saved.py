@@ -1,5 +1,7 @@
 """The folder of a detector: detector.json and detector.safetensors, no pickle."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,10 @@ import msgspec
 from numpy.typing import NDArray
 
 from fimetric.data.spec import Spec
+from fimetric.detectors import Density, from_state
+from fimetric.extraction.provenance import difference
 from fimetric.features.probe import Probe
+from fimetric.objectives.base import Objective
 from fimetric.store import archive
 from fimetric.store.files import whole_folder
 from fimetric.store.folders import not_there
@@ -16,6 +21,7 @@ from fimetric.store.folders import not_there
 # what a sample is, and no checksum of its JSON
 VERSION = 3
 OWN = ("detector.json", "detector.safetensors")
+OF_DENSITY = "density."  # before the names of the density's arrays
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -45,18 +51,26 @@ KIND = archive.Kind(
 )
 
 
-def write(folder: str | Path, description: Description, arrays: Arrays, overwrite: bool) -> None:
-    """Write a detector's description and arrays, both or none.
+def write(
+    folder: str | Path,
+    description: Description,
+    density: Arrays,
+    calibration: NDArray[Any],
+    overwrite: bool,
+) -> None:
+    """Write a detector's description, its density's arrays and its scores, all or none.
 
     Raises:
         FileExistsError: where the folder exists and ``overwrite`` is False.
     """
+    arrays = {f"{OF_DENSITY}{name}": x for name, x in density.items()}
+    arrays["calibration"] = calibration
     with whole_folder(folder, overwrite, OWN) as place:
         KIND.write(place, description, archive.pack(arrays))
 
 
 def read(folder: Path) -> tuple[Description, Arrays]:
-    """Return what ``write`` wrote.
+    """Return the description and all arrays that ``write`` wrote.
 
     Raises:
         FileNotFoundError: where there is no detector.
@@ -75,3 +89,31 @@ def read(folder: Path) -> tuple[Description, Arrays]:
 def damaged(folder: Path, why: object) -> ValueError:
     """Return what to raise of a folder that is no whole detector."""
     return KIND.damaged(folder / "detector.json", why)
+
+
+def refuse_another(folder: Path, description: Description, objective: Objective) -> None:
+    """Refuse an objective that the detector in a folder was not fitted with."""
+    if other := difference(description, objective, attributes=description.attributes):
+        raise ValueError(
+            f"{folder} was fitted with {other}. Load it with the model and the objective it "
+            "was fitted with, or fit a new detector"
+        )
+
+
+def density_of(description: Description, arrays: Arrays) -> Density:
+    """Return the density that was written."""
+    state = {
+        name.removeprefix(OF_DENSITY): x
+        for name, x in arrays.items()
+        if name.startswith(OF_DENSITY)
+    }
+    return from_state(state, description.density)
+
+
+@contextmanager
+def damage_named(folder: Path) -> Iterator[None]:
+    """Raise what is wrong with the contents of a folder as damage to it."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise damaged(folder, error) from error

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from fimetric.features import screening
 from fimetric.features.table import Features
+from fimetric.typing import Array
 
 logger = logging.getLogger(__name__)
-
-Array = NDArray[np.float64]
 
 
 class NotExplainableError(RuntimeError):

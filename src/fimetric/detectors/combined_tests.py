@@ -6,8 +6,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fimetric.detectors.base import Array, LayerDensity
+from fimetric.detectors.base import LayerDensity
 from fimetric.features.table import Features
+from fimetric.typing import Array
 
 
 class CombinedTests(LayerDensity):

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
-from fimetric.detectors.base import Array, LayerDensity
+from fimetric.detectors.base import LayerDensity
+from fimetric.typing import Array
 
 
 class FishersMethod(LayerDensity):

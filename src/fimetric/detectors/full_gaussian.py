@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve
 from sklearn.covariance import ledoit_wolf
 
-from fimetric.detectors.base import Array, LayerDensity
+from fimetric.detectors.base import LayerDensity
+from fimetric.typing import Array
 
 
 class FullGaussian(LayerDensity):

@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as Solver
 
-from fimetric.detectors.base import Array
 from fimetric.detectors.standardised import StandardisedDensity
+from fimetric.typing import Array
 
 RIDGE = 1e-3  # added to the variances, of which the whole has one: few rows leave some at zero
 

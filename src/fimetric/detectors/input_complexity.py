@@ -4,9 +4,10 @@ from typing import Self
 
 import numpy as np
 
-from fimetric.detectors.base import Array, Density, finite_rows
+from fimetric.detectors.base import Density, finite_rows
 from fimetric.features import screening
 from fimetric.features.table import Features
+from fimetric.typing import Array
 
 SMALLEST = "min"
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest as Grower
 
-from fimetric.detectors.base import Array
 from fimetric.detectors.standardised import StandardisedDensity
+from fimetric.typing import Array
 
 
 class IsolationForest(StandardisedDensity):

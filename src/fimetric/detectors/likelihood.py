@@ -1,6 +1,7 @@
 """The negative log-likelihood itself."""
 
-from fimetric.detectors.base import Array, LossDensity
+from fimetric.detectors.base import LossDensity
+from fimetric.typing import Array
 
 
 class Likelihood(LossDensity):

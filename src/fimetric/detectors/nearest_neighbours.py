@@ -3,9 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fimetric.detectors.base import Array, LayerDensity
+from fimetric.detectors.base import LayerDensity
 from fimetric.features.screening import NO_SPREAD
 from fimetric.features.table import Features
+from fimetric.typing import Array
 
 CHUNK = 1 << 22  # entries of a table of distances that is in memory at once
 

@@ -4,8 +4,8 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from sklearn.svm import OneClassSVM as Solver
 
-from fimetric.detectors.base import Array
 from fimetric.detectors.standardised import StandardisedDensity
+from fimetric.typing import Array
 
 TOLERANCE = 1e-12  # of the optimality conditions: what is found depends on no starting point
 CHUNK = 1 << 22  # kernel values in memory at once

@@ -1,7 +1,7 @@
 """The most surprising of several tests."""
 
-from fimetric.detectors.base import Array
 from fimetric.detectors.combined_tests import CombinedTests
+from fimetric.typing import Array
 
 
 class SmallestPValue(CombinedTests):

@@ -5,7 +5,8 @@ from abc import abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
-from fimetric.detectors.base import Array, LayerDensity
+from fimetric.detectors.base import LayerDensity
+from fimetric.typing import Array
 
 
 class StandardisedDensity(LayerDensity):

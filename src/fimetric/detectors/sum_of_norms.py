@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from fimetric.detectors.base import Array, LayerDensity
+from fimetric.detectors.base import LayerDensity
+from fimetric.typing import Array
 
 
 class SumOfNorms(LayerDensity):

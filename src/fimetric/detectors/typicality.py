@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from fimetric.detectors.base import Array, LossDensity
+from fimetric.detectors.base import LossDensity
+from fimetric.typing import Array
 
 
 class Typicality(LossDensity):

@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fimetric.detectors.base import Array, LayerDensity
+from fimetric.detectors.base import LayerDensity
+from fimetric.typing import Array
 
 
 class WAIC(LayerDensity):

@@ -7,10 +7,10 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fimetric.data import Batch, to_device
+from fimetric.data.batch import Input
 from fimetric.extraction.probing import make_probe
 from fimetric.extraction.provenance import difference
 from fimetric.extraction.reference import cut
@@ -20,9 +20,9 @@ from fimetric.features.table import Features
 from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.fingerprint.structure import original, state, unsteady
 from fimetric.gradients.norms import GradientNorms, Measured
-from fimetric.objectives.base import Batch as Input
 from fimetric.objectives.base import Objective
 from fimetric.objectives.steadiness import unchanged
+from fimetric.typing import Array
 
 
 class Norms(Protocol):
@@ -135,7 +135,7 @@ class Extractor:
         self._learned = True
 
     @torch.enable_grad()
-    def bounds(self, reference: Sequence[Input]) -> NDArray[np.float64]:
+    def bounds(self, reference: Sequence[Input]) -> Array:
         """Return the bounds (J,) on the rounding of squared norms, the median of some samples'.
 
         A bound is a square of a sum of the sizes of all terms, and a group has so many more terms.
@@ -219,7 +219,7 @@ class Extractor:
 
 @dataclass(frozen=True)
 class _Table:
-    losses: NDArray[np.float64]  # (samples,)
+    losses: Array  # (samples,)
     norms: Tensor  # (groups, tensors), squared
 
 
@@ -247,6 +247,6 @@ def _differ(a: Tensor, b: Tensor, rtol: float, atol: Tensor | float) -> Tensor:
     return ((a - b).abs() > rtol * b.abs() + atol) & a.isfinite() & b.isfinite()
 
 
-def _log(squared: Tensor) -> NDArray[np.float64]:
+def _log(squared: Tensor) -> Array:
     """Take the logarithm, once and for all; an exact zero gives -inf."""
     return squared.double().log().cpu().numpy()

@@ -7,14 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fimetric.objectives.base import Batch, Objective
+from fimetric.data.batch import Input
+from fimetric.objectives.base import Objective
 from fimetric.objectives.steadiness import unchanged
 
 MOST = 64  # samples; more make a CPU no faster
 SHARE = 0.25  # of the free memory that a batch's graph may take
 
 
-def batch_size_for(objective: Objective, sample: Batch) -> int:
+def batch_size_for(objective: Objective, sample: Input) -> int:
     """Return the largest power of two, at most ``MOST``, of samples whose graph fits into memory.
 
     Arguments:
@@ -34,7 +35,7 @@ def batch_size_for(objective: Objective, sample: Batch) -> int:
     return 1 << max(int(fitting), 1).bit_length() - 1
 
 
-def graph_bytes(objective: Objective, sample: Batch) -> int:
+def graph_bytes(objective: Objective, sample: Input) -> int:
     """Return the bytes that the largest graph of one view keeps for its backward pass."""
     kept: dict[int, int] = {}
     own = {p.untyped_storage().data_ptr() for p in objective.module.parameters()}

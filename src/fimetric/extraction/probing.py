@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from fimetric.data import to_device
+from fimetric.data.batch import Input
 from fimetric.extraction.reference import cut
 from fimetric.features.probe import Entry, Probe
-from fimetric.objectives.base import Batch, Objective
+from fimetric.objectives.base import Objective
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ MOST = 1 << 28  # numbers in the rows; more is no sample, but a damaged file
 BLIND = 1e-2  # a tolerance from which on another loss may pass
 
 
-def make_probe(objective: Objective, like: Batch) -> Probe | None:
+def make_probe(objective: Objective, like: Input) -> Probe | None:
     """Return the probe of an objective for data like a batch.
 
     Arguments:
@@ -99,7 +100,7 @@ def difference(probe: Probe | None, objective: Objective) -> str:
 
 
 @torch.enable_grad()  # some losses differentiate
-def _losses(objective: Objective, rows: Batch) -> Tensor:
+def _losses(objective: Objective, rows: Input) -> Tensor:
     """Return the losses (4, V) of rows in float64 on the CPU, without TF32."""
     device = next(objective.module.parameters()).device
     rows = to_device(rows, device)
@@ -108,7 +109,7 @@ def _losses(objective: Objective, rows: Batch) -> Tensor:
     return torch.stack([x.double().cpu() for x in found], 1)
 
 
-def _rounding(objective: Objective, rows: Batch, losses: Tensor) -> float:
+def _rounding(objective: Objective, rows: Input, losses: Tensor) -> float:
     """Return the largest relative change of the losses, one by one or moved by one last place."""
     alone = [_losses(objective, cut(rows, i, i + 1)) for i in range(ROWS)]
     moved = _losses(objective, _next_after(rows))
@@ -116,7 +117,7 @@ def _rounding(objective: Objective, rows: Batch, losses: Tensor) -> float:
     return float((torch.stack(changes) / losses.abs().clamp_min(1)).nan_to_num(0.0).max())
 
 
-def _next_after(rows: Batch) -> Batch:
+def _next_after(rows: Input) -> Input:
     if isinstance(rows, dict):
         return {key: _next_after(x) for key, x in rows.items()}  # type: ignore[misc]
     if not rows.is_floating_point():
@@ -124,7 +125,7 @@ def _next_after(rows: Batch) -> Batch:
     return torch.nextafter(rows, torch.full_like(rows, torch.inf))
 
 
-def _entries(like: Batch) -> Iterator[Entry]:
+def _entries(like: Input) -> Iterator[Entry]:
     for key, x in (like if isinstance(like, dict) else {"": like}).items():
         yield Entry(key, tuple(x.shape[1:]), str(x.dtype).removeprefix("torch."), *_range(key, x))
 
@@ -140,7 +141,7 @@ def _range(key: str, x: Tensor) -> tuple[float, float]:
     return (0.0 if low >= 0 else -size), size
 
 
-def rows_of(entries: tuple[Entry, ...]) -> Batch:
+def rows_of(entries: tuple[Entry, ...]) -> Input:
     """Return the made-up rows, the same ones in every process.
 
     Raises:

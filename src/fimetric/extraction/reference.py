@@ -5,9 +5,10 @@ import itertools
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from fimetric.objectives.base import Batch, values_of
+from fimetric.data.batch import Input
+from fimetric.objectives.base import values_of
+from fimetric.typing import Array
 
 ROWS = 4
 MIXED = 997.0  # turns of a projection that part samples which are nearly alike
@@ -20,10 +21,10 @@ class Reference:
     """
 
     def __init__(self) -> None:
-        self._kept: list[tuple[float, int, Batch]] = []  # a heap, the largest hash first
+        self._kept: list[tuple[float, int, Input]] = []  # a heap, the largest hash first
         self._number = itertools.count()
 
-    def see(self, batch: Batch) -> None:
+    def see(self, batch: Input) -> None:
         """Take a batch into account."""
         for row, key in enumerate(_keys(batch)):
             if len(self._kept) == ROWS and key >= -self._kept[0][0]:
@@ -34,21 +35,21 @@ class Reference:
             if len(self._kept) > ROWS:
                 heapq.heappop(self._kept)
 
-    def rows(self) -> list[Batch]:
+    def rows(self) -> list[Input]:
         """Return the samples kept, each a batch of one, in an order of their own."""
         return [batch for _, _, batch in sorted(self._kept, key=lambda kept: -kept[0])]
 
 
-def cut(batch: Batch, start: int, stop: int) -> Batch:
+def cut(batch: Input, start: int, stop: int) -> Input:
     """Return some samples of a batch."""
     if isinstance(batch, dict):
         return {key: x[start:stop] for key, x in batch.items()}
     return batch[start:stop]
 
 
-def _keys(batch: Batch) -> list[float]:
+def _keys(batch: Input) -> list[float]:
     """Return a hash in [0, 1) of each sample; zeros behind a sample do not change it."""
-    total: NDArray[np.float64] = np.zeros(len(values_of(batch)[0]))
+    total: Array = np.zeros(len(values_of(batch)[0]))
     for x in values_of(batch):
         flat = torch.view_as_real(x) if x.is_complex() else x
         flat = flat.detach().reshape(len(x), -1).double().cpu()

@@ -4,10 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fimetric.data import Batch, batches, length, to_device
+from fimetric.data.batch import Input
 from fimetric.data.batches import Choice, rounded
 from fimetric.data.reader import Prepare
 from fimetric.extraction.extractor import placed
@@ -16,9 +14,9 @@ from fimetric.extraction.memory import batch_size_for
 from fimetric.extraction.parts import Parts
 from fimetric.extraction.reference import Reference
 from fimetric.features.table import Features
-from fimetric.objectives.base import Batch as Input
 from fimetric.objectives.base import Objective
 from fimetric.progress import progress as show_progress
+from fimetric.typing import Array
 
 
 class Extraction(Protocol):
@@ -39,7 +37,7 @@ class Extraction(Protocol):
         """Return in words what else a table was made from; empty where it was this."""
         ...
 
-    def bounds(self, reference: Sequence[Input]) -> NDArray[np.float64]:
+    def bounds(self, reference: Sequence[Input]) -> Array:
         """Return the bounds (J,) on the rounding of squared values, as some samples show them."""
         ...
 

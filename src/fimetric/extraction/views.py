@@ -1,12 +1,13 @@
 """Names of an objective's views, and of the columns that come of them."""
 
 import numpy as np
-from numpy.typing import NDArray
+
+from fimetric.typing import Array
 
 
-def side_by_side(tables: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+def side_by_side(tables: dict[str, Array]) -> dict[str, Array]:
     """Average the draws of one view, ``t=3/draw=0``, ``t=3/draw=1``, ..., after the logarithm."""
-    draws: dict[str, list[NDArray[np.float64]]] = {}
+    draws: dict[str, list[Array]] = {}
     for view, table in tables.items():
         draws.setdefault(without_draw(view), []).append(table)
     return {name: np.mean(each, axis=0) for name, each in draws.items()}

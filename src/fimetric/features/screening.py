@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fimetric.features.table import Features
+from fimetric.typing import Array
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +119,7 @@ def informative(features: Features) -> NDArray[np.bool_]:
     return ~(noise | constant)
 
 
-def log_bounds(features: Features) -> NDArray[np.float64]:
+def log_bounds(features: Features) -> Array:
     """Return the logarithms (J,) of the rounding bounds, -inf for a bound of zero."""
     with np.errstate(divide="ignore"):
         return np.log(features.bounds)

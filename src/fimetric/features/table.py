@@ -10,46 +10,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fimetric.arguments import folder_of, listed, shown, whole
 from fimetric.data.spec import Spec
+from fimetric.features import saved
 from fimetric.features.probe import Probe, agree
-from fimetric.store import archive
-from fimetric.store.files import whole_folder
-from fimetric.store.folders import not_there
+from fimetric.features.saved import VERSION, Grouping
+from fimetric.typing import Array
 
-VERSION = 2  # 1 had one data dimension, neither a probe nor what a sample is, and joint groups only
-ARRAYS = ("values", "losses", "bounds", "numels", "dimensions")
-OWN = ("features.json", "features.safetensors", "data.sha256")
 PROVENANCE = ("objective", "fingerprint", "unsteady", "seed", "group_size", "grouping", "version")
-Grouping = Literal["joint", "mean"]
-
-Array = NDArray[np.float64]
-
-
-class Description(msgspec.Struct, forbid_unknown_fields=True):
-    """What ``features.json`` says of a table; the fields are those of ``Features``."""
-
-    names: tuple[str, ...]
-    views: tuple[str, ...]
-    ids: tuple[str, ...]
-    objective: str
-    fingerprint: str
-    unsteady: tuple[str, ...]
-    seed: int
-    group_size: int
-    grouping: Grouping
-    probe: Probe | None
-    spec: Spec | None
-    batch_size: int | None
-
-
-KIND = archive.Kind("features", VERSION, Description, "extract again")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -246,10 +219,7 @@ class Features:
         Raises:
             FileExistsError: where the folder exists and ``overwrite`` is False.
         """
-        fields = {name: getattr(self, name) for name in Description.__struct_fields__}
-        payload = archive.pack({name: getattr(self, name) for name in ARRAYS})
-        with whole_folder(folder, overwrite, OWN) as temporary:
-            KIND.write(temporary, Description(**fields), payload)
+        saved.write(folder, self, overwrite)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -259,17 +229,8 @@ class Features:
             ValueError: where a file is missing, damaged, of another version or of another table.
         """
         folder = folder_of(folder)
+        fields = saved.read(folder)
         try:
-            description, payload = KIND.read(folder)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise ValueError(
-                f"{not_there(folder, 'no saved Features', 'a table of features')} "
-                f"({Path(error.filename).name} is missing)"
-            ) from error
-        place = folder / "features.safetensors"
-        arrays = archive.unpack(payload or b"", place, KIND.again)
-        try:
-            fields: dict[str, Any] = {**msgspec.structs.asdict(description), **arrays}
             return cls(**fields)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{folder} is no whole Features: {error}; extract again") from error

@@ -12,14 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fimetric.features.screening import informative, strange
 from fimetric.features.table import Features
+from fimetric.typing import Array
 
 logger = logging.getLogger(__name__)
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from fimetric.features.screening import informative
 from fimetric.features.table import Features
-from fimetric.fisher.laws import FAMILIES, Array, Family
+from fimetric.fisher.laws import FAMILIES, Family
+from fimetric.typing import Array
 
 # Shapes closer than this factor share one null distribution, that of a shape at most half of it
 # away. Its quantiles are 1% off at worst, while 200 repeats give the one of 95% to 5% only.

@@ -17,12 +17,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fimetric.data import batches
+from fimetric.data.batch import Input
 from fimetric.data.kinds import data_of
 from fimetric.fisher.double import in_double
 from fimetric.fisher.jacobians import log_det_by_jacrev
@@ -31,13 +30,12 @@ from fimetric.fisher.representations import Representation
 from fimetric.fisher.stream import refuse_infinite
 from fimetric.gradients.norms import GradientNorms, Measured
 from fimetric.objectives import Objective
-from fimetric.objectives.base import Batch
+from fimetric.typing import Array
 
 NORMS = 1e-8  # relative difference that counts as none
 ROUND_TRIP = 1e-12  # of data of size 1
 LOG_DET = 1e-9  # nats per dimension
 POINTS = 5  # samples whose Jacobian is taken
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +184,7 @@ class _Here:
     """Losses and norms of x, by view."""
 
     @torch.enable_grad()
-    def __init__(self, objective: Objective, x: Batch, ids: list[str], noisy: bool) -> None:
+    def __init__(self, objective: Objective, x: Input, ids: list[str], noisy: bool) -> None:
         self.x, self.ids, self.noisy = x, ids, noisy
         self.norms = GradientNorms(objective.module)
         self.losses, self.measured = {}, {}

@@ -13,11 +13,10 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import digamma, gammainc, logsumexp, ndtr, polygamma
 
-Array = NDArray[np.float64]
+from fimetric.typing import Array
 
 
 class Family(ABC):

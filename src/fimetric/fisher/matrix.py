@@ -20,8 +20,7 @@ from torch import Tensor
 from fimetric.fisher.stream import losses
 from fimetric.gradients import GradientNorms
 from fimetric.objectives.base import Objective
-
-Array = NDArray[np.float64]
+from fimetric.typing import Array
 
 
 @dataclass(frozen=True)

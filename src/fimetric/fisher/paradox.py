@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 
@@ -20,8 +19,8 @@ from fimetric.data import Samples
 from fimetric.fisher.stream import loss_values
 from fimetric.metrics import Estimate, auroc, estimate
 from fimetric.objectives.base import Objective
+from fimetric.typing import Array
 
-Array = NDArray[np.float64]
 SMOOTHED = (1.0, 2.0, 4.0)  # deviations of the blur, in pixels
 BLACK = "one black image"
 

@@ -13,15 +13,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fimetric.extraction.views import side_by_side
 from fimetric.fisher.stream import grams, losses
 from fimetric.gradients import GradientNorms
 from fimetric.objectives.base import Objective
-
-Array = NDArray[np.float64]
+from fimetric.typing import Array
 
 
 def effective_rank(

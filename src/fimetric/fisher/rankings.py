@@ -7,12 +7,11 @@ them alike; what monotone function of a score is taken does not matter.
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
 from fimetric.metrics import Estimate
-
-Array = NDArray[np.float64]
+from fimetric.typing import Array
 
 
 def rank_correlations(scores: ArrayLike) -> Array:

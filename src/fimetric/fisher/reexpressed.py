@@ -5,10 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fimetric.data.batch import Input
 from fimetric.data.kinds import data_of
 from fimetric.fisher.representations import Changed, Representation, dequantised
 from fimetric.objectives import NegativeLogLikelihood, Objective
-from fimetric.objectives.base import Batch, Losses
+from fimetric.objectives.base import Losses
 
 LEVELS = 256
 
@@ -29,7 +30,7 @@ class Reexpressed(Objective):
         self.kind = objective.kind  # type: ignore[misc]
         self.objective, self.transform = objective, transform
 
-    def show(self, batch: Batch) -> tuple[Batch, Changed]:
+    def show(self, batch: Input) -> tuple[Input, Changed]:
         """Return the batch of y of a batch of x, and what T made of x."""
         changed = self.transform(data_of(batch))
         others = {} if changed.untouched is None else {"untouched": changed.untouched}
@@ -40,7 +41,7 @@ class Reexpressed(Objective):
         return {name: self._view(name) for name in self.objective.views()}
 
     def _view(self, name: str) -> Losses:
-        def losses(batch: Batch) -> Tensor:
+        def losses(batch: Input) -> Tensor:
             untouched = batch.get("untouched") if isinstance(batch, dict) else None
             x = self.transform.inverse(data_of(batch), untouched)
             found = self.objective.losses(name, _without(batch, x))
@@ -58,7 +59,7 @@ class Reexpressed(Objective):
         return {"of": self.objective.describe(), "transform": repr(self.transform)}
 
 
-def continuous(objective: Objective, batch: Batch, seed: int) -> tuple[Objective, Batch, bool]:
+def continuous(objective: Objective, batch: Input, seed: int) -> tuple[Objective, Input, bool]:
     """Return an objective of continuous data, the data in float64, and whether noise was added.
 
     Discrete are the data of a ``NegativeLogLikelihood`` with ``levels``, whose ``continuous()`` is
@@ -91,7 +92,7 @@ def _on_grid(x: Tensor) -> bool:
     return bool(inside and ((levels - levels.round()).abs() < 1e-3).all())
 
 
-def _with(batch: Batch, x: Tensor, others: dict[str, Tensor]) -> Batch:
+def _with(batch: Input, x: Tensor, others: dict[str, Tensor]) -> Input:
     """Return a batch with other data in place of its own, and more beside them."""
     if not isinstance(batch, dict):
         return {"x": x, **others} if others else x
@@ -99,7 +100,7 @@ def _with(batch: Batch, x: Tensor, others: dict[str, Tensor]) -> Batch:
     return {**{k: x if v is data else v.to(x.device) for k, v in batch.items()}, **others}
 
 
-def _without(batch: Batch, x: Tensor) -> Batch:
+def _without(batch: Input, x: Tensor) -> Input:
     """Return a batch of x as the objective of x takes it: a tensor, where it is one alone."""
     rest = _with(batch, x, {})
     if isinstance(rest, dict):

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fimetric.data import Batch as NamedBatch
-from fimetric.data import batches
+from fimetric.data import Batch, batches
+from fimetric.data.batch import Input
 from fimetric.noise import drawn
-from fimetric.objectives.base import Batch, Losses
+from fimetric.objectives.base import Losses
 from fimetric.objectives.denoising import Denoising
 
 
@@ -57,7 +57,7 @@ class DenoisingRegression(Denoising):
         return cls(*settings, deviation=deviation)
 
     def _view(self, t: int, name: str) -> Losses:
-        def losses(batch: Batch) -> Tensor:
+        def losses(batch: Input) -> Tensor:
             predicted = self._predicted(t, batch)
             target = predicted.detach() + self.deviation * batch["target"]  # type: ignore[index]
             error = (target - predicted) / self.deviation
@@ -74,7 +74,7 @@ class DenoisingRegression(Denoising):
         """Return the settings of the denoising, and s."""
         return {**super().settings(), "deviation": self.deviation}
 
-    def _predicted(self, t: int, batch: Batch) -> Tensor:
+    def _predicted(self, t: int, batch: Input) -> Tensor:
         if not isinstance(batch, dict) or not {"x", "noise", "target"} <= batch.keys():
             raise ValueError("a batch must have x, noise and target: wrap the data in Noised")
         x = 2 * batch["x"] - 1 if self.centred else batch["x"]
@@ -103,7 +103,7 @@ class Noised:
             yield {"x": x, "noise": noise, "target": target}
 
 
-def _alone(batch: NamedBatch) -> Tensor:
+def _alone(batch: Batch) -> Tensor:
     if not isinstance(batch.x, Tensor):
         raise ValueError("the regression takes samples without a condition")
     return batch.x

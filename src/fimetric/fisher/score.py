@@ -15,15 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from fimetric.fisher.stream import grams, losses
 from fimetric.gradients import GradientNorms
 from fimetric.metrics import Estimate
 from fimetric.objectives.base import Objective
-
-Array = NDArray[np.float64]
+from fimetric.typing import Array
 
 
 @dataclass(frozen=True)

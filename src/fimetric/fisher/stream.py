@@ -5,15 +5,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fimetric.data import batches, length, to_device
 from fimetric.gradients import GradientNorms
 from fimetric.objectives.base import Objective
 from fimetric.progress import progress as show_progress
+from fimetric.typing import Array
 
-Array = NDArray[np.float64]
 LARGEST = 1e150  # of squared norms: float64 holds sums of their squares
 
 

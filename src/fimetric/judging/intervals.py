@@ -17,13 +17,11 @@ References:
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import norm
 
 from fimetric.metrics import Interval
-
-Array = NDArray[np.float64]
+from fimetric.typing import Array
 
 
 def hanley(area: float, n: int, m: int, level: float = 0.95) -> Interval:

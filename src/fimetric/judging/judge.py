@@ -3,17 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fimetric.calibration import Calibration
 from fimetric.detectors import Density
 from fimetric.features.table import Features
 from fimetric.metrics import Estimate, Metric, auroc, estimate
+from fimetric.typing import Array
 
 ALPHA = 0.05  # of the false alarms that are counted
 REPEATS = 1000  # of the bootstrap
-Array = NDArray[np.float64]
 Scores = dict[str, Array]  # set -> scores, higher = more anomalous
 
 

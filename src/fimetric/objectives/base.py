@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from fimetric.arguments import seed_of, shown, whole
-from fimetric.data.batch import join
+from fimetric.data.batch import Input, join
 from fimetric.data.keys import ALONE, ARGUMENTS
 from fimetric.data.kinds import data_of
 from fimetric.data.reader import Reader
@@ -25,8 +25,7 @@ from fimetric.fingerprint.structure import named, original
 from fimetric.noise import fixed_noise, own_noise
 from fimetric.objectives.steadiness import refuse_changing
 
-Batch = Tensor | dict[str, Tensor]
-Losses = Callable[[Batch], Tensor]
+Losses = Callable[[Input], Tensor]
 
 
 class Objective(nn.Module):
@@ -91,11 +90,11 @@ class Objective(nn.Module):
         """
         return {"": self.function}
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Input) -> Tensor:
         """Return the mean over all views of each sample's loss, (N,)."""
         return torch.stack([self.losses(name, batch) for name in self.views()]).mean(0)
 
-    def losses(self, view: str, batch: Batch) -> Tensor:
+    def losses(self, view: str, batch: Input) -> Tensor:
         """Return the losses (N,) of one view.
 
         Raises:
@@ -113,7 +112,7 @@ class Objective(nn.Module):
             )
         return losses
 
-    def prepared(self, batch: Batch) -> Batch:
+    def prepared(self, batch: Input) -> Input:
         """Return the batch in the model's number format.
 
         Raises:
@@ -123,7 +122,7 @@ class Objective(nn.Module):
         refuse_changing(self.module)
         return self._cast(batch)
 
-    def prepare(self, samples: Sequence[Any]) -> Batch:
+    def prepare(self, samples: Sequence[Any]) -> Input:
         """Return samples as they were given, such as texts, as the tensors that the loss takes.
 
         Pictures, arrays and dictionaries become what ``fimetric.data.batches`` makes of them. An
@@ -148,7 +147,7 @@ class Objective(nn.Module):
         """Return the noise of a batch in one view, see ``fimetric.noise``."""
         return (own_noise if self.own_noise else fixed_noise)(self.seed, name, shape, like, kind)
 
-    def dimensions(self, batch: Batch) -> Tensor:
+    def dimensions(self, batch: Input) -> Tensor:
         """Return the number of dimensions of each sample (N,), int64, for bits per dimension."""
         data = data_of(batch)
         return torch.full((len(data),), max(1, data[:1].numel()))
@@ -167,7 +166,7 @@ class Objective(nn.Module):
         """Return what the objective was made with, as values for JSON, without model and seed."""
         return {}
 
-    def _cast(self, batch: Batch) -> Batch:
+    def _cast(self, batch: Input) -> Input:
         """Bring floating-point data to the model's number format."""
         kinds = {p.dtype for p in self.module.parameters() if p.is_floating_point()}
         kind = kinds.pop() if len(kinds) == 1 else None
@@ -178,7 +177,7 @@ class Objective(nn.Module):
         return {k: cast(v) for k, v in batch.items()} if isinstance(batch, dict) else cast(batch)
 
 
-def values_of(batch: Batch) -> list[Tensor]:
+def values_of(batch: Input) -> list[Tensor]:
     """Return the tensors of a batch, the data first where they have a known name."""
     if isinstance(batch, dict):
         first = [key for key in ALONE + ARGUMENTS if key in batch]

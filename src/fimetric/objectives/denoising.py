@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from fimetric.arguments import listed, whole
+from fimetric.data.batch import Input
 from fimetric.data.kinds import data_of
 from fimetric.data.spec import Spec
-from fimetric.objectives.base import Batch, Losses, Objective, refuse_no_draws
+from fimetric.objectives.base import Losses, Objective, refuse_no_draws
 
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
 
@@ -87,7 +88,7 @@ class Denoising(Objective):
         }
 
     def _view(self, t: int, name: str) -> Losses:
-        def losses(batch: Batch) -> Tensor:
+        def losses(batch: Input) -> Tensor:
             x = data_of(batch)
             x = 2 * x - 1 if self.centred else x
             eps = self._noise(name, x.shape[1:], x, "normal")
@@ -103,7 +104,7 @@ class Denoising(Objective):
             return x
         return a.sqrt() * eps - (1 - a).sqrt() * x if self.predicts == "v_prediction" else eps
 
-    def _predict(self, noisy: Tensor, t: int, batch: Batch) -> Tensor:
+    def _predict(self, noisy: Tensor, t: int, batch: Input) -> Tensor:
         data = data_of(batch)
         others = {}
         if isinstance(batch, dict):

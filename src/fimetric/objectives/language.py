@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from fimetric.data.batch import Input
 from fimetric.data.spec import Spec
-from fimetric.objectives.base import Batch, Objective
+from fimetric.objectives.base import Objective
 from fimetric.objectives.limits import refuse_beyond, refuse_foresight
 from fimetric.objectives.logits import logits_of
 from fimetric.objectives.takes import vocabulary_of
@@ -41,7 +42,7 @@ class CausalLM(Objective):
         high = None if size is None else size - 1
         return Spec("tokens", (None,), 0, high, vocabulary=size)
 
-    def losses(self, view: str, batch: Batch) -> Tensor:
+    def losses(self, view: str, batch: Input) -> Tensor:
         """Return the negative log-likelihoods (N,) in nats, summed over the predicted tokens.
 
         Raises:
@@ -52,11 +53,11 @@ class CausalLM(Objective):
         """
         return super().losses(view, dict(batch) if isinstance(batch, Mapping) else batch)
 
-    def dimensions(self, batch: Batch) -> Tensor:
+    def dimensions(self, batch: Input) -> Tensor:
         """Return the number of predicted tokens of each text (N,), without padding."""
         return texts_of(batch).mask.sum(1).cpu() - 1
 
-    def _negative_log_likelihood(self, batch: Batch) -> Tensor:
+    def _negative_log_likelihood(self, batch: Input) -> Tensor:
         texts = texts_of(batch)
         refuse_beyond(self.module, texts)
         refuse_foresight(self.module, texts)
@@ -68,5 +69,5 @@ class CausalLM(Objective):
             logits[:, :-1].transpose(1, 2), targets[:, 1:], reduction="none", ignore_index=IGNORED
         ).sum(1)
 
-    def _cast(self, batch: Batch) -> Batch:
+    def _cast(self, batch: Input) -> Input:
         return batch  # neither ids nor masks have the number format of the model

@@ -9,10 +9,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from fimetric.arguments import listed, shown, whole
+from fimetric.data.batch import Input
 from fimetric.data.kinds import data_of
 from fimetric.data.spec import Spec
 from fimetric.fingerprint.digest import update
-from fimetric.objectives.base import Batch, Losses, Objective, refuse_no_draws
+from fimetric.objectives.base import Losses, Objective, refuse_no_draws
 
 
 class NegativeLogLikelihood(Objective):
@@ -64,7 +65,7 @@ class NegativeLogLikelihood(Objective):
         """Return the one view."""
         return {"": self._negative_log_likelihood}
 
-    def _negative_log_likelihood(self, batch: Batch) -> Tensor:
+    def _negative_log_likelihood(self, batch: Input) -> Tensor:
         x = data_of(batch)
         log_prob = self._log_prob(self.dequantised(x), batch)
         return (0 if self.levels is None else x[0].numel() * math.log(self.levels)) - log_prob
@@ -76,7 +77,7 @@ class NegativeLogLikelihood(Objective):
         noise = self._noise("dequantisation", x.shape[1:], x, "uniform")
         return (x * (self.levels - 1) + noise) / self.levels
 
-    def _log_prob(self, x: Tensor, batch: Batch) -> Tensor:
+    def _log_prob(self, x: Tensor, batch: Input) -> Tensor:
         given: tuple[Tensor, ...] = ()
         if isinstance(self.context, str):
             if not isinstance(batch, dict) or self.context not in batch:
@@ -154,7 +155,7 @@ class NegativeELBO(Objective):
         return {f"draw={k}": self._view(f"draw={k}") for k in range(self.draws)}
 
     def _view(self, name: str) -> Losses:
-        def losses(batch: Batch) -> Tensor:
+        def losses(batch: Input) -> Tensor:
             x = data_of(batch)
             return -self.module.elbo(x, self.noise(name, x))  # type: ignore[operator]
 

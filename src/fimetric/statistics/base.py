@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fimetric.data import Batch, to_device
+from fimetric.data.batch import Input
 from fimetric.extraction.probing import make_probe
 from fimetric.extraction.provenance import difference
 from fimetric.extraction.reference import cut
@@ -19,7 +20,6 @@ from fimetric.features.probe import Probe
 from fimetric.features.table import Features
 from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.fingerprint.structure import state, unsteady
-from fimetric.objectives.base import Batch as Input
 from fimetric.objectives.base import Objective, refuse_untold, untold
 from fimetric.objectives.steadiness import unchanged
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image, features
 from torch import Tensor
 
+from fimetric.data.batch import Input
 from fimetric.data.codes import file_length, levels_of, picture, png_length
 from fimetric.data.kinds import data_of
-from fimetric.objectives.base import Batch
 from fimetric.statistics.base import Statistic
 
 Pixels = NDArray[np.uint8]
@@ -42,7 +42,7 @@ class CodeLengths(Statistic):
         """Return the compressors."""
         return {"compressors": self.names}
 
-    def measure(self, x: Batch) -> Tensor:
+    def measure(self, x: Input) -> Tensor:
         """Return the code lengths (N, K) in nats of images x (N, C, H, W) = k/255, in float64.
 
         Raises:

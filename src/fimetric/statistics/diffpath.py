@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fimetric.data.batch import Input
 from fimetric.objectives import Denoising
-from fimetric.objectives.base import Batch
 from fimetric.statistics.diffusion import (
     Denoiser,
     DiffusionStatistic,
@@ -61,7 +61,7 @@ class DiffPath(DiffusionStatistic):
         """Names of the six columns."""
         return [f"{what}^{p}" for what in ("eps", "d_eps") for p in POWERS]
 
-    def measure(self, x: Batch) -> Tensor:
+    def measure(self, x: Input) -> Tensor:
         """Return the six sums (N, 6) of samples x (N, ...), in float64: odd powers cancel."""
         eps = self._path(Denoiser(self.objective, x)).double()  # (N, S, D)
         slopes = eps.diff(dim=1) * len(self.timesteps)

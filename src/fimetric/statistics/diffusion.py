@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fimetric.data.batch import Input
 from fimetric.data.kinds import data_of
 from fimetric.objectives import Denoising
-from fimetric.objectives.base import Batch, refuse_training_mode
+from fimetric.objectives.base import refuse_training_mode
 from fimetric.statistics.base import Statistic
 
 
@@ -64,7 +65,7 @@ class Denoiser:
         RuntimeError: where a layer of the model in training mode would add noise or mix samples.
     """
 
-    def __init__(self, objective: Denoising, batch: Batch) -> None:
+    def __init__(self, objective: Denoising, batch: Input) -> None:
         refuse_training_mode(objective.module)
         self.objective = objective
         self.batch = objective._cast(batch)

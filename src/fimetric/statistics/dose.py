@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fimetric.data.batch import Input
 from fimetric.data.kinds import data_of
 from fimetric.objectives import NegativeELBO, NegativeLogLikelihood
-from fimetric.objectives.base import Batch, Objective
+from fimetric.objectives.base import Objective
 from fimetric.statistics.base import Statistic
 from fimetric.statistics.needs import latents_of, require_bound, require_transform
 
@@ -79,7 +80,7 @@ class DoseStatistics(Statistic):
         """Return the draws, where they play a part."""
         return {"draws": self.draws} if isinstance(self.objective, NegativeELBO) else {}
 
-    def measure(self, x: Batch) -> Tensor:
+    def measure(self, x: Input) -> Tensor:
         """Return the parts (N, K) of x (N, ...), in nats."""
         parts = self._parts(data_of(self.objective.prepared(x)))
         return torch.stack([parts[name] for name in self.names], 1)

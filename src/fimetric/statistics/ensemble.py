@@ -7,7 +7,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from fimetric.objectives.base import Batch, Losses, Objective
+from fimetric.data.batch import Input
+from fimetric.objectives.base import Losses, Objective
 from fimetric.statistics.base import Statistic
 
 
@@ -44,7 +45,7 @@ class EnsembleLosses(Statistic):
         """``member0`` and so on."""
         return [f"member{m}" for m in range(len(self.members))]
 
-    def measure(self, x: Batch) -> Tensor:
+    def measure(self, x: Input) -> Tensor:
         """Return the losses (N, M) of x (N, ...)."""
         return torch.stack([member(x).double() for member in self.members], 1)
 
@@ -60,12 +61,12 @@ class _Members(Objective):
         first = cast(Objective, self.members[0])
         return {view: partial(first.losses, view) for view in first.views()}
 
-    def dimensions(self, batch: Batch) -> Tensor:
+    def dimensions(self, batch: Input) -> Tensor:
         return cast(Objective, self.members[0]).dimensions(batch)
 
     def describe(self) -> str:
         members = cast(Iterable[Objective], self.members)
         return " + ".join(f"{m.describe()} (seed {m.seed})" for m in members)
 
-    def _cast(self, batch: Batch) -> Batch:
+    def _cast(self, batch: Input) -> Input:
         return batch  # each member casts to its own format

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fimetric.data.batch import Input
 from fimetric.data.kinds import data_of
 from fimetric.objectives import NegativeLogLikelihood
-from fimetric.objectives.base import Batch
 from fimetric.statistics.base import Statistic
 from fimetric.statistics.needs import latents_of, require_transform
 
@@ -89,7 +89,7 @@ class LatentFit(Statistic):
         """Return the shapes of the latents."""
         return {"shapes": self.shapes}
 
-    def measure(self, x: Batch) -> Tensor:
+    def measure(self, x: Input) -> Tensor:
         """Return the statistics (N, K) of x (N, ...), in float64.
 
         Raises:

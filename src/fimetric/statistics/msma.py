@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fimetric.data.batch import Input
 from fimetric.objectives import Denoising
-from fimetric.objectives.base import Batch
 from fimetric.statistics.diffusion import Denoiser, DiffusionStatistic, noise_levels
 
 LOWEST, HIGHEST = 0.01, 1.0  # the authors' noise levels, for data in [0, 1]
@@ -54,7 +54,7 @@ class MSMA(DiffusionStatistic):
         """Return the timesteps and their noise levels, which tell ``levels`` too."""
         return super().settings()  # stands here: ``untold`` takes levels for told by it
 
-    def measure(self, x: Batch) -> Tensor:
+    def measure(self, x: Input) -> Tensor:
         """Return the norms of the score (N, T) of samples x (N, ...)."""
         model = Denoiser(self.objective, x)
         return torch.stack([self._norm(model, t) for t in self.timesteps], 1)

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fimetric.data.batch import Input
 from fimetric.objectives import Denoising
-from fimetric.objectives.base import Batch
 from fimetric.statistics.diffusion import DiffusionStatistic, of_thousand
 
 TIMESTEPS = (0, 10, 30, 100, 200, 300, 400, 500, 600, 800)  # of 1,000
@@ -58,7 +58,7 @@ class MultiscaleLosses(DiffusionStatistic):
         """Names of the columns, one per timestep."""
         return [f"t={t}/loss" for t in self.timesteps]
 
-    def measure(self, x: Batch) -> Tensor:
+    def measure(self, x: Input) -> Tensor:
         """Return the log losses (N, T) of samples x (N, ...)."""
         losses = [self.scales.losses(view, x) for view in self.scales.views()]
         logs = torch.stack(losses, 1).log()  # (N, T D), draws of a timestep side by side

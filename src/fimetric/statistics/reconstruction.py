@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fimetric.data.batch import Input
 from fimetric.objectives import Denoising
-from fimetric.objectives.base import Batch
 from fimetric.statistics.diffusion import (
     Denoiser,
     DiffusionStatistic,
@@ -65,7 +65,7 @@ class Reconstruction(DiffusionStatistic):
         """Names of the columns, one per starting point."""
         return [f"t={t}/error" for t in self.timesteps]
 
-    def measure(self, x: Batch) -> Tensor:
+    def measure(self, x: Input) -> Tensor:
         """Return the log mean squared errors (N, T) of samples x (N, ...)."""
         model = Denoiser(self.objective, x)
         errors = [model.x - self._reconstruct(model, t) for t in self.timesteps]

@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fimetric.data.batch import Input
 from fimetric.data.kinds import data_of
 from fimetric.objectives import NegativeELBO
-from fimetric.objectives.base import Batch
 from fimetric.statistics.base import Statistic
 from fimetric.statistics.needs import require_bound
 
@@ -58,7 +58,7 @@ class LikelihoodRegret(Statistic):
         return {"steps": self.steps, "lr": self.lr}
 
     @torch.enable_grad()
-    def measure(self, x: Batch) -> Tensor:
+    def measure(self, x: Input) -> Tensor:
         """Return the regret (N, 1) of x (N, ...), in nats."""
         data = data_of(self.objective.prepared(x))
         with torch.no_grad():

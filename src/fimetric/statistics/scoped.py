@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fimetric.data.batch import Input
 from fimetric.objectives import Denoising
-from fimetric.objectives.base import Batch
 from fimetric.statistics.diffusion import Denoiser, DiffusionStatistic, of_thousand
 
 TIMESTEPS = (1, 300)  # the source's, of 1,000
@@ -59,7 +59,7 @@ class SCOPED(DiffusionStatistic):
         columns = ("squared_norm", "trace", "ratio") if self.parts else ("ratio",)
         return [f"t={t}/{column}" for t in self.timesteps for column in columns]
 
-    def measure(self, x: Batch) -> Tensor:
+    def measure(self, x: Input) -> Tensor:
         """Return the columns (N, K) of samples x (N, ...); nothing is added to any ``.grad``."""
         model = Denoiser(self.objective, x)
         return torch.cat([self._columns(model, t) for t in self.timesteps], 1)

@@ -6,6 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from fimetric.data.batch import Input
 from fimetric.extraction.views import column_name, without_draw
 from fimetric.features.table import Features
 from fimetric.fingerprint.model import watched_fingerprint
@@ -14,7 +15,7 @@ from fimetric.fisher.metrics.diagonal import Diagonal
 from fimetric.fisher.metrics.reference import Layer, References, contributions
 from fimetric.gradients import GradientNorms
 from fimetric.gradients.contributions import widened
-from fimetric.objectives.base import Batch, Objective
+from fimetric.objectives.base import Objective
 from fimetric.statistics.base import Statistic
 
 KINDS = ("score", "mmd")
@@ -92,7 +93,7 @@ class WhitenedGradient(Statistic):
             raise ValueError("the model has changed since its F was measured; make it again")
         return super().features(data, batch_size, folder, progress)
 
-    def measure(self, x: Batch) -> Tensor:
+    def measure(self, x: Input) -> Tensor:
         """Return the statistics (N, K) of x (N, ...), in float64."""
         draws: dict[str, list[Tensor]] = {prefix: [] for prefix in self.metric.fitted_}
         for view in self.objective.views():

@@ -17,6 +17,7 @@ from fimetric.models import Model, kind_of
 from fimetric.store import archive
 from fimetric.store.files import whole_file, whole_folder
 from fimetric.training.recipes import Recipe
+from fimetric.training.run import Run
 
 Step = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
@@ -74,7 +75,7 @@ def _checksum(values: Tensor) -> int:
     return zlib.crc32(values.contiguous().numpy().tobytes())
 
 
-def write_checkpoint(folder: Path, run: Any, settings: dict[str, Any]) -> None:
+def write_checkpoint(folder: Path, run: Run, settings: dict[str, Any]) -> None:
     """Write weights, average, optimiser state, step and history of a run."""
     rows = [Row(**row) for row in run.rows]
     state = State(settings, run.step, run.best if rows else None, run.best_step, rows)
@@ -83,7 +84,7 @@ def write_checkpoint(folder: Path, run: Any, settings: dict[str, Any]) -> None:
         STATE.write(temporary, state, safetensors.torch.save(tensors))
 
 
-def read_checkpoint(folder: Path, run: Any, settings: dict[str, Any]) -> None:
+def read_checkpoint(folder: Path, run: Run, settings: dict[str, Any]) -> None:
     """Put a run where the checkpoint stands.
 
     Raises:
@@ -104,7 +105,7 @@ def read_checkpoint(folder: Path, run: Any, settings: dict[str, Any]) -> None:
     run.rows = [msgspec.structs.asdict(row) for row in state.rows]
 
 
-def _tensors(run: Any) -> dict[str, Tensor]:
+def _tensors(run: Run) -> dict[str, Tensor]:
     tensors = {f"model/{name}": t for name, t in run.model.state_dict().items()}
     tensors |= {f"average/{name}": t for name, t in run.average.items()}
     for index, state in run.optimiser.state_dict()["state"].items():
@@ -122,7 +123,7 @@ def _compare(folder: Path, found: dict[str, Any], wanted: dict[str, Any]) -> Non
             )
 
 
-def _restore(run: Any, tensors: dict[str, Tensor]) -> None:
+def _restore(run: Run, tensors: dict[str, Tensor]) -> None:
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimiser": {}}
     for name, tensor in tensors.items():
         part, rest = name.split("/", 1)

@@ -8,7 +8,6 @@ model is the exponential moving average of the weights with the best validation 
 import logging
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +16,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from fimetric.arguments import folder_of
-from fimetric.data import Samples, batches
-from fimetric.data.conventions import refuse_outside_unit
+from fimetric.data import Samples
 from fimetric.models import Model, kind_of
 from fimetric.models.devices import known_device
 from fimetric.models.folder import read_weights, write
@@ -30,11 +28,12 @@ from fimetric.training.checkpoint import (
     write_checkpoint,
     write_log,
 )
-from fimetric.training.recipes import Recipe, recipe_for
+from fimetric.training.data import as_samples, split
+from fimetric.training.recipes import recipe_for
+from fimetric.training.run import Run, copied
 from fimetric.training.seeds import indices, number, order
 
 log = logging.getLogger(__name__)
-HELD_OUT, MOST_HELD_OUT = 0.05, 512  # of the training data, for validation
 VALIDATION_BATCH = 128
 
 
@@ -49,43 +48,6 @@ class History:
     rows: list[dict[str, float]]
     best: float
     best_step: int
-
-
-class _Run:
-    """Everything that changes while training: weights, average, optimiser, step and history."""
-
-    def __init__(self, model: Model, recipe: Recipe) -> None:
-        self.model, self.recipe = model, recipe
-        self.optimiser = recipe.make_optimiser(model)
-        self.average = _copy(model)
-        self.step, self.best, self.best_step = 0, math.inf, 0
-        self.rows: list[dict[str, float]] = []
-        self.losses: list[float] = []  # since the last row
-
-    def to_device(self, x: Tensor) -> Tensor:
-        return x.to(next(self.model.parameters()).device)
-
-    @torch.no_grad()
-    def update_average(self) -> None:
-        # decay grows with the steps: the first average is not weighed down by the initial weights
-        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
-        state = self.model.state_dict()
-        names = [name for name, t in state.items() if t.is_floating_point()]
-        torch._foreach_lerp_([self.average[n] for n in names], [state[n] for n in names], 1 - decay)
-        for name in state.keys() - set(names):
-            self.average[name].copy_(state[name])
-
-    @contextmanager
-    def averaged(self) -> Iterator[Model]:
-        """Lend the model with averaged weights, in evaluation mode; put its own back afterwards."""
-        own = _copy(self.model)
-        self.model.load_state_dict(self.average)
-        self.model.eval()
-        try:
-            yield self.model
-        finally:
-            self.model.load_state_dict(own)
-            self.model.train()
 
 
 def train(
@@ -153,8 +115,8 @@ def train(
         validate_every=validate_every,
         patience=patience,
     )
-    fit_on, held_out = _split(_as_samples(data, model), validation, model, seed)
-    run = _Run(model.to(device).train(), recipe)
+    fit_on, held_out = split(as_samples(data, model), validation, model, seed)
+    run = Run(model.to(device).train(), recipe)
     settings = fingerprint(model, fit_on, held_out, recipe)
     with swept(folder):
         _begin(run, fit_on, folder, settings, resume)
@@ -171,14 +133,14 @@ def train(
         return _finish(run, folder)
 
 
-def _say_stopped(run: _Run, folder: Path) -> None:
+def _say_stopped(run: Run, folder: Path) -> None:
     kept = f"the checkpoint of step {run.rows[-1]['step']}" if run.rows else "no checkpoint yet"
     log.warning(
         "stopped in step %d; %s has %s; the same call goes on from there", run.step, folder, kept
     )
 
 
-def _begin(run: _Run, data: Samples, folder: Path, settings: dict[str, Any], resume: bool) -> None:
+def _begin(run: Run, data: Samples, folder: Path, settings: dict[str, Any], resume: bool) -> None:
     """Put a run where its checkpoint stands, or at the start."""
     checkpoint = folder / "checkpoint"
     if checkpoint.exists() and resume:
@@ -190,10 +152,10 @@ def _begin(run: _Run, data: Samples, folder: Path, settings: dict[str, Any], res
         raise FileExistsError(f"{folder} holds a run already; resume it, or take another folder")
     first = order(run.recipe.seed, 0, len(data))[: max(run.recipe.batch_size, 256)]
     run.model.initialise(run.to_device(data.tensor(first)))
-    run.average = _copy(run.model)
+    run.average = copied(run.model)
 
 
-def _loop(run: _Run, data: Samples, advance: Any) -> Iterator[int]:
+def _loop(run: Run, data: Samples, advance: Any) -> Iterator[int]:
     """Do the steps that are left, yielding after each."""
     recipe = run.recipe
     while run.step < recipe.steps:
@@ -211,7 +173,7 @@ def _loop(run: _Run, data: Samples, advance: Any) -> Iterator[int]:
         yield run.step
 
 
-def _step(run: _Run, x: Tensor) -> float:
+def _step(run: Run, x: Tensor) -> float:
     """Do one optimiser step on x (N, C, H, W) and return the loss per dimension."""
     model, recipe = run.model, run.recipe
     for group in run.optimiser.param_groups:
@@ -234,7 +196,7 @@ def _step(run: _Run, x: Tensor) -> float:
 
 
 @torch.no_grad()
-def _validate(run: _Run, held_out: Samples, folder: Path) -> None:
+def _validate(run: Run, held_out: Samples, folder: Path) -> None:
     """Add a row to the history, and save the averaged model if it is the best so far."""
     generator = Generator().manual_seed(number(run.recipe.seed, 0, 2))  # each time the same noise
     parts = torch.arange(len(held_out)).split(VALIDATION_BATCH)
@@ -258,7 +220,7 @@ def _validate(run: _Run, held_out: Samples, folder: Path) -> None:
     )
 
 
-def _finish(run: _Run, folder: Path) -> History:
+def _finish(run: Run, folder: Path) -> History:
     try:
         weights = read_weights(folder / "model.safetensors")
     except FileNotFoundError as error:
@@ -269,37 +231,3 @@ def _finish(run: _Run, folder: Path) -> History:
     run.model.load_state_dict(weights)
     run.model.eval()
     return History(run.rows, run.best, run.best_step)
-
-
-def _copy(model: nn.Module) -> dict[str, Tensor]:
-    return {name: t.detach().clone() for name, t in model.state_dict().items()}
-
-
-def _as_samples(data: Any, model: Model) -> Samples:
-    """Return data of any kind as Samples of the model's shape."""
-    if not isinstance(data, Samples):
-        parts = list(batches(data, 1024))
-        if any(not isinstance(part.x, Tensor) for part in parts):
-            raise ValueError(
-                "training takes images alone; the data are dictionaries of several tensors"
-            )
-        x = torch.cat([part.x for part in parts if isinstance(part.x, Tensor)])
-        data = Samples(x, [i for part in parts for i in part.ids], "data")
-    if data.shape != model.shape:
-        raise ValueError(
-            f"{data.name} has samples of shape {data.shape}, the model takes {model.shape}; "
-            "build it for that shape, or load the data with size= and channels="
-        )
-    refuse_outside_unit(data)
-    return data
-
-
-def _split(data: Samples, validation: Any, model: Model, seed: int) -> tuple[Samples, Samples]:
-    """Return the part to fit on and the part held out."""
-    if validation is not None:
-        return data, _as_samples(validation, model)
-    held = min(max(round(HELD_OUT * len(data)), 1), MOST_HELD_OUT)
-    if len(data) < 2:
-        raise ValueError(f"{data.name} has {len(data)} sample; training needs 2 at least")
-    mixed = torch.randperm(len(data), generator=Generator().manual_seed(number(seed, 0, 4)))
-    return data.select(mixed[:-held]), data.select(mixed[-held:])

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fimetric.benchmark.page.words import short
 from fimetric.benchmark.results import Comparison
+from fimetric.typing import Array
 
 ALL = "all"
-Array = NDArray[np.float64]
 Pairs = Mapping[tuple[str, str], list[float]]  # (own, other) -> AUROC of each seed
 
 

@@ -11,15 +11,14 @@ from typing import TypedDict
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from fimetric.benchmark.results import Curves
+from fimetric.typing import Array
 
 BINS = 37  # of the axis; with the bins below, above and at infinity 40
 POINTS = 60  # of a ROC curve, at most
 WIDE = 40.0  # interquartile ranges of the own scores
 LARGEST = 1e150  # squares are still finite
-Array = NDArray[np.float64]
 Map = Callable[[Array], Array]
 
 

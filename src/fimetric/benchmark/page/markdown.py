@@ -15,7 +15,6 @@ COLUMNS = 10  # of numbers in a table, beyond which pairs of sets become its col
 PAIRS = 6  # in one table, where they are its columns
 NONE = "–"
 GROUPS = "groups, own / foreign"
-Table = list[list[str]]  # the heading and the rows
 
 HEAD = """# Benchmark
 
@@ -79,7 +78,7 @@ def _split(comparisons: Iterable[Comparison], *by: str) -> list[tuple[tuple, lis
     return sorted(found.items(), key=lambda item: [x for x in item[0] if isinstance(x, int)])
 
 
-def _lines(table: Table) -> list[str]:
+def _lines(table: list[list[str]]) -> list[str]:
     head, *rows = table
     rule = ["---", *["---:"] * (len(head) - 1)]
     return [*("| " + " | ".join(row) + " |" for row in (head, rule, *rows)), ""]
@@ -105,7 +104,7 @@ def _summary(averages: Sequence[Average]) -> list[str]:
     return lines
 
 
-def _average_table(averages: Sequence[Average], families: Sequence[str]) -> Table:
+def _average_table(averages: Sequence[Average], families: Sequence[str]) -> list[list[str]]:
     """Return methods x families."""
     methods = list(dict.fromkeys(a.setting.method for a in averages))
     known = {(a.family, a.setting.method): a for a in averages}
@@ -154,7 +153,7 @@ def _details(comparisons: Sequence[Comparison]) -> list[str]:
     return lines
 
 
-def _rows(comparisons: Sequence[Comparison], methods: Sequence[str]) -> Table:
+def _rows(comparisons: Sequence[Comparison], methods: Sequence[str]) -> list[list[str]]:
     """Return pairs of sets x methods for one model, far sets first."""
     pairs = _split(comparisons, "own", "other")
     pairs.sort(key=lambda pair: pair[1][0].distance)

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from fimetric.fisher.families import FamilyFits
 from fimetric.report.pictures import COLOURS, STYLES, save
+from fimetric.typing import Array
 
-Array = NDArray[np.float64]
 DATA = "#BBBBBB"
 
 

@@ -6,11 +6,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from fimetric.report.pictures import COLOURS, save
-
-Array = NDArray[np.float64]
+from fimetric.typing import Array
 
 
 def change_histogram(path: Path, bits: Array, change: str, data: str) -> None:

@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from fimetric.fisher.matrix import Entries, normalised
 from fimetric.report.pictures import COLOURS, save
-
-Array = NDArray[np.float64]
+from fimetric.typing import Array
 
 
 def draw_windows(path: Path, windows: Mapping[str, tuple[Entries, Array]]) -> None:

@@ -6,12 +6,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from fimetric.claims.pictures.looks import look
 from fimetric.report.pictures import save
-
-Array = NDArray[np.float64]
+from fimetric.typing import Array
 
 
 def draw_two_layers(

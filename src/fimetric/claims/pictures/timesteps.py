@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from fimetric.metrics import Estimate
 from fimetric.report.pictures import COLOURS, STYLES, save
+from fimetric.typing import Array
 
-Array = NDArray[np.float64]
 MARKERS = "osD^"
 
 

@@ -1,0 +1,43 @@
+"""The data of a run: what is fitted on, and what is held out to validate on."""
+
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from fimetric.data import Samples, batches
+from fimetric.data.conventions import refuse_outside_unit
+from fimetric.models import Model
+from fimetric.training.seeds import number
+
+HELD_OUT, MOST_HELD_OUT = 0.05, 512  # of the training data, for validation
+
+
+def as_samples(data: Any, model: Model) -> Samples:
+    """Return data of any kind as Samples of the model's shape."""
+    if not isinstance(data, Samples):
+        parts = list(batches(data, 1024))
+        if any(not isinstance(part.x, Tensor) for part in parts):
+            raise ValueError(
+                "training takes images alone; the data are dictionaries of several tensors"
+            )
+        x = torch.cat([part.x for part in parts if isinstance(part.x, Tensor)])
+        data = Samples(x, [i for part in parts for i in part.ids], "data")
+    if data.shape != model.shape:
+        raise ValueError(
+            f"{data.name} has samples of shape {data.shape}, the model takes {model.shape}; "
+            "build it for that shape, or load the data with size= and channels="
+        )
+    refuse_outside_unit(data)
+    return data
+
+
+def split(data: Samples, validation: Any, model: Model, seed: int) -> tuple[Samples, Samples]:
+    """Return the part to fit on and the part held out."""
+    if validation is not None:
+        return data, as_samples(validation, model)
+    held = min(max(round(HELD_OUT * len(data)), 1), MOST_HELD_OUT)
+    if len(data) < 2:
+        raise ValueError(f"{data.name} has {len(data)} sample; training needs 2 at least")
+    mixed = torch.randperm(len(data), generator=Generator().manual_seed(number(seed, 0, 4)))
+    return data.select(mixed[:-held]), data.select(mixed[-held:])
