@@ -425,3 +425,16 @@ def test_tables_of_samples_and_of_groups_are_taken(objective):
         detector.score(single.select(slice(7)))
     with pytest.raises(ValueError, match="another group size: 2, not 5"):
         detector.score(single.grouped(2))
+
+
+def test_a_detector_that_is_fitted_again_on_another_loss_has_its_norms():
+    model, x = nn.Linear(8, 8), torch.randn(100, 8)
+    first, second = (
+        Objective(lambda x: (model(x) - x).square().sum(1), model),
+        Objective(lambda x: (model(x) - x).abs().sum(1), model),
+    )
+    detector = Detector(first).fit(x)
+    detector.objective = second
+    again = detector.fit(x).features(x).values
+    assert np.array_equal(again, Detector(second).fit(x).features(x).values)
+    assert not np.allclose(again, Detector(first).fit(x).features(x).values)

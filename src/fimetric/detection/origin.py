@@ -32,8 +32,8 @@ class Origin:
         self._asked: State = (None, "", -1)  # when the probe was asked last
 
     def forget(self) -> None:
-        """Let any objective do again."""
-        self.fingerprint = self.probe = None
+        """Let any objective do again, with an extractor of its own."""
+        self.fingerprint = self.probe = self._extractor = None
         self.unsteady = ()
 
     def keep(self, objective: Objective, made: Made, attributes: Attributes | None) -> None:
