@@ -12,8 +12,8 @@ LONG := tests/golden/test_smoke.py tests/test_contracts.py tests/store/test_muta
 demo: $(STAMP)  ## The main job: train, fit, calibrate and score on bundled data, within two minutes
 	$(RUN)/fimetric demo
 
-test: $(STAMP)  ## All tests, the docstrings' and the README's examples among them
-	OMP_NUM_THREADS=1 $(RUN)/pytest -n auto --dist worksteal
+test: $(STAMP)  ## All tests, the docstrings' and the README's examples among them; or ARGS="tests/x.py -k y"
+	OMP_NUM_THREADS=1 $(RUN)/pytest $(if $(ARGS),$(ARGS),-n auto --dist worksteal)
 
 check: $(STAMP)  ## The long form of the tests that draw at random: four minutes
 	FIMETRIC_CHECK=long OMP_NUM_THREADS=1 $(RUN)/pytest -n auto --dist worksteal $(LONG)
@@ -30,8 +30,8 @@ bench: $(PEERS)  ## Time and memory of the gradient engine against a training st
 coverage-zoo: $(PEERS)  ## Exactness, paths and time of the gradient engine over some hundreds of models, in ten minutes
 	OMP_NUM_THREADS=1 $(RUN)/python benchmarks/coverage
 
-claims: $(STAMP)  ## Every claim of the method on the committed models: needs FIMETRIC_DATA, about two hours
-	$(RUN)/python docs/results/claims.py
+claims: $(STAMP)  ## Every claim of the method on the committed models: needs FIMETRIC_DATA, about two hours; or ARGS=fashion_mnist-vae
+	$(RUN)/python docs/results/claims.py $(ARGS)
 
 benchmark: $(STAMP)  ## All methods on the committed models: needs FIMETRIC_DATA, an hour and a quarter on 2 cores; writes docs/results/benchmark-cpu.md
 	docs/results/benchmark.sh

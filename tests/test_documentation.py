@@ -19,7 +19,26 @@ def test_examples_run(page, tmp_path, monkeypatch, capsys):
         exec(compile(block, page.name, "exec"), names)
 
 
-@pytest.mark.parametrize("page", [*PAGES, *(ROOT / "docs").rglob("*.md")], ids=lambda p: p.name)
+LINKED = [*ROOT.glob("*.md"), *(ROOT / "checkpoints").glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+
+
+def links(page):
+    return [page.parent / to for to in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())]
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
-        assert (page.parent / target).exists(), target
+    for target in links(page):
+        assert target.exists(), target
+
+
+def test_every_picture_is_on_a_page():
+    shown = {target.resolve() for page in LINKED for target in links(page)}
+    assert not {p.resolve() for p in (ROOT / "docs").rglob("*.png")} - shown
+
+
+def test_results_are_what_a_reader_looks_at():
+    files = [p for p in (ROOT / "docs" / "results").rglob("*.*") if p.suffix != ".pyc"]
+    sizes = {p.relative_to(ROOT): p.stat().st_size for p in files if p.is_file()}
+    assert sum(sizes.values()) < 6_000_000
+    assert max(sizes.values()) < 250_000, max(sizes, key=sizes.get)

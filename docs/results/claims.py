@@ -1,30 +1,35 @@
-"""Measure every claim on every committed model and write docs/results/claims.md.
+"""Measure the claims on the committed models, record the findings and write docs/results/claims.md.
 
-Needs FIMETRIC_DATA; about two hours on 2 cores. What is done is kept in runs/claims, so a stopped
-run goes on when it is called again.
+    python docs/results/claims.py                     # all, about two hours on 2 cores
+    python docs/results/claims.py fashion_mnist-vae   # this one; the others stay as recorded
+    python docs/results/claims.py --page              # nothing is measured, the pages are written
+
+Needs FIMETRIC_DATA. What is done is kept in runs/claims, so a stopped run goes on when it is called
+again.
 """
 
+import argparse
 import logging
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from claims_page import HERE, PAGES, RETRAINED, write_pages
 from rich.console import Console
 from rich.logging import RichHandler
 
 from fimetric.claims import CLAIMS, Finding, analyse, open_study
-from fimetric.claims.page import section, write_page
 from fimetric.claims.retraining import retrain
+from fimetric.claims.study import CRITERIA
 from fimetric.data import load as load_data
 from fimetric.data.named import Named
 from fimetric.evaluation.trained import write_model
 from fimetric.models import load
-from fimetric.store.files import whole_file
 
-HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 RUNS = ROOT / "runs" / "claims"
-PAGES = HERE / "claims"
 GREY, COLOUR = ("mnist", "omniglot", "lfw_faces_grey"), ("gtsrb", "tiny_imagenet32")
 
 
@@ -52,16 +57,24 @@ CASES = (
 
 
 def main() -> None:
+    measures: dict[str, Callable[[], None]] = {c.name: partial(measure, c) for c in CASES}
+    measures[RETRAINED] = measure_retrained
+    parser = argparse.ArgumentParser(description="Measure the claims on the committed models.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(measures)}")
+    parser.add_argument("--page", action="store_true", help="measure nothing, write the pages")
+    given = parser.parse_args()
+    for name in given.names:
+        if name not in measures:
+            parser.error(f"there is no {name!r}; there are {', '.join(measures)}")
     handlers = [RichHandler(show_path=False, show_time=False)]
     logging.basicConfig(level=logging.INFO, handlers=handlers, format="%(message)s")
-    found = {case: measured(case) for case in CASES}
-    again = retrained()
-    with whole_file(HERE / "claims.md") as place:
-        place.write_text("\n".join([*page(found), *retraining_lines(again)]), encoding="utf-8")
+    for name in [] if given.page else given.names or measures:
+        measures[name]()
+    write_pages([case.name for case in CASES])
 
 
-def measured(case: Case) -> list[Finding]:
-    """Measure one model, and put its page and pictures beside this file."""
+def measure(case: Case) -> None:
+    """Measure one model, and record what was found with its pictures."""
     folder = ROOT / "checkpoints" / case.name
     runs, pages = RUNS / case.name, PAGES / case.name
     study = open_study(folder, case.data, case.foreign, runs, Named())
@@ -69,69 +82,27 @@ def measured(case: Case) -> list[Finding]:
     shutil.rmtree(pages, ignore_errors=True)
     for finding in findings:
         (pages / finding.claim).mkdir(parents=True)
-        for picture in finding.pictures:
-            shutil.copy(runs / finding.claim / picture.file, pages / finding.claim)
-    write_page(findings, study, pages / "claims.md")
+        shutil.copy(runs / finding.claim / "finding.json", pages / finding.claim)
+        copy_pictures(finding, runs / finding.claim, pages / finding.claim)
     write_model(load(folder), study.own, pages, Console(), seed=0)
-    return findings
 
 
-def retrained() -> Finding:
+def measure_retrained() -> None:
     """Train small Glows on several representations of one set, and compare how they rank."""
     small = {"size": 16, "channels": 3}
     foreign = {name: load_data(name, "test", limit=4000, **small) for name in COLOUR}
     own = [load_data("cifar10", split, **small) for split in ("train", "test")]
     config = {"steps": 4, "levels": 2, "hidden": 48}
-    folder = ROOT / "runs" / "retraining"
+    folder, page = ROOT / "runs" / RETRAINED, PAGES / RETRAINED
     finding = retrain(*own, foreign, folder, kind="glow", config=config, steps=2500)
-    (PAGES / "retraining").mkdir(parents=True, exist_ok=True)
+    page.mkdir(parents=True, exist_ok=True)
+    finding.write(page / "finding.json", {"criteria": CRITERIA})
+    copy_pictures(finding, folder, page)
+
+
+def copy_pictures(finding: Finding, source: Path, target: Path) -> None:
     for picture in finding.pictures:
-        shutil.copy(folder / picture.file, PAGES / "retraining")
-    return finding
-
-
-def page(found: dict[Case, list[Finding]]) -> list[str]:
-    """Return the lines of the page: verdicts first, then claim after claim."""
-    by_claim = {
-        name: {case: f for case, fs in found.items() for f in fs if f.claim == name}
-        for name in CLAIMS
-    }
-    lines = [(HERE / "claims.head.md").read_text(encoding="utf-8")]
-    lines += ["| claim | " + " | ".join(case.name for case in found) + " |"]
-    lines += ["|---" * (1 + len(found)) + "|"]
-    for name, findings in by_claim.items():
-        cells = [findings[case].verdict if case in findings else "-" for case in found]
-        title = next(iter(findings.values())).title
-        lines.append(f"| [{title}](#{name}) | " + " | ".join(cells) + " |")
-    lines += ["", "How well each model is trained, and all its tables:", ""]
-    for case in found:
-        trained = (PAGES / case.name / "model.md").read_text(encoding="utf-8").strip()
-        lines.append(f"- [{case.name}](claims/{case.name}/claims.md): {trained}")
-    for name, findings in by_claim.items():
-        lines += claim_lines(name, findings)
-    return lines
-
-
-def claim_lines(name: str, findings: dict[Case, Finding]) -> list[str]:
-    """Return what was found about one claim, and the pictures of the first model."""
-    first, shown = next(iter(findings.items()))
-    lines = ["", f"## {name}", "", f"{shown.title}.", ""]
-    lines += [f"- {case.name}: **{f.verdict}**. {f.because}" for case, f in findings.items()]
-    for picture in shown.pictures:
-        where = f"claims/{first.name}/{name}/{picture.file}"
-        lines += ["", f"![{picture.caption}]({where})", "", f"{first.name}. {picture.caption}"]
-    return lines
-
-
-def retraining_lines(finding: Finding) -> list[str]:
-    """Return the section on retrained models, which are none of the committed ones."""
-    intro = "Six small Glows (16x16 cifar10 against gtsrb and tiny_imagenet32), trained for this:"
-    return [
-        "",
-        *section(finding, "claims/retraining")[:2],
-        intro,
-        *section(finding, "claims/retraining")[1:],
-    ]
+        shutil.copy(source / picture.file, target)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -218,6 +218,8 @@ def test_what_is_written_can_be_read(found, folder):
         assert row.endswith(f"| {areas['fimetric']:.3f} |")
         assert f"| {areas['likelihood']:.3f} (" in row
     assert (folder / "matrix.png").stat().st_size > 10_000
+    kept = pq.read_table(folder / "comparisons.parquet").to_pylist()
+    assert kept == [asdict(c) for c in found.comparisons]
     page = (folder / "benchmark.html").read_text()
     assert "digits-vae" in page and "http" not in page.replace("http-equiv", "")
     table = pq.read_table(folder / "scores.parquet").to_pydict()

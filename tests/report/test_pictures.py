@@ -54,8 +54,47 @@ def test_an_interrupted_picture_leaves_the_old_one(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [target]
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_sample_grids(tmp_path, channels):
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_sample_grids_keep_their_colours(tmp_path, channels, mode):
     images = RANDOM.random((7, channels, 8, 8)).astype(np.float32)
     pictures.sample_grid(tmp_path / "a.png", images, "samples", columns=4)
-    assert (tmp_path / "a.png").stat().st_size > 1000
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.mode == mode
+        shown = {np.atleast_1d(colour).tobytes() for _, colour in picture.getcolors(1 << 24)}
+    pixels = (images * 255).astype(np.uint8)  # as matplotlib rounds them
+    wanted = {
+        np.atleast_1d(p.astype(int)).tobytes() for x in pixels for p in x.reshape(channels, -1).T
+    }
+    assert len(wanted & shown) > 0.9 * len(wanted)
+
+
+def test_a_palette_keeps_a_picture_as_it_looks(tmp_path):
+    figure = Figure(figsize=(3, 3))
+    axes = figure.subplots()
+    axes.scatter(*RANDOM.random((2, 300)), c=RANDOM.random(300), cmap="PuOr", alpha=0.5)
+    figure.savefig(tmp_path / "plain.png", dpi=110)
+    pictures.save(figure, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as small, Image.open(tmp_path / "plain.png") as plain:
+        assert small.mode == "P"
+        kept, drawn = (np.asarray(x.convert("RGB"), float) for x in (small, plain))
+    assert np.abs(kept - drawn).mean() < 2  # of 255
+    assert np.abs(kept - drawn).max() < 64
+    assert (tmp_path / "a.png").stat().st_size < 0.5 * (tmp_path / "plain.png").stat().st_size
+
+
+def test_other_formats_are_left_as_they_are(tmp_path):
+    figure = Figure()
+    pictures.save(figure, tmp_path / "a.PDF")
+    assert (tmp_path / "a.PDF").read_bytes().startswith(b"%PDF")
+
+
+def test_a_palette_keeps_the_colours_of_areas(tmp_path):
+    figure = Figure(figsize=(3, 3), facecolor="#FFFFFF")
+    axes = figure.subplots()
+    axes.imshow(RANDOM.random((40, 40)), cmap="PuOr")
+    axes.axvspan(20, 40, color="#CC79A7")
+    pictures.save(figure, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as picture:
+        shown = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    for colour in ([255, 255, 255], [0xCC, 0x79, 0xA7]):
+        assert (shown == colour).all(axis=1).mean() > 0.1

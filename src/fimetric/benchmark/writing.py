@@ -1,5 +1,7 @@
-"""What a benchmark leaves: tables, a picture, a page, and a file of all scores."""
+"""What a benchmark leaves: averages, a picture, a page, all comparisons and all scores."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.page import averages, draw_matrix, write_markdown, write_page
 from fimetric.benchmark.page.headline import DEFAULT, NAMED, headline
 from fimetric.benchmark.page.seeds import by_seed
-from fimetric.benchmark.results import Ranked
+from fimetric.benchmark.results import Comparison, Ranked
 from fimetric.benchmark.scoring import Scored
 from fimetric.store.files import whole_file
 
@@ -21,13 +23,15 @@ SHOWN = 8  # of the most anomalous samples of a set, and of the least
 
 
 def write(found: Found, grid: Grid, folder: Path) -> Path:
-    """Write ``benchmark.md``, ``matrix.png``, ``benchmark.html`` and ``scores.parquet``.
+    """Write a page in Markdown and one in HTML, their picture, all comparisons and all scores.
 
     Returns:
-        the path of the tables.
+        the path of the former.
     """
     tables, picture = folder / "benchmark.md", folder / "matrix.png"
+    every = folder / "comparisons.parquet"
     write_scores(found, folder / "scores.parquet")
+    write_comparisons(found.comparisons, every)
     # of the first seed alone: further seeds are not tried with every method
     firsts = {case.name for case in found.models if case.first}
     means = averages([c for c in found.comparisons if c.model in firsts])
@@ -36,10 +40,12 @@ def write(found: Found, grid: Grid, folder: Path) -> Path:
     notes = notes_of(found, grid)
     opening = [
         f"![AUROC by pair of sets]({picture.name})\n",
+        f"All {len(found.comparisons):,} comparisons, by model, pair of sets, method and groups, "
+        f"with 95% intervals: [{every.name}]({every.name}).\n",
         *headline(found, means),
         *by_seed(found.comparisons, (*NAMED, DEFAULT)),
     ]
-    write_markdown(found.comparisons, means, notes, tables, opening)
+    write_markdown(means, notes, tables, opening)
     captions = {f"AUROC of {' and '.join(grid.figure)}, single samples": picture}
     ranked = ranked_samples(found)
     write_page(
@@ -52,6 +58,12 @@ def write(found: Found, grid: Grid, folder: Path) -> Path:
         folder / "benchmark.html",
     )
     return tables
+
+
+def write_comparisons(comparisons: Sequence[Comparison], path: Path) -> None:
+    """Write one row for each comparison, with the fields of ``Comparison``."""
+    with whole_file(path) as place:
+        pq.write_table(pa.Table.from_pylist([asdict(c) for c in comparisons]), place)
 
 
 def write_scores(found: Found, path: Path) -> None:

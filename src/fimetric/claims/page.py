@@ -1,21 +1,34 @@
 """Findings as a page: claim, verdict, numbers, pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fimetric.claims.finding import Finding
-from fimetric.claims.study import Study
+from fimetric.claims.study import CRITERIA, Study
 from fimetric.store.files import whole_file
 
 
 def write_page(findings: Sequence[Finding], study: Study, path: Path) -> None:
     """Write all findings on one model as Markdown, beside the folders of their pictures."""
+    _write(path, page(findings, study.key))
+
+
+def write_finding(finding: Finding, path: Path) -> None:
+    """Write one finding as Markdown, beside its pictures."""
+    _write(path, [*section(finding, "."), judged_by(CRITERIA), ""])
+
+
+def page(findings: Sequence[Finding], key: Mapping[str, Any]) -> list[str]:
+    """Return the lines of a page on one model, from its findings and the key of their study."""
+    own, *foreign = key["data"]
     lines = [
-        f"# The method's claims on {study.objective.describe()}",
+        f"# The method's claims on {key['objective']}",
         "",
-        f"In-distribution: {study.own.name}, held out. "
-        f"Foreign: {', '.join(study.foreign) or 'none'}. "
-        f"At most {study.limit} samples of each, seed {study.seed}.",
+        f"In-distribution: {own}, held out. Foreign: {', '.join(foreign) or 'none'}. "
+        f"At most {key['limit']} samples of each, seed {key['seed']}.",
+        "",
+        judged_by(key["criteria"]),
         "",
         "| claim | verdict |",
         "|---|---|",
@@ -24,14 +37,13 @@ def write_page(findings: Sequence[Finding], study: Study, path: Path) -> None:
     ]
     for finding in findings:
         lines += section(finding, finding.claim)
-    with whole_file(path) as place:
-        place.write_text("\n".join(lines), encoding="utf-8")
+    return lines
 
 
-def write_finding(finding: Finding, path: Path) -> None:
-    """Write one finding as Markdown, beside its pictures."""
-    with whole_file(path) as place:
-        place.write_text("\n".join(section(finding, ".")), encoding="utf-8")
+def judged_by(criteria: int) -> str:
+    """Return by which version of the criteria findings were judged, and whether it is today's."""
+    today = "" if criteria == CRITERIA else f"; today's is version {CRITERIA}: measure again"
+    return f"Judged by version {criteria} of the criteria{today}."
 
 
 def section(finding: Finding, folder: str) -> list[str]:
@@ -52,3 +64,8 @@ def section(finding: Finding, folder: str) -> list[str]:
         *(f"- {note}" for note in finding.notes),
         *([""] if finding.notes else []),
     ]
+
+
+def _write(path: Path, lines: Sequence[str]) -> None:
+    with whole_file(path) as place:
+        place.write_text("\n".join(lines), encoding="utf-8")

@@ -17,7 +17,7 @@ from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.objectives import Objective
 from fimetric.store.files import safe_name
 
-CRITERIA = 1  # raised when a claim's criterion or numbers change: older findings are then refused
+CRITERIA = 2  # raised when a claim's criterion or numbers change: older findings are then refused
 
 
 @dataclass(frozen=True)

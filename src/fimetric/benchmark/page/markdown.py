@@ -1,4 +1,4 @@
-"""The benchmark's tables as Markdown."""
+"""The benchmark's averages as Markdown."""
 
 import html
 import re
@@ -6,56 +6,39 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fimetric.benchmark.page.averages import ALL, Average
-from fimetric.benchmark.page.words import groups, short
-from fimetric.benchmark.results import Comparison
-from fimetric.metrics import Estimate
+from fimetric.benchmark.page.words import groups
 from fimetric.store.files import whole_file
 
-COLUMNS = 10  # of numbers in a table, beyond which pairs of sets become its columns
-PAIRS = 6  # in one table, where they are its columns
 NONE = "–"
-GROUPS = "groups, own / foreign"
 
 HEAD = """# Benchmark
 
 AUROC: the probability that a sample, or a group of samples, of the foreign set scores higher than
 one of the set a model was trained on, ties counted half; 0.5 is chance, and below it the foreign
-set looks more ordinary than the model's own. In brackets its 95% interval, which covers the
-choice of test samples and not the training. Bold: the best of a pair of sets, with all that tie
-with it to three digits. Far: another data set; near: one close to the model's own, or made from it.
+set looks more ordinary than the model's own. Far: another data set; near: one close to the model's
+own, or made from it.
 """
 SUMMARY = """## Averages
 
 Mean over pairs of sets of their AUROCs on models of the first seed, in brackets the quartiles, then
-the worst pair. Over all families, each family has the same weight.
+the worst pair. Over all families, each family has the same weight. Bold: the best of a column, with
+all that tie with it to three digits.
 """
 
 
 def write_markdown(
-    comparisons: Sequence[Comparison],
-    averages: Sequence[Average],
-    notes: Sequence[str],
-    path: Path,
-    opening: Iterable[str] = (),
+    averages: Sequence[Average], notes: Sequence[str], path: Path, opening: Iterable[str] = ()
 ) -> None:
-    """Write notes, averages, and a table for each family and group size, as one Markdown file.
-
-    With many methods there is one table for each model instead, with the methods as its rows.
+    """Write notes and averages as a Markdown file.
 
     Arguments:
-        comparisons: what was found.
-        averages: of it, as ``averages`` returns them.
+        averages: as ``averages`` returns them.
         notes: plain text, an item of a list each.
         path: of the file.
         opening: lines of Markdown to begin with.
     """
     lines = [HEAD, *opening, *(f"- {text(note)}" for note in notes), *([""] if notes else [])]
     lines += [SUMMARY, *_summary(averages)]
-    for (size, arrangement), some in _split(comparisons, "group_size", "arrangement"):
-        lines += [f"## {groups(size, arrangement).capitalize()}", ""]
-        for (family,), theirs in _split(some, "family"):
-            lines += [f"### {text(family)}, {groups(size, arrangement)}", ""]
-            lines += _details(theirs)
     with whole_file(path) as place:
         place.write_text("\n".join(lines), encoding="utf-8")
 
@@ -68,14 +51,6 @@ def text(name: str) -> str:
     """
     plain = html.escape(" ".join(name.split()), quote=False)
     return re.sub(r"([\\`*|\[\]~]|(?<!\w)_|_(?!\w))", r"\\\1", plain)
-
-
-def _split(comparisons: Iterable[Comparison], *by: str) -> list[tuple[tuple, list[Comparison]]]:
-    """Return the comparisons grouped by attributes; numbers rise, names come as they appear."""
-    found: dict[tuple, list[Comparison]] = {}
-    for c in comparisons:
-        found.setdefault(tuple(getattr(c, name) for name in by), []).append(c)
-    return sorted(found.items(), key=lambda item: [x for x in item[0] if isinstance(x, int)])
 
 
 def _lines(table: list[list[str]]) -> list[str]:
@@ -135,41 +110,3 @@ def _average_cell(mean: str, average: Average | None, most: int) -> str:
 
 def _pairs(count: int) -> str:
     return "1 pair" if count == 1 else f"{count} pairs"
-
-
-def _details(comparisons: Sequence[Comparison]) -> list[str]:
-    """Return one table, or some for each model where there are too many methods for columns."""
-    methods = list(dict.fromkeys(c.method for c in comparisons))
-    models = [some for _, some in _split(comparisons, "model")]
-    if len(methods) <= COLUMNS:
-        head = ["model: own set → foreign set", *map(text, methods), GROUPS]
-        return _lines([head, *(row for some in models for row in _rows(some, methods))])
-    lines = []
-    for some in models:
-        rows = _rows(some, methods)
-        for k in range(0, len(rows), PAIRS):
-            turned = zip(["method", *map(text, methods), GROUPS], *rows[k : k + PAIRS], strict=True)
-            lines += _lines([list(row) for row in turned])
-    return lines
-
-
-def _rows(comparisons: Sequence[Comparison], methods: Sequence[str]) -> list[list[str]]:
-    """Return pairs of sets x methods for one model, far sets first."""
-    pairs = _split(comparisons, "own", "other")
-    pairs.sort(key=lambda pair: pair[1][0].distance)
-    return [_row(some, methods) for _, some in pairs]
-
-
-def _row(comparisons: Sequence[Comparison], methods: Sequence[str]) -> list[str]:
-    """Return the cells of one model and pair of sets."""
-    c = comparisons[0]
-    near = " (near)" if c.distance == "near" else ""
-    known = {c.method: c for c in comparisons}
-    found = [known.get(method) for method in methods]
-    cells = [str(Estimate(c.auroc, c.low, c.high)) if c else NONE for c in found]
-    counts = dict.fromkeys(f"{c.own_groups} / {c.other_groups}" for c in comparisons)
-    return [
-        f"{text(c.model)}: {text(c.own)} → {text(short(c.own, c.other))}{near}",
-        *_bold(cells, [c.auroc if c else None for c in found]),
-        ", ".join(counts),
-    ]
