@@ -9,8 +9,8 @@ import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 
-from judging import judge
 from page import write
+from selecting import judge
 from tables import models
 
 from fimetric.progress import progress

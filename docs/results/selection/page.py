@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from candidates import ALL, CHOSEN, FURTHER, LOSSES, PAPER, SIMPLER, Candidate
-from judging import Judged, sizes
+from selecting import Judged, sizes
 from tables import SIZE
 
 from fimetric.store.files import whole_file
