@@ -3,12 +3,34 @@
 import errno
 import math
 import operator
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 
 from fimetric.typing import Array
+
+Made = TypeVar("Made")
+
+
+def made(cls: type[Made], table: Mapping[str, Any], what: str) -> Made:
+    """Return a dataclass made of a table of its fields, of the types that they have.
+
+    Raises:
+        ValueError: for a field that it does not have, one that is missing, or a value of another
+            type, beginning with ``what`` is made.
+    """
+    known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    for key in table:
+        if key not in known:
+            raise ValueError(f"{what} has no setting {key!r}; there are {', '.join(known)}")
+    try:
+        return msgspec.convert(dict(table), cls)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{what}: {error}") from error
 
 
 def whole(name: str, value: Any, least: float = 1) -> int:

@@ -66,12 +66,15 @@ def test_a_file_is_read_and_families_are_inherited(write):
     ("change", "message"),
     [
         (("samples", "sample"), "no setting 'sample'; there are sets, held_out"),
-        (("samples = 100", "samples = 1.5"), "samples must be a whole number, got 1.5"),
-        (("samples = 100", "samples = true"), "samples must be a whole number, got True"),
-        (("held_out", "group_sizes = 5\nheld_out"), "group_sizes must be a list, each a whole"),
+        (("samples = 100", "samples = 1.5"), "Expected `int`, got `float` - at `$.samples`"),
+        (("samples = 100", "samples = true"), "Expected `int`, got `bool` - at `$.samples`"),
+        (
+            ("held_out", "group_sizes = 5\nheld_out"),
+            "Expected `array`, got `int` - at `$.group_sizes`",
+        ),
         (
             ('far = ["letters"]', 'far = "letters"'),
-            "far must be a list, each a text, got 'letters'",
+            "digits: Expected `array`, got `str` - at `$.far`",
         ),
         (('far = ["letters"]', 'far = ["rotated"]'), "a set cannot be called 'rotated'"),
         (('far = ["letters"]', 'far = ["test"]'), "a set cannot be called 'test'"),
@@ -87,7 +90,7 @@ def test_a_file_is_read_and_families_are_inherited(write):
         (("families.vae", "families.gan"), "unknown family 'gan'; there are vae, glow, diffusion"),
         (("[0, 1, 2]", "[0, 0]"), "seeds of vae must be different numbers"),
         (('"patches"', '"letters"'), "digits: a set is named twice"),
-        (('far = ["letters"]', ""), "sets: digits lacks far"),
+        (('far = ["letters"]', ""), "sets: digits: Object missing required field `far`"),
         (("samples = 100", "samples = 300"), "at most half of held_out=400"),
         (("held_out = 400", "held_out = 100"), "groups of 20 need at least 40 samples"),
         (("held_out", 'methods = ["magic"]\nheld_out'), "no method 'magic'; there are fimetric"),

@@ -1,15 +1,14 @@
 """A benchmark as one TOML file: read, and checked before any work is done."""
 
-import collections.abc
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
-from fimetric.arguments import folder_of
+from fimetric.arguments import folder_of, made
 from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.variants import NEAR
 from fimetric.models.family import FAMILIES
@@ -178,7 +177,7 @@ def _grid(found: dict[str, Any], name: str) -> Grid:
     if not isinstance(sets, list):
         raise ValueError("sets must be tables of their own, each under [[sets]]")
     owns = tuple(_own(table, families) for table in sets)
-    return _make(Grid, {**found, "sets": owns, "name": name}, "the file")
+    return made(Grid, {**found, "sets": owns, "name": name}, "the file")
 
 
 def _own(table: dict[str, Any], families: dict[str, Any]) -> Own:
@@ -186,55 +185,16 @@ def _own(table: dict[str, Any], families: dict[str, Any]) -> Own:
     where = f"sets: {table.get('data', '?')}"
     special = _tables(table.pop("models", {kind: {} for kind in families}), f"{where}: models")
     models = tuple(
-        _make(Trained, {**families.get(kind, {}), **each, "kind": kind}, f"{where}: {kind}")
+        made(Trained, {**families.get(kind, {}), **each, "kind": kind}, f"{where}: {kind}")
         for kind, each in special.items()
     )
-    return _make(Own, {**table, "models": models}, where)
+    return made(Own, {**table, "models": models}, where)
 
 
 def _tables(found: Any, where: str) -> dict[str, Any]:
     if not isinstance(found, dict) or not all(isinstance(x, dict) for x in found.values()):
         raise ValueError(f"{where} must be a table with a table for each family")
     return found
-
-
-def _make(cls: type[Any], table: Mapping[str, Any], where: str) -> Any:
-    hints = get_type_hints(cls)
-    for key, value in table.items():
-        if key not in hints:
-            raise ValueError(f"{where} has no setting {key!r}; there are {', '.join(hints)}")
-        if not _fits(value, hints[key]):
-            raise ValueError(f"{where}: {key} must be {_words(hints[key])}, got {value!r}")
-    missing = [f.name for f in fields(cls) if _needed(f) and f.name not in table]
-    if missing:
-        raise ValueError(f"{where} lacks {', '.join(missing)}")
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
-
-
-def _needed(field_: Field[Any]) -> bool:
-    return field_.default is MISSING and field_.default_factory is MISSING
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Return whether a value read from TOML is of a type that a field may have."""
-    arguments = get_args(hint)
-    if get_origin(hint) is tuple:
-        inner = arguments[0]
-        return isinstance(value, list | tuple) and all(_fits(x, inner) for x in value)
-    if get_origin(hint) is collections.abc.Mapping:
-        return isinstance(value, dict)
-    if arguments:  # one of several types
-        return any(_fits(value, each) for each in arguments)
-    return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
-
-
-def _words(hint: Any) -> str:
-    names = {int: "a whole number", str: "a text"}
-    if get_origin(hint) is tuple:
-        return f"a list, each {_words(get_args(hint)[0])}"
-    if get_args(hint) and get_origin(hint) is not collections.abc.Mapping:
-        return " or ".join(_words(each) for each in get_args(hint) if each is not type(None))
-    return names.get(hint, "a table")
 
 
 def _known(what: str, names: tuple[str, ...], known: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Models by name; a model as a folder, ``config.json`` and ``model.safetensors``, no pickle."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from fimetric.arguments import folder_of, listed, seed_of, whole
+from fimetric.arguments import folder_of, listed, made, seed_of, whole
 from fimetric.models.bounds import check_fit, check_numbers
 from fimetric.models.family import SAMPLES, Model, family, family_of
 from fimetric.store import archive
@@ -96,18 +96,9 @@ def _config(cls: type[Model], config: Any) -> Any:
             f"config must be a name, a dictionary or a {cls.Config.__name__}, "
             f"got {type(config).__name__}"
         )
-    known_fields = [field.name for field in fields(cls.Config)]
-    for key in config:
-        if key not in known_fields:
-            raise ValueError(
-                f"{cls.__name__} has no setting {key!r}; it has {', '.join(known_fields)}"
-            )
-    try:
-        made: Any = msgspec.convert(dict(config), cls.Config)
-    except msgspec.ValidationError as error:
-        raise ValueError(f"{cls.__name__}: {error}") from error
-    check_numbers(asdict(made))
-    return made
+    found: Any = made(cls.Config, config, cls.__name__)
+    check_numbers(asdict(found))
+    return found
 
 
 def write(model: Model, folder: Path, half: bool = False) -> None:
