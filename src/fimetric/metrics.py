@@ -120,6 +120,7 @@ def bootstrap(
 
     Raises:
         ValueError: where either side is empty or holds nan, or ``level`` or ``repeats`` is absurd.
+        TypeError: for a metric that is no function.
 
     References:
         An Introduction to the Bootstrap (Efron, Tibshirani, 1993), chapter 13

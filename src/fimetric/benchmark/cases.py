@@ -96,7 +96,11 @@ class Sets:
         return {p: pool.select(np.sort(i).tolist()) for p, i in zip(PARTS, chosen, strict=True)}
 
     def foreign(self, name: str) -> Samples:
-        """Return a foreign set, or a look of the own test images."""
+        """Return a foreign set, or a look of the own test images.
+
+        Raises:
+            ValueError: for a set with fewer samples than the grid's ``samples``.
+        """
         grid = self.case.grid
         if name not in self._foreign:
             look = name in grid.looks

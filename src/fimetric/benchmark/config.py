@@ -34,7 +34,12 @@ class Trained:
     seeds: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
-        """Check the family and the seeds."""
+        """Check the family and the seeds.
+
+        Raises:
+            ValueError: for an unknown family or config, seeds that are none, equal or negative, or
+                numbers below 1.
+        """
         if self.kind not in FAMILIES:
             raise ValueError(f"unknown family {self.kind!r}; there are {', '.join(FAMILIES)}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
@@ -69,7 +74,12 @@ class Own:
     alike: str | None = None
 
     def __post_init__(self) -> None:
-        """Check that no set is named twice, or as a part or look of one."""
+        """Check that no set is named twice, or as a part or look of one.
+
+        Raises:
+            ValueError: for an ``alike`` that is no pattern, a name taken or repeated, or no far set
+                or models.
+        """
         try:
             re.compile(self.alike or "")
         except re.error as error:
@@ -121,7 +131,12 @@ class Grid:
     name: str = field(default="benchmark", compare=False)
 
     def __post_init__(self) -> None:
-        """Check names and sizes."""
+        """Check names and sizes.
+
+        Raises:
+            ValueError: for unknown or repeated names, sizes out of range, or too few samples for
+                the groups.
+        """
         _known("method", (*self.methods, *self.figure), METHODS)
         _known("look", self.looks, NEAR)
         if len(self.figure) != 2 or not set(self.figure) <= set(self.methods):

@@ -20,7 +20,11 @@ from fimetric.store.files import swept
 
 
 def train(grid: Grid, folder: Path, jobs: int | None = None, progress: bool = True) -> None:
-    """Train the models of a grid that are not there yet; the arguments are those of ``run``."""
+    """Train the models of a grid that are not there yet; the arguments are those of ``run``.
+
+    Raises:
+        ValueError: where the folder of checkpoints that the grid names is not there.
+    """
     place = grid.checkpoints
     if place is not None and not Path(place).is_dir():
         raise ValueError(f"there is no folder {place!r} here; run where the checkpoints are")

@@ -45,7 +45,11 @@ class Calibration:
     """
 
     def __init__(self, scores: ArrayLike) -> None:
-        """Check and sort the scores."""
+        """Check and sort the scores.
+
+        Raises:
+            ValueError: for no scores, nan, or more than one dimension.
+        """
         self.scores = np.sort(one_dimensional("calibration scores", scores))
         if not len(self.scores):
             raise ValueError("no calibration scores; set in-distribution data aside for them")

@@ -23,7 +23,11 @@ def rounded_up(share: float) -> float:
 
 
 def one_dimensional(what: str, values: ArrayLike) -> Array:
-    """Return finite or infinite numbers (n,), refusing nan and other shapes by name."""
+    """Return finite or infinite numbers (n,).
+
+    Raises:
+        ValueError: for nan, with its index, and for other shapes.
+    """
     array = numbers(what, values)
     if array.ndim != 1:
         raise ValueError(f"{what} have shape {array.shape}; pass one dimension")
@@ -33,7 +37,11 @@ def one_dimensional(what: str, values: ArrayLike) -> Array:
 
 
 def check_fraction(name: str, value: float) -> None:
-    """Refuse what lies not strictly between 0 and 1."""
+    """Refuse what lies not strictly between 0 and 1.
+
+    Raises:
+        ValueError: naming it, and the fraction where it looks like a percentage.
+    """
     if not 0 < real(name, value) < 1:
         percent = f"; {value} percent is {value / 100:g}" if 1 <= value < 100 else ""
         raise ValueError(f"{name} is {value}; it must lie strictly between 0 and 1{percent}")

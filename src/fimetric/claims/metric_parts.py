@@ -29,7 +29,11 @@ class Parts:
 
 
 def choose_parts(study: Study) -> Parts:
-    """Return which samples are references, fit the density, and are scored."""
+    """Return which samples are references, fit the density, and are scored.
+
+    Raises:
+        ValueError: for too few samples to set the parts apart.
+    """
     own = study.sets[study.own.name]
     if study.drawn is not None:
         objective = study.drawn.objective

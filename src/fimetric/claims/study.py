@@ -64,7 +64,12 @@ class Study:
     progress: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse names that are used twice, and samples of another shape."""
+        """Check names and shapes.
+
+        Raises:
+            ValueError: naming the set that is in-distribution and foreign too, or has samples of
+                another shape.
+        """
         if self.own.name in self.foreign:
             raise ValueError(f"{self.own.name} is in-distribution; it cannot be foreign too")
         for name, samples in self.foreign.items():

@@ -33,7 +33,13 @@ class Commands(TyperGroup):
     """
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for."""
+        """Run the command that was asked for.
+
+        Raises:
+            typer.Exit: as it is, and in place of an error of ours or a stop.
+            typer.Abort: as it is.
+            BrokenPipeError: as it is, where whoever read our output has left.
+        """
         try:
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort):  # RuntimeErrors by class, but none of ours
@@ -82,7 +88,11 @@ def take_any_name(stream: TextIO) -> None:
 
 
 def terminate(number: int, frame: FrameType | None) -> None:
-    """Handle SIGTERM."""
+    """Handle SIGTERM.
+
+    Raises:
+        Terminated: always.
+    """
     raise Terminated
 
 

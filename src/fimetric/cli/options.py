@@ -19,7 +19,11 @@ def counted(param: typer.CallbackParam, value: Any) -> Any:
 
 
 def positive(param: typer.CallbackParam, value: float | None) -> float | None:
-    """Refuse a number that is not positive and finite, as soon as it is typed."""
+    """Refuse a number that is not positive and finite, as soon as it is typed.
+
+    Raises:
+        ValueError: naming the parameter.
+    """
     if value is not None and not 0 < real(str(param.name), value) < math.inf:
         raise ValueError(f"{param.name} must be positive, not {value}")
     return value
@@ -30,7 +34,11 @@ def _seed(value: int) -> int:
 
 
 def named(text: str | Path) -> Path:
-    """Return a path; typer itself would take an empty name for the current folder."""
+    """Return a path; typer itself would take an empty name for the current folder.
+
+    Raises:
+        OSError: in place of the ValueError for a name that is no path.
+    """
     try:
         return folder_of(text, "the path")
     except ValueError as error:
@@ -77,7 +85,11 @@ ModelFolder = Annotated[
 
 
 def timesteps_of(text: str | None) -> list[int] | None:
-    """Return the numbers in a list such as ``0,10``; None if there is none."""
+    """Return the numbers in a list such as ``0,10``; None if there is none.
+
+    Raises:
+        ValueError: where one of them is no whole number.
+    """
     try:
         return None if text is None else [int(t) for t in text.split(",")]
     except ValueError:

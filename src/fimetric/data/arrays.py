@@ -37,7 +37,11 @@ def read_array(path: Path) -> np.ndarray:
 
 
 def _refuse_bomb(path: Path, where: str) -> None:
-    """Raise ValueError for an archive that unpacks to far more than it is."""
+    """Refuse an archive that unpacks to far more than it is.
+
+    Raises:
+        ValueError: naming the member.
+    """
     if not zipfile.is_zipfile(path):
         return
     with _named(where), zipfile.ZipFile(path) as archive:

@@ -62,7 +62,11 @@ CONVENTIONS = (UNIT, SIGNED, BYTES)
 
 
 def refuse_outside_unit(samples: Samples) -> None:
-    """Raise ValueError where samples that are kept as floats do not lie in [0, 1]."""
+    """Refuse samples that are kept as floats and do not lie in [0, 1].
+
+    Raises:
+        ValueError: naming them and their range.
+    """
     if samples.quantised:
         return
     low, high = float(samples.values.min()), float(samples.values.max())

@@ -49,7 +49,7 @@ def from_hub(
             not be asked.
         PermissionError: for a gated data set.
         ValueError: for one that has no such split, or cannot be read.
-    """
+    """  # noqa: DOC501  (_told() makes them)
     import datasets
 
     where, _, configuration = name.partition(":")

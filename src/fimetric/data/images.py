@@ -181,6 +181,9 @@ def to_array(image: Image.Image, name: str, size: Size | None, channels: int | N
 
     Without ``size``, grey 28x28 pictures become 32x32, all others stay as they are. Resizing is
     bilinear; grey is luminance.
+
+    Raises:
+        ValueError: for pixels that are neither 8-bit grey nor colour.
     """
     if image.mode not in GREY_MODES + COLOUR_MODES:
         raise ValueError(
@@ -232,7 +235,11 @@ def _words(array: np.ndarray) -> str:
 
 
 def layout(array: np.ndarray, name: str) -> np.ndarray:
-    """Return uint8 (N, C, H, W) of (N, H, W), (N, H, W, C) or (N, C, H, W), C being 1 or 3."""
+    """Return uint8 (N, C, H, W) of (N, H, W), (N, H, W, C) or (N, C, H, W), C being 1 or 3.
+
+    Raises:
+        ValueError: for another shape, or one that fits both of the latter.
+    """
     if array.ndim == 3:
         return array[:, None]
     if array.ndim == 4:

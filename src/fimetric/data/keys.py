@@ -27,7 +27,11 @@ def stands_alone(names: Iterable[str]) -> bool:
 
 
 def likely_key(names: Iterable[str]) -> str:
-    """Return the entry that is the data, or the first one where a function takes several."""
+    """Return the entry that is the data, or the first one where a function takes several.
+
+    Raises:
+        ValueError: for a batch without entries.
+    """
     entries = list(names)
     if not entries:
         raise ValueError("the batch has no entries; give one called 'x'")

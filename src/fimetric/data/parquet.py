@@ -65,7 +65,11 @@ def picture_column(columns: Sequence[str], where: str) -> str:
 
 
 def _rows(files: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Yield where a row is, the row, and the name of its picture's column."""
+    """Yield where a row is, the row, and the name of its picture's column.
+
+    Raises:
+        ValueError: for a file that is damaged or no parquet file.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -155,7 +155,12 @@ class Reader:
         return self._batch({**rows, **{k: [v] for k, v in kept.items()}}, start)
 
     def _batch(self, item: Any, start: int) -> Batch:
-        """Return what one item of an iterable, or a slice of an array, holds."""
+        """Return what one item of an iterable, or a slice of an array, holds.
+
+        Raises:
+            ValueError: for tokens that are not (N, tokens), or another number of ids than of
+                samples.
+        """
         item = x_of(item, False)
         if isinstance(item, Batch):
             return item

@@ -15,7 +15,12 @@ from fimetric.data.values import TOKENISE, plain
 
 
 def refuse_foreign(data: Any) -> None:
-    """Raise TypeError for what cannot be read as data at all."""
+    """Refuse what cannot be read as data at all.
+
+    Raises:
+        TypeError: for names, sets, single pictures or numbers, sparse or uncountable data, and
+            splits.
+    """
     kind = type(data).__name__
     if isinstance(data, str | bytes | PurePath):
         raise TypeError(

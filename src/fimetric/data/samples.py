@@ -29,7 +29,12 @@ class Samples(Dataset[dict[str, Any]]):
     def __init__(
         self, values: Tensor, ids: Sequence[str] | None = None, name: str = "samples"
     ) -> None:
-        """Check and store."""
+        """Check and store.
+
+        Raises:
+            TypeError: for what is no tensor, or values that are neither uint8 nor float.
+            ValueError: for no samples, another number of ids, or values that are not finite.
+        """
         if not isinstance(values, Tensor):
             raise TypeError(f"{name} must be a tensor, not {shown(values)}; torch.as_tensor it")
         if values.ndim < 2 or len(values) == 0:
@@ -79,7 +84,11 @@ class Samples(Dataset[dict[str, Any]]):
 
 
 def check_finite(x: Tensor, ids: Sequence[str], name: str) -> None:
-    """Raise ValueError naming the first sample of x (N, ...) that has a NaN or an infinity."""
+    """Check that the values of x (N, ...) are finite.
+
+    Raises:
+        ValueError: naming the first sample with a NaN or an infinity; for x on the meta device.
+    """
     if x.is_meta:
         raise ValueError(f"{name} is on the meta device, which holds no numbers; put it on the cpu")
     if not (x.is_floating_point() or x.is_complex()):

@@ -73,7 +73,11 @@ def _split_of(stem: str) -> str:
 
 
 def _whole(place: Path, split: str, splits: dict[str, list[Path]]) -> list[Path]:
-    """Return the files of a split, none missing and none twice."""
+    """Return the files of a split, none missing and none twice.
+
+    Raises:
+        ValueError: where the split is unknown, lacks files, or is there in several versions.
+    """
     split = split_named(split) or split
     refuse_unknown(printable(place), split, splits)
     files = splits[split]

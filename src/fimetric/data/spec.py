@@ -238,7 +238,11 @@ class Spec:
             self._check_levels(x, batch.ids)
 
     def _check_levels(self, x: Tensor, ids: Sequence[str]) -> None:
-        """Refuse pictures of 8 bits where an objective states fewer or more levels."""
+        """Refuse pictures of 8 bits where an objective states fewer or more levels.
+
+        Raises:
+            ValueError: naming the samples and the levels.
+        """
         levels = self.levels or 0
         if self.range == UNIT and not UNIT.on_grid(x, levels) and UNIT.levels(x) > 1:
             raise ValueError(

@@ -21,7 +21,11 @@ def split_named(name: str) -> str | None:
 
 
 def refuse_unknown(where: object, split: str, known: Collection[str]) -> None:
-    """Raise ValueError where a source has splits, but not this one."""
+    """Refuse a split that is not among those of a source.
+
+    Raises:
+        ValueError: naming those that it has.
+    """
     if split not in known:
         ordered = [name for name in SYNONYMS if name in known]
         ordered += sorted(set(known) - set(ordered))

@@ -82,7 +82,12 @@ def rows(frame: "DataFrame", size: int) -> Iterator[Batch]:
 
 
 def _kind(column: "Series", name: str) -> np.dtype:
-    """Return the numpy type of a column of numbers, none missing."""
+    """Return the numpy type of a column of numbers, none missing.
+
+    Raises:
+        TypeError: for a column of anything but numbers.
+        ValueError: naming the first row without a value.
+    """
     if column.dtype.kind not in "iufb":
         first = next(iter(column), None)
         text = f", or {TOKENISE}" if isinstance(first, str) else ""

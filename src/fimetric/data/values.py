@@ -92,7 +92,11 @@ def is_array_of_numbers(value: Any) -> bool:
 
 
 def refuse_ragged(shapes: Sequence[tuple[int, ...] | None], where: str, start: int = 0) -> None:
-    """Raise ValueError naming the first element of another shape than the first, from ``start``."""
+    """Refuse elements of another shape than the first, from dimension ``start`` on.
+
+    Raises:
+        ValueError: naming the first of them, or the first of no even shape.
+    """
     for i, shape in enumerate(shapes):
         if shape is None or (shapes[0] and shape[start:] != shapes[0][start:]):
             raise ValueError(

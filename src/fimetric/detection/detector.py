@@ -124,16 +124,14 @@ class Detector:
     def score(self, batch: Any) -> Array:
         """Return scores (N // group_size,), higher = more anomalous.
 
-        A score is a function of the group alone. A sample on which the model breaks down scores
-        +inf, and a warning in the log names it.
+        A score is a function of the group alone; a sample that breaks the model gives +inf, logged.
 
         Arguments:
             batch: samples as ``fimetric.data.batches`` takes them, or their ``Features``.
 
         Raises:
             TypeError: for what is no data, or numbers of another kind than those fitted.
-            ValueError: for non-finite input, samples that follow another convention than those
-                fitted, or a number of them that makes no whole groups.
+            ValueError: for non-finite input, samples of another convention, or no whole groups.
             RuntimeError: before ``fit``.
         """
         return self.density.score(self._features(batch, whole=True))
@@ -178,8 +176,7 @@ class Detector:
             batch_size: samples to a forward pass, rounded to whole groups; that of ``fit`` if None.
 
         Raises:
-            TypeError, ValueError: see ``score``; that groups are not whole is told at the latest
-                with the last batch.
+            TypeError, ValueError: see ``score``; groups not whole are told by the last batch.
         """
         _ = self.calibration  # refused before the work
         refuse_rest(length(data), self.group_size)
@@ -191,7 +188,11 @@ class Detector:
 
     @property
     def calibration(self) -> Calibration:
-        """The calibration; RuntimeError before ``fit``."""
+        """The calibration.
+
+        Raises:
+            RuntimeError: before ``fit``.
+        """
         if self.calibration_ is None:
             raise RuntimeError("the detector is not fitted: call fit first")
         return self.calibration_
@@ -216,6 +217,7 @@ class Detector:
 
         Raises:
             FileExistsError: where the folder exists and ``overwrite`` is False.
+            RuntimeError: before ``fit``.
         """
         if self.fingerprint_ is None:
             raise RuntimeError("the detector is not fitted: call fit first")

@@ -55,7 +55,12 @@ def fit_into(
 
 
 def check_target(folder: Path, overwrite: bool) -> None:
-    """Raise FileExistsError where a detector may not be written, before any work."""
+    """Refuse a folder where a detector may not be written, before any work.
+
+    Raises:
+        FileExistsError: where it exists and ``overwrite`` is False, or holds files of somebody
+            else's.
+    """
     sweep(folder.parent)
     if overwrite:
         refuse_strangers(folder, OWN)

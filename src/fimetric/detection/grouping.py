@@ -13,7 +13,11 @@ logger = logging.getLogger(__name__)
 
 
 def refuse_rest(samples: int | None, size: int) -> None:
-    """Refuse a number of samples that makes no whole groups, where it is known."""
+    """Refuse a number of samples that makes no whole groups, where it is known.
+
+    Raises:
+        ValueError: saying how many to leave out.
+    """
     if samples is not None and samples % size:
         raise ValueError(
             f"{samples} samples do not make whole groups of {size}; leave out {samples % size}"

@@ -47,7 +47,11 @@ def open_detector(folder: Path, model_folder: Path, device: str = "cpu") -> tupl
 
 
 def open_table(named: Named, source: str, shape: Shape | None = None) -> Samples | Features:
-    """Return the features in a folder that ``fimetric extract`` wrote, or else a data set."""
+    """Return the features in a folder that ``fimetric extract`` wrote, or else a data set.
+
+    Raises:
+        ValueError: for a limit that leaves not one group of the features.
+    """
     if not (folder_of(source, "the name of the data") / "features.json").exists():
         return named.open(source, shape)
     features = Features.load(source)

@@ -73,7 +73,11 @@ class Origin:
         return now, (objective, objective.describe(), changes)
 
     def _refuse_another_loss(self, objective: Objective, state: State) -> None:
-        """Ask the probe where anything has changed that a fingerprint may not tell."""
+        """Ask the probe where anything has changed that a fingerprint may not tell.
+
+        Raises:
+            ValueError: where the loss has changed since the detector was fitted.
+        """
         if self.fingerprint is not None and state != self._asked:
             if losses := losses_differ(self.probe, objective):
                 raise ValueError(

@@ -75,7 +75,7 @@ def read(folder: Path) -> tuple[Description, Arrays]:
     Raises:
         FileNotFoundError: where there is no detector.
         ValueError: for a damaged folder or another version.
-    """
+    """  # noqa: DOC501  (damaged() makes it)
     if not (folder / "detector.json").exists():
         said = not_there(folder, "no detector", "a detector")
         raise FileNotFoundError(f"{said} (detector.json is missing)")
@@ -92,7 +92,11 @@ def damaged(folder: Path, why: object) -> ValueError:
 
 
 def refuse_another(folder: Path, description: Description, objective: Objective) -> None:
-    """Refuse an objective that the detector in a folder was not fitted with."""
+    """Refuse an objective that the detector in a folder was not fitted with.
+
+    Raises:
+        ValueError: saying what it was fitted with.
+    """
     if other := difference(description, objective, attributes=description.attributes):
         raise ValueError(
             f"{folder} was fitted with {other}. Load it with the model and the objective it "
@@ -112,7 +116,11 @@ def density_of(description: Description, arrays: Arrays) -> Density:
 
 @contextmanager
 def damage_named(folder: Path) -> Iterator[None]:
-    """Raise what is wrong with the contents of a folder as damage to it."""
+    """Raise what is wrong with the contents of a folder as damage to it.
+
+    Raises:
+        ValueError: in place of a KeyError, TypeError, AttributeError or ValueError.
+    """  # noqa: DOC501  (damaged() makes it)
     try:
         yield
     except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -60,7 +60,12 @@ def write_scores(
 
 
 def check_target(path: Path) -> None:
-    """Raise ValueError where scores cannot be written to ``path``."""
+    """Refuse a path that scores cannot be written to.
+
+    Raises:
+        ValueError: for a suffix other than .csv and .parquet, a folder, or a file in the place of a
+            folder.
+    """
     if path.suffix not in WRITERS:
         raise ValueError(f"{path} must end in .csv or .parquet")
     refuse_long(path)

@@ -179,7 +179,11 @@ class LossDensity(Density):
         """Return scores (N,) of mean losses (N,) in nats."""
 
     def fit(self, features: Features) -> Self:
-        """Learn from in-distribution rows, N >= 1; see ``Density.fit``."""
+        """Learn from in-distribution rows, N >= 1; see ``Density.fit``.
+
+        Raises:
+            ValueError: for a table without rows.
+        """
         if len(features) == 0:
             raise ValueError("cannot fit a density to 0 rows; pass at least one")
         screening.refuse_strange(features)

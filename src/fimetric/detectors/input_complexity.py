@@ -37,7 +37,11 @@ class InputComplexity(Density):
         self.column = column
 
     def fit(self, features: Features) -> Self:
-        """Take note of the columns, N >= 1; see ``Density.fit``."""
+        """Take note of the columns, N >= 1; see ``Density.fit``.
+
+        Raises:
+            ValueError: for a table without rows, or without the column.
+        """
         if len(features) == 0:
             raise ValueError("cannot fit a density to 0 rows; pass at least one")
         names = features.names if self.column == SMALLEST else (self.column,)

@@ -92,7 +92,11 @@ def _check(
     group_sizes: Sequence[int],
     densities: Sequence[str],
 ) -> None:
-    """Refuse what would fail after the extraction."""
+    """Refuse what would fail after the extraction.
+
+    Raises:
+        ValueError: see ``evaluate``.
+    """
     if not ood or not group_sizes or not densities:
         raise ValueError("evaluate needs at least one OOD set, one group size and one density")
     if in_distribution.name in ood:

@@ -168,7 +168,12 @@ def named_failures(module: nn.Module, batch: Batch) -> Iterator[None]:
     """Say of an error that a model raises from within on which samples it did, and what they are.
 
     Raises:
-        ValueError, TypeError or RuntimeError: after the kind of the model's own error.
+        RuntimeError: for the model's; our own, of any kind named here, is left as it is.
+        TypeError: for the model's.
+        ValueError: for the model's, and for those of its errors that are of another kind.
+        LookupError: our own.
+        AttributeError: our own.
+        torch.OutOfMemoryError: as it is.
     """
     try:
         yield

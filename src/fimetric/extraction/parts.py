@@ -182,7 +182,7 @@ def _digest_in(place: Path, again: str) -> str:
 
     Raises:
         ValueError: where its file is damaged: other data would be blamed for it.
-    """
+    """  # noqa: DOC501  (damaged() makes it)
     path = place / DIGEST
     content = path.read_bytes()
     digest = content[:64].decode("ascii", "replace")

@@ -44,7 +44,11 @@ class Probe(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     tolerance: float
 
     def __post_init__(self) -> None:
-        """Check that the losses are a table."""
+        """Check that the losses are a table.
+
+        Raises:
+            ValueError: for no rows, empty ones, or rows of unequal lengths.
+        """
         if len({len(row) for row in self.losses}) != 1 or not self.losses[0]:
             raise ValueError("losses of made-up rows must be a table, a row for each")
 

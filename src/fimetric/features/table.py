@@ -77,7 +77,12 @@ class Features:
     version: int = VERSION
 
     def __post_init__(self) -> None:
-        """Bring every field to its type and check that the shapes agree."""
+        """Bring every field to its type and check that the shapes agree.
+
+        Raises:
+            ValueError: for shapes that disagree, repeated names, an unknown grouping, or numbers
+                out of range.
+        """
         for name in ("values", "losses", "bounds"):
             object.__setattr__(self, name, _contiguous(getattr(self, name), np.float64))
         object.__setattr__(self, "numels", _contiguous(self.numels, np.int64))
@@ -128,7 +133,11 @@ class Features:
         return self.ids[row * self.group_size : (row + 1) * self.group_size]
 
     def select(self, rows: ArrayLike | slice) -> Self:
-        """Return the table of some rows (indices, a mask or a slice), their samples with them."""
+        """Return the table of some rows (indices, a mask or a slice), their samples with them.
+
+        Raises:
+            IndexError: for rows that are not in the table.
+        """
         if not isinstance(rows, slice):
             rows = np.asarray(rows)
             rows = rows if rows.size else rows.astype(np.int64)
@@ -190,6 +199,7 @@ class Features:
 
         Raises:
             ValueError: where there is no part, or columns, views or provenance differ.
+            TypeError: for a part that is no ``Features``.
         """
         if not parts:
             raise ValueError("nothing to concatenate: pass at least one Features")

@@ -60,6 +60,9 @@ def choose_weights(
         layers: how many tensors, of those with at least ``per_layer`` weights; None takes all
             tensors.
         seed: of the choice.
+
+    Raises:
+        ValueError: where fewer than ``layers`` tensors have ``per_layer`` weights or more.
     """
     generator = torch.Generator().manual_seed(seed)
     named = [(name, p.numel()) for name, p in module.named_parameters() if p.requires_grad]

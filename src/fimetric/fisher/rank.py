@@ -56,7 +56,11 @@ def effective_rank(
 
 
 def _rank(norms: GradientNorms, batches: Iterable[Tensor]) -> Array:
-    """Return the ranks (J,) from the losses (n,) of one batch after another."""
+    """Return the ranks (J,) from the losses (n,) of one batch after another.
+
+    Raises:
+        ValueError: where no batch makes a pair of samples.
+    """
     # sums of |g_n|^2 and |g_n|^4 over samples, and of <g_n, g_m>^2 over ordered pairs n != m
     total, squares, products = np.zeros((3, len(norms.names)))
     samples = pairs = 0

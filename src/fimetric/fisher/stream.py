@@ -71,12 +71,15 @@ def grams(norms: GradientNorms, batches_of_losses: Iterable[Tensor]) -> Iterator
 
 
 def refuse_infinite(values: Tensor, ids: Sequence[str], what: str) -> None:
-    """Raise ValueError where one of the values (n,) is not finite, naming the sample.
+    """Refuse values (n,) of which one is not finite.
 
     Arguments:
         values: one number per sample.
         ids: of the samples.
         what: the number is of, in front of the id.
+
+    Raises:
+        ValueError: naming the sample.
     """
     strange = (~values.isfinite()).nonzero().flatten().tolist()
     if strange:
@@ -102,7 +105,11 @@ def loss_values(
 
 
 def chosen_view(objective: Objective, view: str | None) -> str:
-    """Return the name of a view, which may be None where there is one only."""
+    """Return the name of a view, which may be None where there is one only.
+
+    Raises:
+        ValueError: for an unknown view, or None where there are several.
+    """
     views = list(objective.views())
     if view is None and len(views) == 1:
         return views[0]

@@ -50,7 +50,11 @@ def trainable_parameters(module: Any) -> dict[str, Tensor]:
 
 
 def _named_parameters(module: Any) -> list[tuple[str, Tensor]]:
-    """Return the (name, parameter) pairs of a module, or of an iterable of them."""
+    """Return the (name, parameter) pairs of a module, or of an iterable of them.
+
+    Raises:
+        TypeError: for anything else.
+    """
     if isinstance(module, nn.Module):
         return list(module.named_parameters())
     named: list[Any] = list(module) if isinstance(module, Iterable) else [None]
@@ -64,7 +68,11 @@ def _named_parameters(module: Any) -> list[tuple[str, Tensor]]:
 
 
 def refuse_losses(losses: Any) -> None:
-    """Raise where the losses are not (N,) real numbers with a graph."""
+    """Refuse losses that are not (N,) real numbers with a graph.
+
+    Raises:
+        ValueError: saying what they are.
+    """
     if not isinstance(losses, Tensor) or losses.dim() != 1 or len(losses) == 0:
         shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
         raise ValueError(f"losses must be a tensor (N,), one number per sample; got {shape}")
@@ -78,7 +86,12 @@ def refuse_losses(losses: Any) -> None:
 
 
 def refuse_foreign_graphs(graph: Graph) -> None:
-    """Raise where the graph cannot be that of the model itself."""
+    """Refuse a graph that cannot be that of the model itself.
+
+    Raises:
+        RuntimeError: for a compiled model, which hides its parameters.
+        ValueError: for losses that use none of the parameters.
+    """
     if any(graph.name(node) == "CompiledFunctionBackward" for node in range(len(graph.nodes))):
         raise RuntimeError(
             "CompiledFunctionBackward hides the parameters of a compiled model: compute the losses "
@@ -94,6 +107,9 @@ def hides_parameters(graph: Graph, losses: Tensor, named: dict[str, Tensor]) -> 
     """Return the function written in Python that hides parameters from the graph, if there is one.
 
     A reentrant checkpoint, or a reversible layer, calls ``backward()`` on a graph of its own.
+
+    Raises:
+        RuntimeError: autograd's as it is, where no checkpoint explains it.
     """
     if not graph.python_functions:
         return None
@@ -115,7 +131,11 @@ def hides_parameters(graph: Graph, losses: Tensor, named: dict[str, Tensor]) -> 
 
 @contextmanager
 def freed_graph_named() -> Iterator[None]:
-    """Say what to do where a graph that was freed is read again."""
+    """Say what to do where a graph that was freed is read again.
+
+    Raises:
+        RuntimeError: in place of autograd's for a freed graph; any other as it is.
+    """
     try:
         yield
     except RuntimeError as error:

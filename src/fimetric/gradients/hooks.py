@@ -142,7 +142,11 @@ def refuse_changing(graph: Graph, losses: Tensor, parameters: Sequence[Tensor]) 
 def _changed(
     graph: Graph, losses: Tensor, parameters: Sequence[Tensor], weight: float
 ) -> str | None:
-    """Return the operation at which a hook changes the gradient of weighted losses."""
+    """Return the operation at which a hook changes the gradient of weighted losses.
+
+    Raises:
+        RuntimeError: autograd's as it is, where no function in Python may hide parameters.
+    """
     watch = _Watch(graph, losses, weight)
     with watch, taken(parameters), untouched(parameters):
         try:

@@ -95,8 +95,7 @@ class GradientNorms:
         """Return the squared norms of d losses[n] / d parameter j.
 
         Arguments:
-            losses: (N,) real, with a graph. Sum the losses of a group to get the norms of the
-                group's joint gradient.
+            losses: (N,) real, with a graph. A sum over a group gives its joint gradient's norms.
             retain_graph: whether to keep the graph for another use.
 
         Returns:
@@ -109,9 +108,8 @@ class GradientNorms:
                 batch normalisation in training mode at any N, other mixing from N = 3 on where most
                 of a sample's gradient runs through the sample itself. ``fimetric.extract`` compares
                 samples with and without their batch and catches the rest.
-            RuntimeError: where the engine and autograd disagree on the sample that is checked, or
-                where a hook above the parameters changes gradients. Hooks of parameters are applied
-                to the gradient of each sample.
+            RuntimeError: where the engine and autograd disagree on the sample that is checked, or a
+                hook above the parameters changes gradients. Hooks of parameters apply per sample.
         """
         graph = self._graph(losses)
         columns = Columns(self._zeros(losses, len(losses), len(self._parameters)))
@@ -228,7 +226,11 @@ class GradientNorms:
         return plan, measured
 
     def _new_plan(self, graph: Graph, losses: Tensor, consume: Consumer) -> Plan:
-        """Make a plan and read the batch by it; a graph that cannot be read goes by the loop."""
+        """Make a plan and read the batch by it; a graph that cannot be read goes by the loop.
+
+        Raises:
+            MixedSamplesError: as it is, where any loss is finite.
+        """
         hidden = hides_parameters(graph, losses, self._named)
         if hidden:
             why, plan = f"parameters hidden in {hidden}", Plan(by_loop=True, hidden=True)

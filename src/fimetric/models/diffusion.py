@@ -59,7 +59,12 @@ class Diffusion(Model):
     }
 
     def __init__(self, config: DiffusionConfig, shape: tuple[int, int, int]) -> None:
-        """Make the parameters."""
+        """Make the parameters.
+
+        Raises:
+            ValueError: for a size that the resolutions do not divide, no channels, or an unknown
+                loss.
+        """
         from diffusers import DDPMScheduler, UNet2DModel  # slow to import
 
         super().__init__()
@@ -205,6 +210,9 @@ class Diffusion(Model):
 
 def strata(total: int, number: int | None) -> list[int]:
     """Return edges 1 = e_0 < ... = total of at most ``number`` strata of timesteps 1..total-1.
+
+    Raises:
+        ValueError: for a number below 1.
 
     >>> strata(1000, 4)
     [1, 6, 32, 178, 1000]

@@ -174,7 +174,7 @@ def read_weights(path: Path, sealed: bool = True) -> dict[str, Tensor]:
 
     Raises:
         ValueError: where it is damaged.
-    """
+    """  # noqa: DOC501  (damaged() makes it)
     payload = archive.unseal(path.read_bytes(), path, AGAIN, allow_unsealed=not sealed)
     try:
         tensors = safetensors.torch.load(payload)
@@ -187,7 +187,11 @@ def read_weights(path: Path, sealed: bool = True) -> dict[str, Tensor]:
 
 
 def _describe(path: Path) -> tuple[Description, bool]:
-    """Return a description, and whether its version has checksums."""
+    """Return a description, and whether its version has checksums.
+
+    Raises:
+        ValueError: where it is damaged.
+    """  # noqa: DOC501  (damaged() makes it)
     try:
         text = path.read_bytes()
         if msgspec.json.decode(text, type=_Marked).version == 1:

@@ -58,7 +58,12 @@ class Glow(Model):
     }
 
     def __init__(self, config: GlowConfig, shape: tuple[int, int, int]) -> None:
-        """Make the parameters."""
+        """Make the parameters.
+
+        Raises:
+            ValueError: for a size that the levels do not divide, no levels, or a logit out of
+                range.
+        """
         super().__init__()
         C, H, W = shape
         if config.levels < 1 or H % 2**config.levels or W % 2**config.levels:

@@ -53,7 +53,12 @@ class VAE(Model):
     }
 
     def __init__(self, config: VAEConfig, shape: tuple[int, int, int]) -> None:
-        """Make the parameters."""
+        """Make the parameters.
+
+        Raises:
+            ValueError: for a size that the stages do not divide, no stages, or an unknown
+                likelihood.
+        """
         super().__init__()
         C, H, W = shape
         stages = len(config.channels)

@@ -69,7 +69,11 @@ class Objective(nn.Module):
         self.name = name
 
     def _refuse_no_loss(self, function: Losses) -> None:
-        """Raise TypeError where a subclass has nothing to compute."""
+        """Refuse a subclass that has nothing to compute.
+
+        Raises:
+            TypeError: saying what to define.
+        """
         kind = type(self)
         own = kind.views is not Objective.views or kind.forward is not Objective.forward
         if getattr(function, "__func__", None) is Objective.forward and not own:

@@ -150,7 +150,11 @@ def prediction_of(scheduler: Any) -> str:
 
 
 def _refuse_other_schedules(scheduler: Any) -> None:
-    """Raise ValueError where the noise levels are not those of discrete diffusion."""
+    """Refuse noise levels that are not those of discrete diffusion.
+
+    Raises:
+        ValueError: for no ``alphas_cumprod`` (T,), or for ``use_flow_sigmas``.
+    """
     abar = getattr(scheduler, "alphas_cumprod", None)
     if not isinstance(abar, Tensor) or abar.dim() != 1:
         raise ValueError(

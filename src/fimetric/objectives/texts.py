@@ -59,7 +59,11 @@ def _moved(tokens: Tensor, mask: Tensor) -> Texts:
 
 
 def refuse_unknown(tokens: Tensor, vocabulary: int | None) -> None:
-    """Raise ValueError for ids outside of the vocabulary, naming the first; None: of any size."""
+    """Refuse ids outside of the vocabulary; None: of any size.
+
+    Raises:
+        ValueError: naming the first of them.
+    """
     wrong = tokens < 0
     if vocabulary is not None:
         wrong |= tokens >= vocabulary

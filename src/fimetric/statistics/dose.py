@@ -57,7 +57,11 @@ class DoseStatistics(Statistic):
         self._parts = self._found(objective)
 
     def _found(self, objective: Objective) -> Callable[[Tensor], dict[str, Tensor]]:
-        """Return what measures this kind of model."""
+        """Return what measures this kind of model.
+
+        Raises:
+            TypeError: for neither a flow nor a variational autoencoder.
+        """
         if isinstance(objective, NegativeLogLikelihood):
             require_transform(objective, "DoseStatistics")
             return self._flow

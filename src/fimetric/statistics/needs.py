@@ -8,7 +8,11 @@ from fimetric.objectives import NegativeELBO, NegativeLogLikelihood
 
 
 def require_bound(objective: Any, what: str, *methods: str) -> None:
-    """Raise TypeError where an objective is no bound of a module that has these methods."""
+    """Refuse an objective that is no bound of a module that has these methods.
+
+    Raises:
+        TypeError: for another objective, or naming the methods that are missing.
+    """
     if not isinstance(objective, NegativeELBO):
         raise TypeError(f"{what} needs a NegativeELBO, not {type(objective).__name__}")
     missing = [name for name in methods if not hasattr(objective.module, name)]
@@ -20,7 +24,11 @@ def require_bound(objective: Any, what: str, *methods: str) -> None:
 
 
 def require_transform(objective: Any, what: str) -> None:
-    """Raise TypeError where an objective is no likelihood of a flow that shows its latents."""
+    """Refuse an objective that is no likelihood of a flow that shows its latents.
+
+    Raises:
+        TypeError: for another objective, or a module without ``transform``.
+    """
     if not isinstance(objective, NegativeLogLikelihood):
         raise TypeError(f"{what} needs a NegativeLogLikelihood, not {type(objective).__name__}")
     if not hasattr(objective.module, "transform"):

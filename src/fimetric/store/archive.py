@@ -148,7 +148,7 @@ def unpack(payload: bytes, path: Path, again: str) -> Arrays:
 
     Raises:
         ValueError: naming the file, where it is damaged.
-    """
+    """  # noqa: DOC501  (damaged() makes it)
     try:
         return safetensors.numpy.load(payload)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
@@ -181,7 +181,7 @@ def unseal(payload: bytes, path: Path, again: str, allow_unsealed: bool = False)
 
     Raises:
         ValueError: naming the file, where its seal is broken or missing.
-    """
+    """  # noqa: DOC501  (damaged() makes it)
     try:
         header, data = _split(payload)
         header, found = _without_seal(header)
@@ -195,7 +195,11 @@ def unseal(payload: bytes, path: Path, again: str, allow_unsealed: bool = False)
 
 
 def _split(payload: bytes) -> tuple[dict[str, Any], bytes]:
-    """Return the header and the data of a safetensors file."""
+    """Return the header and the data of a safetensors file.
+
+    Raises:
+        ValueError: for what is no safetensors file, cut off, or has a header that is no table.
+    """
     size = int.from_bytes(payload[:8], "little")
     if len(payload) < 8 or not 0 < size <= min(LARGEST_HEADER, len(payload) - 8):
         raise ValueError("it is no safetensors file, or cut off")

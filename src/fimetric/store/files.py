@@ -83,7 +83,11 @@ def whole_folder(
 
 
 def refuse_strangers(path: Path, own: Collection[str]) -> None:
-    """Raise FileExistsError where a folder to be replaced holds files of somebody else's."""
+    """Refuse a folder to be replaced that holds files of somebody else's.
+
+    Raises:
+        FileExistsError: naming the first of them.
+    """
     names = sorted(entry.name for entry in path.iterdir()) if path.is_dir() and own else []
     strangers = [name for name in names if name not in own]
     if strangers:
@@ -114,7 +118,11 @@ def swept(folder: Path, deep: bool = False) -> Iterator[None]:
 
 
 def refuse_file(path: Path) -> None:
-    """Raise ValueError where a file stands in the place of a folder to be written."""
+    """Refuse a file in the place of a folder to be written.
+
+    Raises:
+        ValueError: naming the file.
+    """
     refuse_long(path)
     for place in (path, *path.parents):
         if place.exists() and not place.is_dir():
@@ -134,7 +142,13 @@ def safe_name(name: str) -> str:
 
 @contextmanager
 def _growing(path: Path, folder: bool) -> Iterator[Path]:
-    """Yield a new file or folder beside ``path``, locked; remove it if it is there at the end."""
+    """Yield a new file or folder beside ``path``, locked; remove it if it is there at the end.
+
+    Raises:
+        PermissionError: where ``path`` cannot be written.
+        DiskFullError: where the disk is full.
+        OSError: any other, as it is.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _settle(path.parent.glob(f".{glob.escape(path.name)}.*"))

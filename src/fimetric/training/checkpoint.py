@@ -44,7 +44,11 @@ class State(msgspec.Struct, forbid_unknown_fields=True):
     rows: list[Row]
 
     def __post_init__(self) -> None:
-        """Check that steps rise up to the present one, and that the best is among them."""
+        """Check that steps rise up to the present one, and that the best is among them.
+
+        Raises:
+            ValueError: where they do not, or it is not.
+        """
         steps = [row.step for row in self.rows]
         if steps != sorted(set(steps)) or (steps and steps[-1] > self.step):
             raise ValueError(f"steps of its rows do not rise up to {self.step}: {steps}")

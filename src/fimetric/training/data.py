@@ -14,7 +14,11 @@ HELD_OUT, MOST_HELD_OUT = 0.05, 512  # of the training data, for validation
 
 
 def as_samples(data: Any, model: Model) -> Samples:
-    """Return data of any kind as Samples of the model's shape."""
+    """Return data of any kind as Samples of the model's shape.
+
+    Raises:
+        ValueError: for dictionaries of tensors, another shape, or floats outside of [0, 1].
+    """
     if not isinstance(data, Samples):
         parts = list(batches(data, 1024))
         if any(not isinstance(part.x, Tensor) for part in parts):
@@ -33,7 +37,11 @@ def as_samples(data: Any, model: Model) -> Samples:
 
 
 def split(data: Samples, validation: Any, model: Model, seed: int) -> tuple[Samples, Samples]:
-    """Return the part to fit on and the part held out."""
+    """Return the part to fit on and the part held out.
+
+    Raises:
+        ValueError: for fewer than two samples, where there is no ``validation``.
+    """
     if validation is not None:
         return data, as_samples(validation, model)
     held = min(max(round(HELD_OUT * len(data)), 1), MOST_HELD_OUT)

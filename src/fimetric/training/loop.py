@@ -96,9 +96,10 @@ def train(
 
     Raises:
         ValueError: for settings out of range, data that do not fit the model, or a checkpoint of
-        another run.
+            another run.
         FileExistsError: where ``resume`` is False and the folder holds a run or a model.
         RuntimeError: where a loss is not finite, with the step.
+        KeyboardInterrupt: as it is, once the log says how to go on.
     """
     folder, device = folder_of(folder), known_device(device)
     refuse_file(folder)
@@ -141,7 +142,11 @@ def _say_stopped(run: Run, folder: Path) -> None:
 
 
 def _begin(run: Run, data: Samples, folder: Path, settings: dict[str, Any], resume: bool) -> None:
-    """Put a run where its checkpoint stands, or at the start."""
+    """Put a run where its checkpoint stands, or at the start.
+
+    Raises:
+        FileExistsError: where ``resume`` is False and the folder holds a run or a model.
+    """
     checkpoint = folder / "checkpoint"
     if checkpoint.exists() and resume:
         read_checkpoint(checkpoint, run, settings)
@@ -174,7 +179,11 @@ def _loop(run: Run, data: Samples, advance: Any) -> Iterator[int]:
 
 
 def _step(run: Run, x: Tensor) -> float:
-    """Do one optimiser step on x (N, C, H, W) and return the loss per dimension."""
+    """Do one optimiser step on x (N, C, H, W) and return the loss per dimension.
+
+    Raises:
+        RuntimeError: where the loss or its gradient is not finite, with the step.
+    """
     model, recipe = run.model, run.recipe
     for group in run.optimiser.param_groups:
         group["lr"] = recipe.rate(run.step)
@@ -197,7 +206,11 @@ def _step(run: Run, x: Tensor) -> float:
 
 @torch.no_grad()
 def _validate(run: Run, held_out: Samples, folder: Path) -> None:
-    """Add a row to the history, and save the averaged model if it is the best so far."""
+    """Add a row to the history, and save the averaged model if it is the best so far.
+
+    Raises:
+        RuntimeError: where the bits per dimension are not finite, with the step.
+    """
     generator = Generator().manual_seed(number(run.recipe.seed, 0, 2))  # each time the same noise
     parts = torch.arange(len(held_out)).split(VALIDATION_BATCH)
     with run.averaged() as model:

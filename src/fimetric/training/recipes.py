@@ -35,7 +35,11 @@ class Recipe:
     patience: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the settings."""
+        """Check the settings.
+
+        Raises:
+            ValueError: for a setting out of range.
+        """
         least = {
             "steps": 1,
             "batch_size": 1,

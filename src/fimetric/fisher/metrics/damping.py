@@ -53,13 +53,21 @@ def loss_of(held_out: Tensor, F: Tensor) -> Tensor:
 
 
 def check_share(damping: float | None) -> None:
-    """Raise ValueError where a share of a simpler F makes no sense."""
+    """Refuse a share of a simpler F that makes no sense.
+
+    Raises:
+        ValueError: where it is not from 0 to 1.
+    """
     if damping is not None and not 0 <= damping <= 1:
         raise ValueError(f"damping is {damping}; it must be a share from 0 to 1, or None")
 
 
 def check_halves(damping: float | None, samples: int) -> None:
-    """Raise ValueError where damping has to be chosen, and there are no two halves to do so."""
+    """Refuse to choose damping where there are no two halves to do so.
+
+    Raises:
+        ValueError: for fewer than two samples and no damping.
+    """
     if damping is None and samples < 2:
         raise ValueError(
             f"damping is chosen by two halves of the references, and there is {samples} sample; "

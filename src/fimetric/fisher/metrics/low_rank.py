@@ -73,7 +73,11 @@ class LowRank(FisherMetric):
     def _references(
         self, objective: Objective, data: Any, batch_size: int, progress: bool
     ) -> References:
-        """Take some of the data, in batches whose gradients fit."""
+        """Take some of the data, in batches whose gradients fit.
+
+        Raises:
+            ValueError: for a rank below 0, or references below 1.
+        """
         if self.rank < 0 or self.references < 1:
             raise ValueError(
                 f"rank is {self.rank} and references {self.references}; they must be at least 0 "

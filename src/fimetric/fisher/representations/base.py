@@ -40,14 +40,22 @@ class Representation(nn.Module, ABC):
 
 
 def per_channel(values: Tensor, x: Tensor) -> Tensor:
-    """Return (C,) or (1,) values in the shape and number format of x (N, C, *)."""
+    """Return (C,) or (1,) values in the shape and number format of x (N, C, *).
+
+    Raises:
+        ValueError: for neither one value nor one per channel.
+    """
     if len(values) not in (1, x.shape[1]):
         raise ValueError(f"{len(values)} values for data of {x.shape[1]} channels; give one each")
     return values.to(x).view(-1, *[1] * (x.dim() - 2))
 
 
 def within(x: Tensor, low: float, high: float, name: str) -> None:
-    """Raise ValueError where data leave the domain of a map by more than rounding."""
+    """Refuse data that leave the domain of a map by more than rounding.
+
+    Raises:
+        ValueError: naming the map and both ranges.
+    """
     if bool((x < low - 1e-6).any() | (x > high + 1e-6).any()):
         raise ValueError(
             f"{name} takes data in [{low:g}, {high:g}]; these lie in [{float(x.min()):g}, "
