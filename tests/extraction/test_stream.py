@@ -1,5 +1,7 @@
 """Samples travel with their numbers: batch by batch, with ids, raw samples and kept columns."""
 
+from collections import UserDict
+
 import numpy as np
 import pytest
 import torch
@@ -98,3 +100,55 @@ def test_a_detector_streams_what_it_scores(rows):
     np.testing.assert_allclose(scores, detector.score(data), rtol=1e-9)
     with pytest.raises(ValueError, match="5 samples do not make whole groups of 2"):
         list(detector.stream(iter([data[:3], data[3:5]])))
+
+
+class Wrong(Letters):
+    """An objective whose ``prepare`` returns what it is told."""
+
+    returned = None
+
+    def prepare(self, samples):
+        return self.returned(samples)
+
+
+RETURNED = {
+    "nothing": (lambda texts: None, "returned 'x' as NoneType; return a tensor"),
+    "a list": (lambda texts: [1] * len(texts), "returned 'x' as list; return a tensor"),
+    "lists": (lambda texts: {"input_ids": [[1]]}, "returned 'input_ids' as list"),
+    "no entries": (lambda texts: {}, "an empty dictionary"),
+    "a number": (lambda texts: torch.tensor(1), r"shape \(\) for 8 texts; return one row a text"),
+    "pieces": (
+        lambda texts: torch.ones(9, 3),
+        r"shape \(9, 3\) for 8 texts; return one row a text",
+    ),
+    "too few": (lambda texts: torch.ones(1, 3), r"shape \(1, 3\) for 8 texts"),
+}
+
+
+@pytest.mark.parametrize("case", RETURNED)
+def test_what_prepare_returns_is_one_row_a_text(letters, case):
+    objective = Wrong(letters.module)
+    objective.returned, message = RETURNED[case]
+    with pytest.raises((TypeError, ValueError), match=message):
+        fm.extract(objective, texts(8), 4, progress=False)
+
+
+def test_what_a_tokenizer_returns_is_taken(letters):
+    objective = Wrong(letters.module)
+    objective.returned = lambda texts: UserDict(letters.prepare(texts))
+    found, expected = (fm.extract(o, texts(N), 4, progress=False) for o in (objective, letters))
+    assert np.array_equal(found.values, expected.values)
+
+
+def test_what_is_no_text_among_texts_is_named(letters):
+    with pytest.raises(TypeError, match="element 1 of the list is int, others are texts"):
+        fm.extract(letters, ["abcd", 3, "ef"], progress=False)
+
+
+def test_features_from_before_there_were_checksums_go_on(rows, tmp_path):
+    data = torch.randn(N, 4, dtype=torch.float64)
+    whole = fm.extract(rows, data, 5, folder=tmp_path / "f", progress=False)
+    place = tmp_path / "f" / "data.sha256"
+    place.write_text(place.read_text()[:64])
+    again = fm.extract(rows, data, 5, folder=tmp_path / "f", progress=False)
+    assert np.array_equal(again.values, whole.values)

@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 from fimetric.arguments import whole
 from fimetric.data.batch import Batch, join, other_length
 from fimetric.data.keys import LABELS
-from fimetric.data.reader import Prepare, Reader, is_map_style
+from fimetric.data.prepared import Prepare
+from fimetric.data.reader import Reader, is_map_style
 from fimetric.data.refusals import refuse_foreign
 from fimetric.data.samples import check_finite
 from fimetric.data.values import shape_of

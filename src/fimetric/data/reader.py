@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any
 
 import numpy as np
@@ -12,19 +12,19 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from fimetric.data import tables
-from fimetric.data.batch import Batch, Input, join
+from fimetric.data.batch import Batch, join
 from fimetric.data.declared import as_declared
 from fimetric.data.images import layout
 from fimetric.data.keys import IDS, LABELS, PADDED, TOKENS, TOLD, stands_alone
 from fimetric.data.names import printable
 from fimetric.data.pairs import x_of, x_of_pair
+from fimetric.data.prepared import Prepare, prepared, texts_in
 from fimetric.data.reading import are_samples
 from fimetric.data.refusals import refuse_foreign, refuse_no_rows
 from fimetric.data.samples import Samples
 from fimetric.data.values import Converter, is_array_of_numbers, plain
 
 log = logging.getLogger(__name__)
-Prepare = Callable[[Sequence[Any]], Input]
 
 
 def is_map_style(data: Any) -> bool:
@@ -93,16 +93,14 @@ class Reader:
     def _of_list(self, data: list[Any]) -> Iterator[Batch]:
         if data and isinstance(data[0], list | tuple) and is_array_of_numbers(data[0]):
             return self._slices(self.convert(data, "the list"))
-        if self.prepare is not None and data and all(isinstance(item, str) for item in data):
+        if self.prepare is not None and texts_in(data):
             return self._of_texts(data, self.prepare)
         single = bool(data) and are_samples(data)
         return self._counted(data, self._single if single else self._batch)
 
     def _of_texts(self, texts: list[str], prepare: Prepare) -> Iterator[Batch]:
         for start in range(0, len(texts), self.size):
-            raw = texts[start : start + self.size]
-            ids = [str(start + i) for i in range(len(raw))]
-            yield Batch(prepare(raw), ids, raw=raw)
+            yield prepared(texts[start : start + self.size], start, prepare)
 
     def _of_loader(self, loader: DataLoader[Any]) -> Iterator[Batch]:
         if loader.batch_sampler is not None:

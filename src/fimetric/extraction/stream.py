@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from fimetric.data import Batch, batches, length, to_device
 from fimetric.data.batch import Input
 from fimetric.data.batches import Choice, rounded
-from fimetric.data.reader import Prepare
+from fimetric.data.prepared import Prepare
 from fimetric.extraction.extractor import placed
 from fimetric.extraction.intake import Intake, named_failures, refuse_idle_tensors
 from fimetric.extraction.memory import batch_size_for
