@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from fimetric.arguments import shown
 from fimetric.models.diffusion import Diffusion
 from fimetric.models.family import (
     BOUND,
@@ -30,7 +31,20 @@ ROUND_TRIP = 1e-2  # of latents, which are standard normal
 
 
 def register(row: Family) -> None:
-    """Make a family known under its name, to all that open, train, score or compare models."""
+    """Make a family known under its name, to all that open, train, score or compare models.
+
+    Raises:
+        TypeError: for what is no ``Family``.
+        ValueError: where the name is another class's, or the class has another name.
+    """
+    if not isinstance(row, Family):
+        raise TypeError(f"a family is a fimetric.models.Family, not {shown(row)}")
+    for other in FAMILIES.values():
+        if (other.kind == row.kind) != (other.model is row.model):
+            raise ValueError(
+                f"{other.model.__name__} is known as {other.kind!r} already; give "
+                f"{row.model.__name__} another name than {row.kind!r}, or leave it"
+            )
     FAMILIES[row.kind] = row
 
 

@@ -2,12 +2,13 @@
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 from toy_family import TOY, Toy
 from typer.testing import CliRunner
 
 from fimetric.cli import app
 from fimetric.families import register
-from fimetric.models import FAMILIES, load
+from fimetric.models import FAMILIES, VAE, Family, build, load
 
 GRID = """
 held_out = 80
@@ -66,3 +67,36 @@ def test_what_a_family_lacks_is_not_asked_of_it(work):
 
 def test_a_model_of_it_is_opened_as_what_it_is(work):
     assert type(load("model")) is Toy
+
+
+ROW = {"kind": "other", "model": Toy, "objective": TOY.objective}
+WRONG = [
+    ({"kind": ""}, "kind is ''; it must be a name"),
+    ({"kind": "a/b"}, "kind is 'a/b'; it must be a name"),
+    ({"kind": 3}, "kind is 3; it must be a name"),
+    ({"model": torch.nn.Linear}, "a class made from fimetric.models.Model"),
+    ({"objective": None}, "objective must be a function"),
+    ({"has": {"nats"}}, "has names 'nats'; there are 'a bound"),
+    ({"samples": "texts"}, "samples names 'texts'; there are 'images'"),
+]
+
+
+@pytest.mark.parametrize(("fields", "message"), WRONG)
+def test_a_row_that_would_fail_later_is_refused(fields, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        Family(**{**ROW, **fields})
+
+
+def test_a_name_and_a_class_belong_to_one_family():
+    with pytest.raises(TypeError, match=r"a family is a fimetric\.models\.Family"):
+        register("toy")
+    with pytest.raises(ValueError, match="VAE is known as 'vae' already"):
+        register(Family(**{**ROW, "kind": "vae"}))
+    with pytest.raises(ValueError, match="VAE is known as 'vae' already"):
+        register(Family(**{**ROW, "model": VAE}))
+    assert "other" not in FAMILIES
+
+
+def test_a_model_of_no_known_family_says_how_to_make_it_known():
+    with pytest.raises(ValueError, match=r"what fimetric\.families\.register makes known"):
+        build("other", "tiny", (1, 8, 8))

@@ -6,12 +6,17 @@ bounds       whether a description is one that weights can fill
 devices      where models go
 discretised  a logistic over the levels of a pixel, of which likelihoods are made
 glow_steps   the layers of a Glow
+diffusion    a UNet that predicts the noise in a noisy image
+glow         a normalising flow of invertible 1x1 convolutions and affine couplings
+pixelcnn     an autoregressive model of images, pixel by pixel
+vae          a convolutional variational autoencoder
 """
 
 from fimetric.models.diffusion import Diffusion, DiffusionConfig
 from fimetric.models.family import FAMILIES, Family, Model
 from fimetric.models.folder import build, kind_of, load, save
 from fimetric.models.glow import Glow, GlowConfig
+from fimetric.models.pixelcnn import PixelCNN, PixelCNNConfig
 from fimetric.models.vae import VAE, VAEConfig
 
 __all__ = [
@@ -23,6 +28,8 @@ __all__ = [
     "Glow",
     "GlowConfig",
     "Model",
+    "PixelCNN",
+    "PixelCNNConfig",
     "VAEConfig",
     "build",
     "kind_of",

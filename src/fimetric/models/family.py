@@ -3,12 +3,15 @@
 Whatever needs something of a model asks for what its family has, never for a family by name.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from torch import Generator, Tensor, nn
+
+from fimetric.arguments import shown
+from fimetric.store.files import safe_name
 
 SCHEDULE = "a noise schedule"
 BOUND = "a bound with a posterior of its own"
@@ -19,7 +22,7 @@ SAMPLES = {"images": ("channels", "height", "width")}  # kind of sample -> what 
 Draw = Callable[[int, Generator], Tensor]
 
 
-class Model(nn.Module):
+class Model(nn.Module, ABC):
     """A reference model: a module with ``config`` and ``shape`` that trains and samples itself.
 
     A class has ``Config``, a frozen dataclass, and ``CONFIGS``, some of them by name; it is made by
@@ -86,6 +89,11 @@ class Family:
             asked for.
         samples: kind of sample, of ``SAMPLES``.
         draws: samples of a model for claims about it.
+
+    Raises:
+        TypeError: for a class that is no ``Model`` with configurations, or no objective.
+        ValueError: for a name that no file can have, or a word that is not known among ``has`` and
+            ``samples``.
     """
 
     kind: str
@@ -98,6 +106,28 @@ class Family:
     samples: str = "images"
     draws: Callable[[Any], Draws] = eight_bit
 
+    def __post_init__(self) -> None:
+        """Check what would fail only where it is used; see ``Raises`` above."""  # noqa: DOC501
+        if not isinstance(self.kind, str) or not self.kind or self.kind != safe_name(self.kind):
+            raise ValueError(f"kind is {self.kind!r}; it must be a name that a file can have")
+        known = isinstance(self.model, type) and issubclass(self.model, Model)
+        if not known or not (hasattr(self.model, "Config") and hasattr(self.model, "CONFIGS")):
+            raise TypeError(
+                f"model is {shown(self.model)}; it must be a class made from fimetric.models.Model "
+                "that has Config and CONFIGS"
+            )
+        if not callable(self.objective):
+            raise TypeError("objective must be a function (model, timesteps, draws, seed)")
+        for name, words, allowed in (
+            ("has", set(self.has), {SCHEDULE, BOUND, LATENT_MAP, NATS}),
+            ("samples", {self.samples}, set(SAMPLES)),
+        ):
+            if not words <= allowed:
+                raise ValueError(
+                    f"{name} names {', '.join(map(repr, sorted(words - allowed)))}; there are "
+                    f"{', '.join(map(repr, sorted(allowed)))}"
+                )
+
 
 FAMILIES: dict[str, Family] = {}
 
@@ -109,7 +139,10 @@ def family(kind: str) -> Family:
         ValueError: for a name that is not known, listing those that are.
     """
     if not isinstance(kind, str) or kind not in FAMILIES:
-        raise ValueError(f"unknown kind of model {kind!r}; known are {', '.join(FAMILIES)}")
+        raise ValueError(
+            f"unknown kind of model {kind!r}; known are {', '.join(FAMILIES)}, and what "
+            "fimetric.families.register makes known"
+        )
     return FAMILIES[kind]
 
 
