@@ -1,5 +1,6 @@
 """Each contract between rooms fails where it is broken: in `make check`."""
 
+import configparser
 import os
 import shutil
 import subprocess
@@ -7,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from fimetric.models import FAMILIES
 
 ROOT = Path(__file__).parents[1]
 BREACHES = {  # contract -> a file, and a line that it may not hold
@@ -32,7 +35,7 @@ BREACHES = {  # contract -> a file, and a line that it may not hold
         "import matplotlib",
     ),
 }
-pytestmark = pytest.mark.skipif(
+LONG = pytest.mark.skipif(
     os.environ.get("FIMETRIC_CHECK") != "long", reason="ten seconds: make check runs it"
 )
 
@@ -52,6 +55,7 @@ def lint(folder: Path) -> str:
     return " ".join(found.stdout.split())
 
 
+@LONG
 @pytest.mark.parametrize("contract", BREACHES)
 def test_a_breach_is_found(contract, copy):
     file, line = BREACHES[contract]
@@ -60,5 +64,16 @@ def test_a_breach_is_found(contract, copy):
     assert f"{contract} BROKEN" in lint(copy)
 
 
+@LONG
 def test_every_contract_is_kept_and_has_its_breach(copy):
     assert f"Contracts: {len(BREACHES)} kept, 0 broken" in lint(copy)
+
+
+def test_every_family_is_under_the_contracts_of_families():
+    contracts = configparser.ConfigParser()
+    contracts.read(ROOT / ".importlinter")
+    files = {family.model.__module__ for family in FAMILIES.values()}
+    apart = contracts["importlinter:contract:families"]["modules"].split()
+    named = contracts["importlinter:contract:one-place"]["forbidden_modules"].split()
+    assert set(apart) == files
+    assert set(named) == files | {"fimetric.families"}

@@ -441,7 +441,7 @@ ROWS: list[Row] = [
     ("models.build", "sides as text", lambda w: models.build("vae", "tiny", "188"), TypeError,
      "shape must be a list"),
     ("models.build", "an unknown setting", lambda w: models.build("vae", {"a": 1}, (1, 8, 8)),
-     ValueError, "VAE has no setting 'a'; it has channels"),
+     ValueError, "VAE has no setting 'a'; there are channels"),
     ("models.build", "a setting as text", lambda w: models.build("vae", {"latent": "x"}, (1, 8, 8)),
      ValueError, "VAE|latent"),
     ("models.build", "a seed as text", lambda w: models.build("vae", "tiny", (1, 8, 8), "x"), TypeError,

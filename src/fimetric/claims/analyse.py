@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fimetric.claims.finding import Finding
 from fimetric.claims.registry import CLAIMS, Claim, select
-from fimetric.claims.study import Study
+from fimetric.claims.study import CRITERIA, Study
 from fimetric.progress import progress
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def _read(study: Study, path: Path) -> Finding:
     finding, key = Finding.read(path)
     if key != study.key:
         raise ValueError(
-            f"{path} was found on another model, other data or other settings; "
-            "name another folder, or remove this one"
+            f"{path} was found on another model, other data or other settings, or by other "
+            f"criteria than version {CRITERIA}; name another folder, or remove this one"
         )
     return finding

@@ -1,8 +1,9 @@
 """The command line: reading arguments, one call each.
 
-options    what several commands share
-models     one model: demo, train, extract, fit, score
-studies    several models, sets or methods: evaluate, analyse, benchmark, retrain
+options  what several commands share
+models   one model: demo, train, extract, fit, score
+studies  several models, sets or methods: evaluate, analyse, benchmark, retrain
+demo     the main job on data that ship with the dependencies: train, fit, calibrate, score, show
 """
 
 import io

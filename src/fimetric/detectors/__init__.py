@@ -7,6 +7,26 @@
  'typicality', 'waic']
 >>> create("typicality")
 <fimetric.detectors.typicality.Typicality object at ...>
+
+base                what every density keeps: fit on own rows, higher = more anomalous
+chi_square          independent scaled chi-square layers
+combined_tests      empirical p-values of the columns and of the loss, joined into one
+fishers_method      Fisher's combination of one two-sided p-value per layer
+full_gaussian       one Gaussian with a shrunk full covariance on the layers' log squared norms
+gaussian_mixture    a mixture of Gaussians on the standardised columns
+input_complexity    the loss, less what a general-purpose compressor needs
+isolation_forest    how few random cuts set a row apart from the fitting rows
+kde                 independent kernel density estimates of the columns
+layerwise_gaussian  independent Gaussians on the layers' log squared norms
+likelihood          the negative log-likelihood itself
+mean_z_score        the mean of the columns, each measured in its own deviations
+nearest_neighbours  distance to the nearest in-distribution rows, in log norms and losses
+one_class_svm       the support of the standardised columns, by a support vector machine
+smallest_p_value    the most surprising of several tests
+standardised        what densities share that compare columns with each other
+sum_of_norms        the squared norm of the whole gradient
+typicality          the typicality test
+waic                the mean loss of an ensemble, and how much its members disagree
 """
 
 from typing import Any

@@ -1,4 +1,16 @@
-"""What is differentiated: a batch -> one loss per sample. One file per family."""
+"""What is differentiated: a batch -> one loss per sample. One file per family.
+
+base        what is differentiated: a batch -> one loss per sample
+denoising   denoising losses of diffusion models
+language    likelihoods of language models
+likelihood  likelihoods of explicit densities, and the bound of variational autoencoders
+limits      what a language model can take: ids, lengths, no foresight
+logits      the logits of a language model, however it takes token ids and whatever it returns
+standard    the objective that each reference model is scored with
+steadiness  models that change in their own forward pass
+takes       what a model itself tells of the samples that it takes: tokens, sequences
+texts       texts as a causal model reads them
+"""
 
 from fimetric.objectives.base import Objective
 from fimetric.objectives.denoising import Denoising

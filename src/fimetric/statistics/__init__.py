@@ -1,19 +1,19 @@
 """Published statistics other than our gradient norms, one file each: model and data -> Features.
 
-base                  what every statistic keeps
-complexity            code lengths of general-purpose compressors
-dose                  the parts of a likelihood or of its bound
-ensemble              the losses of several models
-regret                what a posterior of the sample's own would gain
-latents               whether a flow's latents look like noise
-whitened              the gradient in the metric of a diagonal Fisher matrix, and its distance
-                      from the mean gradient
-diffusion             what the statistics of a diffusion model share
-multiscale_losses     losses at several timesteps
-msma                  norms of the score at several noise levels
-diffpath              rate of change and curvature along the path to noise
-scoped                the score's norm over the curvature
-reconstruction        how well a noisy sample is restored
+base               what every statistic keeps
+complexity         code lengths of general-purpose compressors
+dose               the parts of a likelihood or of its bound
+ensemble           the losses of several models
+regret             what a posterior of the sample's own would gain
+latents            whether a flow's latents look like noise
+whitened           the gradient in a diagonal Fisher metric, and its distance from the mean
+diffusion          what the statistics of a diffusion model share
+multiscale_losses  losses at several timesteps
+msma               norms of the score at several noise levels
+diffpath           rate of change and curvature along the path to noise
+scoped             the score's norm over the curvature
+reconstruction     how well a noisy sample is restored
+needs              what the statistics need of a model beyond its losses, and how they say so
 """
 
 from fimetric.statistics.base import Statistic

@@ -8,12 +8,16 @@
 Each is fitted on reference samples and then stands in for ``GradientNorms``: its columns sum to the
 metric, and their logarithms are ``Features`` that any density takes.
 
-base         what all levels have in common
-reference    reference samples, read as often as wanted
-blocks       blocks of F, one to a tensor, and norms in their metric
-moments      second moments of gradients and of their factors
-damping      how much of a simpler F to mix in, by held-out likelihood
-gram         inner products of all reference gradients
+base       what all levels have in common
+reference  reference samples, read as often as wanted
+blocks     blocks of F, one to a tensor, and norms in their metric
+moments    second moments of gradients and of their factors
+damping    how much of a simpler F to mix in, by held-out likelihood
+gram       inner products of all reference gradients
+diagonal   elementwise whitening
+identity   the coarsest level: what the layer-wise norms are an approximation of
+kronecker  whitening by Kronecker factors, or in their eigenbasis
+low_rank   whitening by principal directions over all parameters
 """
 
 from fimetric.fisher.metrics.base import FisherMetric

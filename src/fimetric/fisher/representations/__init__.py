@@ -5,6 +5,12 @@
 log p changes by log |det dT/dx|. Where no trained parameter occurs in T, the gradient of log p with
 respect to the model's parameters does not change at all; ``fimetric.fisher.invariance`` measures
 that.
+
+base            what every change of representation is: a map, its log-determinant, its inverse
+colour          colour spaces, pixel by pixel
+dequantisation  discrete data made continuous, for which alone a change of variables is defined
+permutation     dimensions in another order
+scalings        maps of each value by itself: affine ones and the logit
 """
 
 from fimetric.fisher.representations.base import Changed, Representation

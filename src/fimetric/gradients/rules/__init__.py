@@ -2,6 +2,15 @@
 
 A rule may return None where it does not apply; the node is then called sample by sample. So a rule
 is never needed for an exact result. To add one, write the function and name it here.
+
+batched        vector-Jacobian products of all samples at once, for common operations
+called         the exact answer where there is no rule: call the node with one sample's gradient
+convolution    convolutions of one to three dimensions, dilated, strided, grouped or transposed
+embedding      embeddings: each position's gradient goes to the row that it looked up
+linear         matrix products: each row's outer product goes to its sample
+normalisation  normalisation layers: y = weight * xhat + bias, xhat the normalised input
+pointwise      elementwise operations
+tapped         what a rule is given, and the reduction that most rules end in
 """
 
 from collections.abc import Callable
