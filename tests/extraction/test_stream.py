@@ -11,6 +11,7 @@ import fimetric as fm
 from fimetric.extraction.extractor import Extractor
 from fimetric.extraction.parts import Parts
 from fimetric.extraction.stream import stream
+from fimetric.fisher.stream import loss_values
 from fimetric.objectives import Objective
 
 N, WORDS = 23, ["a", "quick", "brown fox", "jumps", "over the lazy dog"]
@@ -152,3 +153,14 @@ def test_features_from_before_there_were_checksums_go_on(rows, tmp_path):
     place.write_text(place.read_text()[:64])
     again = fm.extract(rows, data, 5, folder=tmp_path / "f", progress=False)
     assert np.array_equal(again.values, whole.values)
+
+
+def test_the_fisher_metric_takes_texts_too(letters):
+    alone = [letters.prepare([text]) for text in texts(N)]
+    tensors = {key: nn.utils.rnn.pad_sequence([x[key][0] for x in alone], True) for key in alone[0]}
+    found = fm.fisher.Diagonal().fit(letters, texts(N), progress=False)
+    expected = fm.fisher.Diagonal().fit(letters, tensors, progress=False)
+    a, b = (metric.features(texts(4), progress=False).values for metric in (found, expected))
+    np.testing.assert_allclose(a, b, rtol=1e-9)
+    losses = loss_values(letters, texts(N), progress=False)
+    np.testing.assert_allclose(losses, [letters(x).item() for x in alone], rtol=1e-12)

@@ -169,7 +169,7 @@ def invariance_reports(
 
     See ``invariance_report`` for arguments and errors.
     """
-    batch = next(iter(batches(data, samples)))
+    batch = next(iter(batches(data, samples, prepare=objective.prepare)))
     objective, x, noisy = continuous(objective, batch.x, seed)
     changed = nn.ModuleList(Reexpressed(objective, transform) for transform in transforms)
 

@@ -41,7 +41,7 @@ def losses(
     name = chosen_view(objective, view)
     device = next(objective.module.parameters()).device
     with show_progress(what, length(data), progress) as advance:
-        for batch in batches(data, batch_size):
+        for batch in batches(data, batch_size, prepare=objective.prepare):
             with torch.enable_grad():
                 found = objective.losses(name, to_device(batch.x, device))
             refuse_infinite(found, batch.ids, "the loss of sample")
@@ -98,7 +98,7 @@ def loss_values(
     device = next(objective.module.parameters()).device
     found = []
     with show_progress("losses", length(data), progress) as advance:
-        for batch in batches(data, batch_size):
+        for batch in batches(data, batch_size, prepare=objective.prepare):
             found.append(objective(to_device(batch.x, device)).double().cpu().numpy())
             advance(len(batch.ids))
     return np.concatenate(found)

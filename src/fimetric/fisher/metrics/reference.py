@@ -50,7 +50,7 @@ class References:
     ) -> None:
         self.objective, self._progress, self._checked = objective, progress, False
         self._held: list[Batch] = []
-        for batch in batches(data, batch_size):
+        for batch in batches(data, batch_size, prepare=objective.prepare):
             room = None if limit is None else limit - sum(len(part) for part in self._held)
             if room is not None and room <= 0:
                 break
