@@ -31,13 +31,12 @@ def batches(
     """Yield the samples of ``data`` in order, in batches of whole groups.
 
     A sample or batch is a Tensor, ndarray or PIL image, or a dictionary of them; of a tuple or list
-    (x, y, ...), x. Entries ``label`` and ``labels``, and texts called
-    ``prompt`` and ``source``, are kept beside the data, which is logged, ``id`` or
-    ``path`` names the samples (else a running index), and an only entry comes out as the tensor
-    itself, unless it is an argument of a model such as ``input_ids``. uint8 and PIL images become
-    float32 k/255, channels first; PIL images are turned as EXIF says, and a grey one of 28x28
-    becomes 32x32, as in ``load``. Texts, dictionaries with ``input_ids``, are padded on the right
-    to one length, with mask 0.
+    (x, y, ...), x. Entries ``label`` and ``labels``, and texts called ``prompt`` and ``source``,
+    are kept beside the data, which is logged; ``id`` or ``path`` names the samples (else a running
+    index), and an only entry comes out as the tensor itself, unless it is an argument of a model
+    such as ``input_ids``. uint8 and PIL images become float32 k/255, channels first; PIL images are
+    turned as EXIF says, and a grey one of 28x28 becomes 32x32, as in ``load``. Texts, dictionaries
+    with ``input_ids``, are padded on the right to one length, with mask 0.
 
     Arguments:
         data: A Tensor, ndarray or dictionary of them (the first dimension counts samples); a table

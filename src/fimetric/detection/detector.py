@@ -12,13 +12,14 @@ from fimetric.calibration import Calibration
 from fimetric.data import Batch, Spec, length
 from fimetric.data.batches import rounded
 from fimetric.detection import saved
-from fimetric.detection.grouping import grouped, halves, refuse_rest, to_fit
+from fimetric.detection.grouping import grouped, halves, to_fit
 from fimetric.detection.origin import Origin
 from fimetric.detectors import Density, as_density
 from fimetric.extraction.extractor import Extractor
 from fimetric.extraction.intake import Intake, coarse_format_named, refuse_labels
 from fimetric.extraction.memory import MOST
 from fimetric.extraction.stream import run, stream
+from fimetric.features.groups import refuse_rest
 from fimetric.features.probe import Probe
 from fimetric.features.screening import refuse_strange
 from fimetric.features.table import Features
@@ -278,9 +279,7 @@ class Detector:
                 data, self.objective, self.group_size, self.density.joint, self.spec_
             )
             return data
-        samples = length(data)  # refuses what is no data
-        if whole:
-            refuse_rest(samples, self.group_size)
+        refuse_rest(length(data), self.group_size if whole else 1)  # and what is no data
         intake = Intake(self.objective, self.spec_)
         table = run(
             self._extractor(),

@@ -5,23 +5,11 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
-from fimetric.features.groups import means, overlapping
+from fimetric.features.groups import means, overlapping, refuse_rest
 from fimetric.features.screening import refuse_strange
 from fimetric.features.table import Features
 
 logger = logging.getLogger(__name__)
-
-
-def refuse_rest(samples: int | None, size: int) -> None:
-    """Refuse a number of samples that makes no whole groups, where it is known.
-
-    Raises:
-        ValueError: saying how many to leave out.
-    """
-    if samples is not None and samples % size:
-        raise ValueError(
-            f"{samples} samples do not make whole groups of {size}; leave out {samples % size}"
-        )
 
 
 def grouped(table: Features, size: int, whole: bool = False) -> Features:

@@ -13,6 +13,7 @@ from fimetric.extraction.intake import Intake, named_failures, refuse_idle_tenso
 from fimetric.extraction.memory import batch_size_for
 from fimetric.extraction.parts import Parts
 from fimetric.extraction.reference import Reference
+from fimetric.features.groups import refuse_rest
 from fimetric.features.table import Features
 from fimetric.objectives.base import Objective
 from fimetric.progress import progress as show_progress
@@ -140,9 +141,5 @@ def _whole(data: Any, choice: Choice, group_size: int, prepare: Prepare) -> Iter
     done = 0
     for batch in batches(data, lambda first: rounded(choice(first), group_size), 1, prepare):
         done += len(batch)
-        if done % group_size:
-            raise ValueError(
-                f"{done} samples do not make whole groups of {group_size}; leave out "
-                f"{done % group_size}"
-            )
+        refuse_rest(done, group_size)
         yield batch

@@ -13,6 +13,18 @@ from fimetric.features.table import Features
 Index = NDArray[np.int64]
 
 
+def refuse_rest(samples: int | None, size: int) -> None:
+    """Refuse a number of samples that makes no whole groups, where it is known.
+
+    Raises:
+        ValueError: saying how many to leave out.
+    """
+    if samples is not None and samples % size:
+        raise ValueError(
+            f"{samples} samples do not make whole groups of {size}; leave out {samples % size}"
+        )
+
+
 def disjoint(n: int, size: int, seed: int | None) -> Index:
     """Return the rows (n // size, size) of groups without a sample in common.
 
