@@ -1,5 +1,6 @@
 """Fixtures that several folders of tests share."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 import torch
 
 from fimetric.features.table import Features
+
+os.environ["FIMETRIC_CACHE"] = ""  # no test knows what another process has learnt
 
 
 @pytest.fixture

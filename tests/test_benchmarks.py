@@ -6,7 +6,7 @@ import re
 
 import pytest
 import torch
-from benchmarks.speed import forms, jobs, memory, scaling, timing
+from benchmarks.speed import first_calls, forms, jobs, memory, scaling, timing
 from benchmarks.speed.cases import CASES, Case, gpt2, tokens
 from benchmarks.speed.checking import NEEDS, difference, fault
 from benchmarks.speed.peers import ENGINE, METHODS, UNPREPARED, Method, engine
@@ -161,3 +161,16 @@ def test_forms_of_a_layer_are_compared(monkeypatch):
         norms = [form() for form in layer.forms.values()]
         for other in norms[1:]:
             torch.testing.assert_close(other, norms[0], rtol=1e-4, atol=0)
+
+
+def test_first_calls_and_streams_are_measured():
+    table = first_calls.calls(1, {TINY.name: TINY})
+    assert [row[1] for row in table.rows] == [
+        "first batch, N = 4",
+        "the same, another GradientNorms",
+        "a last batch, N = 3",
+        "one sample",
+    ]
+    assert all(row[2].median > 0 for row in table.rows)
+    rows = first_calls.streams((2, 4), 2).rows
+    assert rows[0][1] > 0 and rows[1][1] is None

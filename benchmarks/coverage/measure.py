@@ -122,7 +122,7 @@ def _worst_error(model: Model, dtype: torch.dtype, precision: str) -> float:
     worst, rtol = 0.0, TOLERANCE[precision]
     for batch, table in zip(batches, tables, strict=True):
         expected = squared_gradient_norms(
-            model.losses, alone(batch), norms._parameters, hidden_gradient_of_one
+            model.losses, alone(batch), norms._engine.parameters, hidden_gradient_of_one
         )
         error = relative_error(table, expected, torch.zeros_like(table), rtol)
         if error > rtol:  # the bound costs as much as a new plan
@@ -148,7 +148,7 @@ def _noise(
     noise in another batch. Noise must be below the rounding of the sample's whole gradient, and
     the engine must still agree with plain autograd on the same graph.
     """
-    gradients = gradients_one_by_one(losses, norms._parameters, hidden_gradient_of_one)
+    gradients = gradients_one_by_one(losses, norms._engine.parameters, hidden_gradient_of_one)
     same = torch.stack(
         [expected[:, 0] * 0 if g is None else squared_norms(g) for g in gradients], 1
     )

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from fimetric.gradients import GradientNorms, engine
+from fimetric.gradients import GradientNorms, reader
 from fimetric.gradients.graph import Graph, read_graph
 from fimetric.gradients.plan import Plan, Tap
 from fimetric.gradients.rules import Tapped
@@ -26,11 +26,12 @@ def paths(norms: GradientNorms, losses: Tensor) -> dict[str, Path]:
 
     A tensor that enters through a parameter-only subgraph takes the path of the subgraph's uses.
     """
-    parameters = list(norms._parameters)
+    parameters = norms._engine.parameters
     with _recording() as recorded:
         norms.measure(losses)
-    plan = next(reversed(norms._plans.kept.values()))
     graph = read_graph(losses, parameters)
+    plan = norms._engine.plans.plan(graph)
+    assert plan is not None  # it was just read by it
     if plan.by_loop:
         used = -1 if plan.hidden else graph.reached[graph.root]
         found = [Path(LOOP) if used >> j & 1 else Path(UNUSED) for j in range(len(parameters))]
@@ -43,17 +44,17 @@ def paths(norms: GradientNorms, losses: Tensor) -> dict[str, Path]:
 def _recording() -> Iterator[list[Tapped]]:
     """Note every use for which an operation is called sample by sample."""
     recorded: list[Tapped] = []
-    original = engine.called
+    original = reader.called
 
     def called(tap: Tapped, measure: bool) -> object:
         recorded.append(tap)
         return original(tap, measure)
 
-    engine.called = called
+    reader.called = called
     try:
         yield recorded
     finally:
-        engine.called = original
+        reader.called = original
 
 
 def _of_taps(graph: Graph, plan: Plan, recorded: list[Tapped], count: int) -> list[Path]:

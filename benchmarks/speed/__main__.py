@@ -6,6 +6,7 @@ python benchmarks/speed --quick    a glance at the VAE, written to a temporary f
 
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from rich.markup import escape
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # opacus installs a package `benchmarks` too, ours comes first
 
-from benchmarks.speed import forms, jobs, memory, scaling, summary, timing  # noqa: E402
+from benchmarks.speed import first_calls, forms, jobs, memory, scaling, summary, timing  # noqa: E402
 from benchmarks.speed.cases import CASES, Case, quieten  # noqa: E402
 from benchmarks.speed.tables import Table, write_csv  # noqa: E402
 
@@ -110,6 +111,8 @@ def full(console: Console, folder: Path = ROOT / "docs", repeats: int = REPEATS)
     cases, report = list(CASES.values()), Report(console)
     found = on_cpu(cases, repeats, None, console)
     report.add(summary.speed(found, goals=True), *summary.peers(found))
+    console.log("first calls, other sizes, streams")
+    report.add(first_calls.calls(3), first_calls.streams())
     console.log("forms of a layer's norms")
     report.add(forms.measure(repeats))
     report.add(*sizes(min(repeats, 3), scaling.BATCHES[-1], console))
@@ -127,6 +130,8 @@ def quick(console: Console, folder: Path) -> None:
     report = Report(console)
     found = on_cpu([CASES["VAE"]], 2, 4, console)
     report.add(summary.speed(found, goals=True), *summary.peers(found))
+    report.add(first_calls.calls(1, {"VAE": replace(CASES["VAE"], batch=4)}))
+    report.add(first_calls.streams((2, 4), 2))
     report.add(*sizes(1, 2, console))
     report.add(whole_jobs({("VAE", "engine"): 144, ("VAE", "loop"): 144}, console))
     report.write(folder)

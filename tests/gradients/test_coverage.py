@@ -83,7 +83,7 @@ def test_notices_samples_in_the_wrong_order(monkeypatch):
 
 def test_notices_parameters_that_the_graph_hides(monkeypatch):
     """If the engine did not look for them, it would find zeros."""
-    monkeypatch.setattr("fimetric.gradients.norms.hides_parameters", lambda *given: None)
+    monkeypatch.setattr("fimetric.gradients.engine.hides_parameters", lambda *given: None)
     row = measure(BY_NAME["checkpoint, reentrant"], timed=False)
     assert row.status != EXACT
 

@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fimetric.gradients import GradientNorms
-from fimetric.gradients import norms as norms_module
+from fimetric.gradients import GradientNorms, engine, plans
 from fimetric.gradients.reference import squared_gradient_norms
 
 
@@ -155,8 +154,8 @@ def test_types_and_graphs():
 def test_the_graph_is_freed():
     module = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2))
     norms = GradientNorms(module)
-    for _ in range(2):
-        losses = quadratic(module, torch.randn(3, 2))
+    for samples in (3, 3, 4, 1, 1):
+        losses = quadratic(module, torch.randn(samples, 2))
         norms(losses)
         with pytest.raises(RuntimeError, match="second time"):
             norms(losses)
@@ -216,7 +215,7 @@ def test_disagreement_with_autograd_names_the_tensor(monkeypatch):
 
     wrong = dict(rules.RULES)
     wrong["AddmmBackward0"] = lambda tap: Dense(torch.ones(tap.samples, *tap.shape))
-    monkeypatch.setattr("fimetric.gradients.engine.RULES", wrong)
+    monkeypatch.setattr("fimetric.gradients.reader.RULES", wrong)
     module = nn.Linear(2, 2)
     with pytest.raises(RuntimeError, match="'weight' for sample"):
         GradientNorms(module)(quadratic(module, torch.randn(3, 2)))
@@ -232,20 +231,18 @@ def test_slow_operations_are_named_once(caplog):
 
 
 def test_plans_are_bounded(monkeypatch):
-    monkeypatch.setattr(norms_module, "PLANS", 2)
+    monkeypatch.setattr(plans, "PLANS", 2)
     module = nn.Linear(2, 2)
     norms = GradientNorms(module)
     for samples in (1, 2, 3, 4):
         norms(quadratic(module, torch.randn(samples, 2)))
-    assert len(norms._plans) == 2
+    assert len(norms._engine.plans) == 2
 
 
 def test_a_plan_is_reused(monkeypatch):
     made = []
-    make_plan = norms_module.make_plan
-    monkeypatch.setattr(
-        norms_module, "make_plan", lambda *given: made.append(1) or make_plan(*given)
-    )
+    make_plan = engine.make_plan
+    monkeypatch.setattr(engine, "make_plan", lambda *a, **k: made.append(1) or make_plan(*a, **k))
     module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2), nn.LayerNorm(2))
     norms = GradientNorms(module)
     for _ in range(3):
@@ -255,10 +252,8 @@ def test_a_plan_is_reused(monkeypatch):
 
 def test_a_plan_made_on_a_strange_sample_is_not_reused(monkeypatch):
     made = []
-    make_plan = norms_module.make_plan
-    monkeypatch.setattr(
-        norms_module, "make_plan", lambda *given: made.append(1) or make_plan(*given)
-    )
+    make_plan = engine.make_plan
+    monkeypatch.setattr(engine, "make_plan", lambda *a, **k: made.append(1) or make_plan(*a, **k))
     module = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
     norms, x = GradientNorms(module), torch.randn(5, 3)
     strange = x.clone()

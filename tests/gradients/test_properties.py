@@ -16,8 +16,7 @@ from random_case import FLOOR, Case
 from random_networks import BEGINNINGS, programs
 from random_program import Program
 
-from fimetric.gradients import GradientNorms
-from fimetric.gradients import norms as norms_module
+from fimetric.gradients import GradientNorms, plans
 from fimetric.gradients.reference import gradients_one_by_one, squared_gradient_norms
 
 MANY = int(os.environ.get("FIMETRIC_EXAMPLES", "0"))
@@ -36,7 +35,8 @@ def examples(few):
 @pytest.fixture(autouse=True)
 def _plans_are_right_by_themselves(monkeypatch):
     """A plan that is reused is compared with autograd now and then, which would mend it here."""
-    monkeypatch.setattr(norms_module, "CHECKED_USES", frozenset())
+    for name in ("CHECKED_USES", "CERTAIN_USES"):
+        monkeypatch.setattr(plans, name, frozenset())
 
 
 def check_in_many_batches(program, strided=False):
@@ -159,10 +159,10 @@ def test_a_plan_is_for_one_attribute(family):
 def test_plans_are_bounded_in_number(program, steps):
     case = Case(program)
     norms = GradientNorms(case.named.items())
-    with mock.patch.object(norms_module, "PLANS", 2):
+    with mock.patch.object(plans, "PLANS", 2):
         for number, (samples, switch) in enumerate(steps):
             case.check(norms, program.batch(number, samples), switch)
-            assert len(norms._plans) <= 2
+            assert len(norms._engine.plans) <= 2
 
 
 def cancelling(N, positions, channels, closeness, seed):

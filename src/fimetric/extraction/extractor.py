@@ -19,7 +19,8 @@ from fimetric.features.probe import Probe
 from fimetric.features.table import Features
 from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.fingerprint.structure import original, state, unsteady
-from fimetric.gradients.norms import GradientNorms, Measured
+from fimetric.gradients.engine import Measured
+from fimetric.gradients.norms import GradientNorms
 from fimetric.objectives.base import Objective
 from fimetric.objectives.steadiness import unchanged
 from fimetric.typing import Array

@@ -28,7 +28,8 @@ from fimetric.fisher.jacobians import log_det_by_jacrev
 from fimetric.fisher.reexpressed import Reexpressed, continuous
 from fimetric.fisher.representations import Representation
 from fimetric.fisher.stream import refuse_infinite
-from fimetric.gradients.norms import GradientNorms, Measured
+from fimetric.gradients.engine import Measured
+from fimetric.gradients.norms import GradientNorms
 from fimetric.objectives import Objective
 from fimetric.typing import Array
 

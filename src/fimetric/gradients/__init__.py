@@ -1,15 +1,18 @@
 """Exact per-sample gradient norms, read off the autograd graph.
 
 norms       the public class
+engine      which plan reads a batch, whether it is checked, and what then
 graph       the autograd graph of one batch, as numbered nodes
 layout      which entries of a tensor belong to which sample
-colouring   learning the layouts by probes
+axes/       the layouts that follow from operations and shapes: one file per kind of operation
+colouring   learning what is left of them by probes
 probes      weights of the losses, and what of the answers can be read
 formulas    layouts that are tried on a whole tensor
 halving     the same in float16
-plan        where each parameter is used, found once per graph shape
+plan        where each parameter is used
 plans       the plans kept, and which of them serves a graph
-engine      one backpropagation that collects the contributions
+kinds       what holds for a graph of any size, kept for later processes
+reader      one backpropagation that collects the contributions
 subgraphs   parameter-only operations below the taps
 columns     the table, filled column by column
 rules/      contribution of one operation: one file per family

@@ -21,6 +21,7 @@ from fimetric.gradients.graph import Graph
 from fimetric.gradients.reference import gradient_of_one, hidden_gradient_of_one, untouched
 
 ROUNDING = 64.0  # in units of eps times the sum of the terms' norms
+SECOND = "backward through the graph a second time"  # autograd's words for a freed graph
 NOISE = 32.0  # times what autograd's own result moves when all its roundings change
 
 
@@ -139,12 +140,32 @@ def freed_graph_named() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if "backward through the graph a second time" not in str(error):
+        if SECOND not in str(error):
             raise
         raise RuntimeError(
             "an earlier call has read the graph of these losses and freed it, so it cannot be read "
             "a second time; compute the losses anew, or pass retain_graph=True to the earlier call"
         ) from error
+
+
+def give_up(losses: Tensor) -> None:
+    """Mark a graph as one that is not to be read again, where reading it has not freed it."""
+    _notes(losses)[SECOND] = True
+
+
+def refuse_given_up(losses: Tensor) -> None:
+    """Refuse such a graph, as autograd refuses those that were freed.
+
+    Raises:
+        RuntimeError: with autograd's own words.
+    """
+    if SECOND in _notes(losses):
+        raise RuntimeError(SECOND)
+
+
+def _notes(losses: Tensor) -> dict[str, Any]:
+    node: Any = losses.grad_fn
+    return node.metadata
 
 
 def rounding_bound(scale: Tensor, eps: float) -> Tensor:

@@ -8,7 +8,6 @@ each probe. Zeros and numbers near the denormal range say nothing, and count as 
 with float16 see ``halving``.
 """
 
-import enum
 import math
 from collections.abc import Iterable
 
@@ -20,13 +19,7 @@ from fimetric.gradients.contributions import widened
 from fimetric.gradients.formulas import first_that_holds, holds
 from fimetric.gradients.graph import Graph, metadata
 from fimetric.gradients.halving import NOTHING, SEVERAL, samples_by_halves
-from fimetric.gradients.layout import (
-    Axis,
-    Colours,
-    Layout,
-    fit_layout,
-    one_sample,
-)
+from fimetric.gradients.layout import Colour, Layout, Uncoloured, fit_layout, one_sample
 from fimetric.gradients.probes import (
     CODES,
     LOWEST,
@@ -41,17 +34,6 @@ from fimetric.gradients.probes import (
 )
 
 PROBE_BYTES = 1 << 29  # gradients held at a time while probing
-
-
-class Uncoloured(enum.Enum):
-    """What a tensor can be other than coloured by samples."""
-
-    MIXED = "entries collect the gradients of several samples"
-    UNKNOWN = "all gradients are zero in this batch"
-    ABSENT = "no gradient arrives in any batch"
-
-
-Colour = Axis | Colours | Uncoloured
 
 
 def colour(

@@ -1,150 +1,297 @@
-"""One backpropagation that turns every tap into a contribution, and no weight gradients.
+"""From losses to contributions: which plan reads a graph, whether it is checked, and what then."""
 
-Hooks see the output gradients of the tapped operations while backpropagation passes; the lowest
-tapped operations are where it ends. What a parameter has received is handed on as soon as the last
-of its taps is done.
-"""
-
-from collections.abc import Callable, Sequence
-from typing import Any
+import logging
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import GradientEdge
+from torch.utils.checkpoint import CheckpointError
 
-from fimetric.gradients.contributions import Contribution, Dense, add
-from fimetric.gradients.graph import Graph
-from fimetric.gradients.hooks import Registered
-from fimetric.gradients.plan import Plan, Tap
-from fimetric.gradients.rules import RULES, Tapped, called
-from fimetric.gradients.subgraphs import Subgraphs
+from fimetric.gradients.checks import (
+    check_sample,
+    coarsest_eps,
+    give_up,
+    hides_parameters,
+    refuse_foreign_graphs,
+    refuse_given_up,
+    refuse_losses,
+    rounding_bound,
+)
+from fimetric.gradients.columns import ALL, Chosen, Columns
+from fimetric.gradients.contributions import Contribution, Dense, squared_norms
+from fimetric.gradients.graph import Graph, read_graph
+from fimetric.gradients.hooks import (
+    Registered,
+    refuse_accumulating,
+    refuse_changing,
+    taken,
+    through_hooks,
+)
+from fimetric.gradients.kinds import Kind
+from fimetric.gradients.mixing import MixedSamplesError, MixingInspector
+from fimetric.gradients.plan import Plan, make_plan
+from fimetric.gradients.plans import plans_of
+from fimetric.gradients.reader import Consumer, OutdatedPlanError, Reader
+from fimetric.gradients.reference import (
+    gradient_of_one,
+    gradients_one_by_one,
+    hidden_gradient_of_one,
+)
+from fimetric.gradients.routing import same_routing
 
-Consumer = Callable[[int, Contribution], None]
+logger = logging.getLogger("fimetric")
 
 
-class OutdatedPlanError(Exception):
-    """A tensor that was zero when the plan was made is not zero now."""
+class Measured(NamedTuple):
+    """Squared norms with the size of their rounding noise."""
+
+    table: Tensor  # (N, J) squared norms
+    bound: Tensor  # (N, J) squared norms below these are rounding noise
 
 
-class Reader:
-    """Reads one batch by a plan and hands each parameter's contribution to ``consume``.
+class Engine:
+    """Reads one batch after another.
 
     Arguments:
-        graph: of this batch.
-        plan: made for this shape of graph.
-        parameters: all tensors, in the order of their names.
-        samples: the number of losses N.
-        consume: called once per used parameter with its number and contribution.
-        inspect: on the first batch of a plan, called with every contribution that enters a
-            parameter-only subgraph; ``scale()`` of the contributions is then exact everywhere.
+        named: the parameters by name.
     """
 
-    def __init__(
-        self,
-        graph: Graph,
-        plan: Plan,
-        parameters: Sequence[Tensor],
-        samples: int,
-        consume: Consumer,
-        inspect: Callable[[Tap, Contribution], None] | None = None,
-    ) -> None:
-        self.graph, self.plan, self.parameters, self.samples = graph, plan, parameters, samples
-        self.consume, self.inspect, self.measure = consume, inspect, inspect is not None
-        self.parts: dict[int, list[Contribution]] = {}
-        self.slow: set[str] = set()
-        self.inside = False  # a hook is at work: what it backpropagates itself is not for the hooks
-        self.pending = dict(plan.uses_of)
-        self.below = Subgraphs(graph, plan, parameters, samples, self.measure)
+    def __init__(self, named: dict[str, Tensor]) -> None:
+        self.named, self.parameters = named, list(named.values())
+        self.plans = plans_of(self.parameters)
+        self._announced: set[str] = set()
+        self._hooks = 0  # registered when a graph was last looked at
 
-    def read(self, losses: Tensor, retain_graph: bool) -> None:
-        """Backpropagate once.
+    def zeros(self, losses: Tensor, *shape: int) -> Tensor:
+        """Return zeros in the format of the results."""
+        wide = any(p.dtype in (torch.float64, torch.complex128) for p in self.parameters)
+        dtype = torch.float64 if wide else torch.float32
+        return torch.zeros(shape, dtype=dtype, device=losses.device)
+
+    def table(self, losses: Tensor, retain_graph: bool) -> Tensor:
+        """Return the squared norms (N, J)."""
+        table = self._table(losses, retain_graph)
+        if not retain_graph:
+            give_up(losses)
+        return table
+
+    def _table(self, losses: Tensor, retain_graph: bool) -> Tensor:
+        graph = self._graph(losses)
+        plan = self._known(graph, losses)
+        if plan is None:
+            return self._first(graph, losses).table
+        if plan.direct:
+            return self._of_one(losses, retain_graph)
+        kind = self.plans.kind(graph)
+        due = kind is not None and kind.use(plan) and not plan.hidden
+        columns = Columns(self._columns(losses))
+        try:
+            self._read(plan, graph, losses, columns.take, retain_graph or due)
+        except OutdatedPlanError:
+            return self._first(graph, losses).table
+        table = columns.table()
+        if kind is not None and due and not self._agrees(graph, kind, losses, table):
+            self.plans.distrust(graph, kind)
+            return self._first(graph, losses).table
+        return table
+
+    def measure(self, losses: Tensor) -> Measured:
+        """Return them with the bound below which each is rounding noise; the graph is kept."""
+        graph = self._graph(losses)
+        plan = self._known(graph, losses)
+        if plan is not None:
+            try:
+                columns = Columns(self._columns(losses), ALL)
+                self._read(plan, graph, losses, columns.take, True, measure=True)
+                eps = coarsest_eps(graph, self.parameters)
+                return Measured(columns.table(), rounding_bound(columns.scale(), eps))
+            except OutdatedPlanError:
+                pass
+        return self._first(graph, losses, ALL)
+
+    def read(self, losses: Tensor, consume: Consumer, retain_graph: bool) -> None:
+        """Hand every used parameter's contribution to ``consume``."""
+        graph = self._graph(losses)
+        plan = self._known(graph, losses)
+        if plan is not None:
+            try:
+                self._read(plan, graph, losses, consume, retain_graph)
+                return
+            except OutdatedPlanError:
+                pass
+        self._first(graph, losses)
+        plan = self.plans.plan(graph)
+        assert plan is not None  # just made
+        self._read(plan, graph, losses, consume, retain_graph)
+
+    def _columns(self, losses: Tensor) -> Tensor:
+        return self.zeros(losses, len(losses), len(self.parameters))
+
+    def _graph(self, losses: Tensor) -> Graph:
+        """Return the graph of losses that can be read."""
+        refuse_losses(losses)
+        refuse_given_up(losses)
+        graph = read_graph(losses, self.parameters)
+        refuse_accumulating(self.named)
+        if Registered.count() != self._hooks:
+            refuse_changing(graph, losses, self.parameters)
+            self._hooks = Registered.count()
+        return graph
+
+    def _known(self, graph: Graph, losses: Tensor) -> Plan | None:
+        """Return the plan for a graph of a known kind, None where a first one has to be made."""
+        kind, plan = self.plans.kind(graph), self.plans.plan(graph)
+        if kind is None or kind.distrusted:
+            return None
+        if kind.unreadable is not None:
+            return kind.unreadable
+        if plan is not None and (plan.suspect or (plan.volatile and plan.by_loop)):
+            return None
+        if plan is None or plan.volatile or not same_routing(graph, plan.routing):
+            try:
+                plan = self._made(graph, losses, plan, kind)
+            except (CheckpointError, MixedSamplesError):  # said where it is a first one
+                return None
+        self.plans.keep(graph, plan, kind)
+        return plan
+
+    def _made(self, graph: Graph, losses: Tensor, before: Plan | None, kind: Kind | None) -> Plan:
+        """Make a plan for this batch."""
+        distrusted = kind is not None and kind.distrusted
+        mixed = kind.mixed if kind is not None else frozenset[int]()
+        plan = make_plan(graph, losses, before, mixed, by_rules=not distrusted)
+        plan.volatile |= before is not None and before.volatile
+        MixingInspector(graph, plan, len(losses))  # refuses statistics of the batch
+        return plan
+
+    def _agrees(self, graph: Graph, kind: Kind, losses: Tensor, table: Tensor) -> bool:
+        """Check a plan that is not new: data may route samples in a way that no index shows."""
+        eps, sample = coarsest_eps(graph, self.parameters), kind.uses % len(losses)
+        try:
+            check_sample(losses, table, kind.bound, self.named, eps, sample)
+        except RuntimeError as error:
+            logger.warning(
+                "the model moves samples about in a way that changes with the data; colours are "
+                "read anew in every batch from now on, and earlier batches may be wrong: %s",
+                error,
+            )
+            return False
+        return True
+
+    def _first(self, graph: Graph, losses: Tensor, chosen: Chosen | None = None) -> Measured:
+        """Make the plan for a graph of a new kind, check it on this batch and remember it.
+
+        Arguments:
+            graph: of this batch.
+            losses: (N,).
+            chosen: samples whose bounds are asked for; by default three, which are enough here.
 
         Raises:
-            OutdatedPlanError: where a watched tensor is not zero; the graph is still whole then.
+            RuntimeError: where engine and autograd disagree, with rules and without.
         """
-        plan, graph = self.plan, self.graph
-        edges = [edge for node in plan.captured for edge in graph.outputs(node)]
-        watched = [GradientEdge(graph.nodes[node], k) for node, k in plan.watched]
-        if not edges and not watched:
-            raise OutdatedPlanError
-        handles = [self._hook(node) for node in plan.hooked]
-        try:
-            with torch.autocast(self.parameters[0].device.type, enabled=False):
-                found = torch.autograd.grad(
-                    losses,
-                    edges + watched,
-                    torch.ones_like(losses),
-                    retain_graph=retain_graph or bool(watched),
-                    allow_unused=True,
-                )
-        finally:
-            for handle in handles:
-                handle.remove()
-        if any(g is not None and g.count_nonzero() for g in found[len(edges) :]):
-            raise OutdatedPlanError
-        gradients = iter(found)
-        with torch.no_grad(), torch.autocast(self.parameters[0].device.type, enabled=False):
-            for node in plan.captured:
-                self._at(node, tuple(next(gradients) for _ in graph.outputs(node)))
-            self._pull(everything=True)
-
-    def _hook(self, node: int) -> Any:
-        def read(gradients: Sequence[Tensor | None]) -> None:
-            self._at(node, tuple(gradients))
-
-        return Registered.prehook(self.graph.nodes[node], read)
-
-    def _at(self, node: int, gradients: tuple[Tensor | None, ...]) -> None:
-        """Turn the output gradients of one node into contributions."""
-        if self.inside:
-            return
-        self.inside = True
-        scratch: dict[str, Any] = {"inputs": {t.input: t.shape for t in self.plan.taps[node]}}
-        for tap in self.plan.taps[node]:
-            self._deliver(tap, self._contribution(self._tapped(tap, gradients, scratch)))
-        self._pull()
-        self.inside = False
-
-    def _tapped(
-        self, tap: Tap, gradients: tuple[Tensor | None, ...], scratch: dict[str, Any]
-    ) -> Tapped:
-        node = self.graph.nodes[tap.node]
-        return Tapped(node, tap.input, gradients, tap.layouts, tap.shape, self.samples, scratch)
-
-    def _contribution(self, tapped: Tapped) -> Contribution | None:
-        name = tapped.node.name()
-        rule = RULES.get(name)
-        if all(g is None for g in tapped.gradients):
-            return None
-        found = None if rule is None or tapped.gradients[0] is None else rule(tapped)
-        if found is None:
-            self.slow.add(name)
-            found = called(tapped, self.measure)
+        refuse_foreign_graphs(graph)
+        N, eps = len(losses), coarsest_eps(graph, self.parameters)
+        few = torch.tensor(sorted({0, N // 2, N - 1})) if chosen is None else chosen
+        columns = Columns(self._columns(losses), few)
+        plan = self._new_plan(graph, losses, columns.take)
+        found = Measured(columns.table(), rounding_bound(columns.scale(), eps))
+        # What a strange sample hides is looked at again next time.
+        plan.suspect = not bool(found.table.isfinite().all())
+        unreadable = plan if plan.by_loop and not plan.volatile else None
+        kind = Kind(found.bound.nanmedian(0).values, plan.mixed, unreadable=unreadable)
+        before = self.plans.kind(graph)
+        kind.distrusted = before is not None and before.distrusted
+        if not plan.hidden:  # autograd.grad, against which the check is made, would not see them
+            try:
+                check_sample(losses, *found, self.named, eps, N // 2)
+            except RuntimeError:
+                if not plan.by_rules:
+                    raise
+                self.plans.distrust(graph, kind)
+                return self._first(graph, losses, chosen)
+        self.plans.learn(graph, kind)
+        self.plans.keep(graph, plan, kind)
         return found
 
-    def _deliver(self, tap: Tap, contribution: Contribution | None) -> None:
-        if contribution is not None and tap.becomes_real:
-            contribution = Dense(contribution.dense().real)
-        if contribution is not None and tap.transposed:
-            contribution = contribution.transposed()
-        if tap.leaf is not None:
-            self._add(tap.leaf, contribution)
-        elif tap.root is not None:
-            if self.inspect is not None and contribution is not None:
-                self.inspect(tap, contribution)
-            self.below.arrive(tap.root, contribution)
+    def _new_plan(self, graph: Graph, losses: Tensor, consume: Consumer) -> Plan:
+        """Make a plan and read the batch by it; a graph that cannot be read goes by the loop.
 
-    def _pull(self, everything: bool = False) -> None:
-        for j, contribution in self.below.pull(everything):
-            self._add(j, contribution)
+        Raises:
+            MixedSamplesError: as it is, where any loss is finite.
+        """
+        hidden = hides_parameters(graph, losses, self.named)
+        if hidden:
+            why, plan = f"parameters hidden in {hidden}", Plan(by_loop=True, hidden=True)
+        else:
+            try:
+                before, kind = self.plans.plan(graph), self.plans.kind(graph)
+                plan = self._made(graph, losses, before, kind)
+                inspector = MixingInspector(graph, plan, len(losses))
+                self._read(plan, graph, losses, consume, True, True, inspector)
+                return plan
+            except CheckpointError:
+                why, plan = "checkpointing", Plan(by_loop=True)
+            except OutdatedPlanError:
+                why = "gradients not finite, or too small to tell whose"
+                plan = Plan(by_loop=True, volatile=True)
+            except MixedSamplesError:
+                if losses.isfinite().any():
+                    raise
+                why, plan = "no loss is finite", Plan(by_loop=True, volatile=True)
+        logger.warning("%s: exact, but by one backward pass per sample", why)
+        self._loop(losses, consume, plan.hidden)
+        return plan
 
-    def _add(self, j: int, contribution: Contribution | None) -> None:
-        """Collect one part of parameter ``j``; hand it on when it was the last."""
-        parts = self.parts.setdefault(j, [])
-        if contribution is not None:
-            parts.append(contribution)
-        self.pending[j] -= 1
-        if self.pending[j] == 0:
-            del self.parts[j]
-            if parts:
-                self.consume(j, add(parts))
+    def _read(
+        self,
+        plan: Plan,
+        graph: Graph,
+        losses: Tensor,
+        consume: Consumer,
+        retain_graph: bool,
+        measure: bool = False,
+        inspector: MixingInspector | None = None,
+    ) -> None:
+        if plan.by_loop:
+            self._loop(losses, consume, plan.hidden)
+            return
+        names = list(self.named)
+        with taken(self.parameters) as hooks:
+
+            def hooked(j: int, contribution: Contribution) -> None:
+                kind = self.parameters[j].dtype
+                consume(j, through_hooks(contribution, hooks[j], kind, names[j]))
+
+            samples = len(losses)
+            reader = Reader(graph, plan, self.parameters, samples, hooked, measure, inspector)
+            reader.read(losses, retain_graph)
+        if len(losses) > 1:  # a single sample needs no rule
+            self._announce(reader.slow)
+
+    def _of_one(self, losses: Tensor, retain_graph: bool) -> Tensor:
+        """Return the table of a single sample, whose gradient is the ordinary one."""
+        table = self._columns(losses)
+        found = torch.autograd.grad(
+            losses,
+            self.parameters,
+            torch.ones_like(losses),
+            retain_graph=retain_graph,
+            allow_unused=True,
+        )
+        for j, g in enumerate(found):
+            if g is not None:
+                table[0, j] = squared_norms(g.unsqueeze(0))[0]
+        return table
+
+    def _loop(self, losses: Tensor, consume: Consumer, hidden: bool) -> None:
+        """Take one backward pass per sample."""
+        one = hidden_gradient_of_one if hidden else gradient_of_one
+        for j, g in enumerate(gradients_one_by_one(losses, self.parameters, one)):
+            if g is not None:
+                consume(j, Dense(g))
+
+    def _announce(self, operations: set[str]) -> None:
+        """Say once which operations take a slower way."""
+        for operation in sorted(operations - self._announced):
+            logger.info("no fast rule for %s: exact, but called once per sample", operation)
+        self._announced |= operations

@@ -25,6 +25,11 @@ class Graph:
     signature: Hashable = field(repr=False)
 
     @cached_property
+    def kind(self) -> Hashable:
+        """What is the same for all batch sizes and lengths."""
+        return tuple(self.edges), tuple(self.leaves.items()), tuple(map(_structure, self.nodes))
+
+    @cached_property
     def reached(self) -> list[int]:
         """Parameters below each node, as a bit mask: bit j stands for parameter j."""
         masks: list[int] = []
@@ -124,6 +129,7 @@ class _Kind:
     is_leaf: bool
     in_python: bool
     scalars: list[str] = field(default_factory=list)
+    switches: list[str] = field(default_factory=list)  # scalars that are no sizes
 
 
 _kinds: dict[type, _Kind] = {}
@@ -146,6 +152,14 @@ def _description(node: Node) -> Hashable:
     return tuple(parts)
 
 
+def _structure(node: Node) -> Hashable:
+    """Return what tells the node from others of any size."""
+    known = _kinds.get(type(node))
+    switches = known.switches if known is not None else []
+    sizes = [(len(m.shape), m.dtype) for m in metadata(node)]
+    return node.name(), *sizes, *[_hashable(getattr(node, name)) for name in switches]
+
+
 def _first_seen(kind: type) -> _Kind:
     saved = [name for name in dir(kind) if name.startswith("_saved_")]
     in_python = issubclass(kind, torch.autograd.function.BackwardCFunction)
@@ -160,6 +174,8 @@ def _decide(node: Node, kind: _Kind) -> None:
             kind.undecided.remove(name)
             if is_scalar(value):
                 kind.scalars.append(name)
+            if isinstance(value, bool | str) or name.startswith("_saved_dim"):
+                kind.switches.append(name)
 
 
 def _hashable(value: Any) -> Hashable:

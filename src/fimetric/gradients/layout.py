@@ -6,6 +6,7 @@ covers (N, ...), (T, N, ...), samples folded into rows as N*T or T*N, and severa
 ``Colours`` entry by entry.
 """
 
+import enum
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -91,7 +92,16 @@ class Colours:
         return torch.where(mask, x, torch.zeros((), dtype=x.dtype, device=x.device))
 
 
+class Uncoloured(enum.Enum):
+    """What a tensor can be other than coloured by samples."""
+
+    MIXED = "entries collect the gradients of several samples"
+    UNKNOWN = "all gradients are zero in this batch"
+    ABSENT = "no gradient arrives in any batch"
+
+
 Axis = Layout | Ragged  # samples lie along one axis
+Colour = Axis | Colours | Uncoloured
 WASTE = 8  # times its size that a ragged tensor may take when filled up
 
 

@@ -5,19 +5,22 @@ on parameters only (a ROOT of a parameter-only subgraph: a mask times a weight, 
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fimetric.gradients.colouring import Colour, Uncoloured, colour
+from fimetric.gradients.axes import carry
+from fimetric.gradients.colouring import colour
 from fimetric.gradients.graph import Graph, axis_of, metadata
-from fimetric.gradients.layout import Axis, Colours, Layout
+from fimetric.gradients.layout import Axis, Colour, Colours, Layout, Uncoloured
 from fimetric.gradients.routing import Routing, may_route, read_routing
 from fimetric.gradients.rules.batched import has_rules
 
 Edge = tuple[int, int]  # node and number of its output
+COARSE = {torch.float16, torch.bfloat16}  # norms are taken of what is kept in float32
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,11 @@ class Plan:
     components: list[Component] = field(default_factory=list)
     routing: Routing = field(default_factory=list)
     volatile: bool = False  # colours must be read anew in every batch
-    suspect: bool = False  # made on numbers that are not finite, or found wrong: never reused
-    uses: int = 0  # after the batch it was made on
-    bound: Tensor = field(default_factory=lambda: torch.zeros(()))  # (J,) rounding noise
+    suspect: bool = False  # made on numbers that are not finite: never reused
+    by_rules: bool = False  # rules were asked first
+    looked_at: bool = False  # and left something open, which gradients have shown
+    direct: bool = False  # one sample, whose gradient is the ordinary one
+    mixed: frozenset[int] = frozenset()  # nodes that were looked at and are sums over the samples
     formulas: dict[int, list[Layout | None]] = field(default_factory=dict)  # likely to hold again
     uses_of: dict[int, int] = field(default_factory=dict)  # parts that make up each parameter
     arriving: dict[Component, int] = field(default_factory=dict)  # uses of each subgraph
@@ -66,29 +71,54 @@ class Plan:
     hidden: bool = False  # and only backward() reaches all parameters
 
 
-def make_plan(graph: Graph, losses: Tensor, before: Plan | None = None) -> Plan:
-    """Colour the graph and find all taps.
+def make_plan(
+    graph: Graph,
+    losses: Tensor,
+    before: Plan | None = None,
+    mixed: Set[int] = frozenset(),
+    by_rules: bool = True,
+) -> Plan:
+    """Find out which entries are whose, and with it all taps.
 
     Arguments:
         graph: of this batch.
         losses: (N,).
-        before: a plan for the same shape of graph, whose formulas are likely to hold again.
+        before: a plan for the same graph, whose formulas are likely to hold again.
+        mixed: nodes that were looked at in graphs of this kind, and are sums over the samples.
+        by_rules: whether rules are asked, and only what they leave open is looked at.
     """
-    of_parameters = _parameters_only(graph)
-    wanted = [k for k in range(len(graph.nodes)) if graph.reached[k] and not of_parameters[k]]
-    colours = colour(graph, losses, wanted, {} if before is None else before.formulas)
-    plan = Plan()
+    wanted = samples_or_both(graph)
+    formulas = {} if before is None else before.formulas
+
+    def probe(nodes: Sequence[int]) -> dict[int, list[Colour]]:
+        return colour(graph, losses, nodes, formulas)
+
+    plan = Plan(by_rules=by_rules and len(losses) > 1, direct=_is_direct(graph, len(losses)))
+    if plan.by_rules:
+        carried = carry(graph, losses, wanted, mixed, probe)
+        colours, explained, looked_at = carried.colours, carried.explained, carried.probed
+        plan.mixed = carried.sums | mixed
+    else:
+        colours = looked_at = probe(wanted)
+        explained = set[int]()
     for node in _sample_nodes(graph, colours):
-        _read_node(graph, node, colours, plan)
+        _read_node(graph, node, colours, explained, plan)
     plan.volatile &= len(losses) > 1
+    plan.looked_at = bool(looked_at) and len(losses) > 1
     plan.formulas = {
         node: [c if isinstance(c, Layout) and c.sure else None for c in found]
-        for node, found in colours.items()
+        for node, found in looked_at.items()
     }
     plan.components = _components(graph, plan)
     _count_uses(plan)
     _choose_targets(graph, plan)
     return plan
+
+
+def samples_or_both(graph: Graph) -> list[int]:
+    """Return the nodes that lead to parameters and may depend on the samples as well."""
+    of_parameters = _parameters_only(graph)
+    return [k for k in range(len(graph.nodes)) if graph.reached[k] and not of_parameters[k]]
 
 
 # Their outputs are made from parameters, and yet each row belongs to the sample that asked for it.
@@ -154,15 +184,24 @@ def _sample_nodes(graph: Graph, colours: dict[int, list[Colour]]) -> list[int]:
     return found
 
 
-def _read_node(graph: Graph, node: int, colours: dict[int, list[Colour]], plan: Plan) -> None:
+def _is_direct(graph: Graph, samples: int) -> bool:
+    """Return whether autograd itself gives a single sample's gradient, with all its bits."""
+    kinds = {m.dtype for node in graph.nodes for m in metadata(node)}
+    return samples == 1 and not graph.python_functions and not kinds & COARSE
+
+
+def _read_node(
+    graph: Graph, node: int, colours: dict[int, list[Colour]], explained: Set[int], plan: Plan
+) -> None:
     layouts = tuple(None if isinstance(c, Uncoloured) else c for c in colours[node])
     plan.watched += [(node, k) for k, c in enumerate(colours[node]) if c is Uncoloured.UNKNOWN]
     sources = [
         colours[edge[0]][edge[1]] if edge is not None and edge[0] in colours else Uncoloured.ABSENT
         for edge in graph.edges[node]
     ]
-    plan.routing += read_routing(graph, node, colours[node], sources)
-    plan.volatile |= may_route(graph, node, colours[node], sources)
+    if node not in explained:
+        plan.routing += read_routing(graph, node, colours[node], sources)
+        plan.volatile |= may_route(graph, node, colours[node], sources)
     for position, edge in enumerate(graph.edges[node]):
         if edge is None or not graph.reached[edge[0]]:
             continue

@@ -1,58 +1,87 @@
-"""Which plan serves which graph: kept, chosen and dropped by the shape of the graph."""
+"""Which plan serves which graph, and how far graphs of its kind are trusted.
+
+Rules make the plan for a new batch size or length in a few milliseconds, so few plans are kept.
+What a batch has taught about a KIND of graphs, which differ in nothing but sizes, holds for all of
+them: where samples are summed over, and how often that was checked.
+"""
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable, Sequence
+from typing import TypeVar
 
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from fimetric.gradients import kinds
 from fimetric.gradients.graph import Graph
+from fimetric.gradients.kinds import Kind
 from fimetric.gradients.plan import Plan
-from fimetric.gradients.routing import same_routing
+
+PLANS = 16  # graphs remembered
+KINDS = 256  # kinds of graphs remembered
+
+Value = TypeVar("Value")
 
 
 class Plans:
-    """Plans by the shape of their graphs, those used last at the end."""
+    """Plans by their graphs, those used last at the end.
 
-    def __init__(self) -> None:
-        self.kept: OrderedDict[Hashable, Plan] = OrderedDict()
-        # Graph shapes whose plans were found wrong, and cannot be reused.
-        self._distrusted: OrderedDict[Hashable, None] = OrderedDict()
+    Arguments:
+        parameters: that the graphs lead to.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self._count, self._device = len(parameters), parameters[0].device
+        self._plans: OrderedDict[Hashable, tuple[Plan, Kind]] = OrderedDict()
+        self._kinds: OrderedDict[Hashable, Kind] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self.kept)
+        return len(self._plans)
 
-    def of(self, graph: Graph) -> Plan | None:
-        """Return the plan kept for such a graph, whether or not it can be reused."""
-        return self.kept.get(graph.signature)
+    def plan(self, graph: Graph) -> Plan | None:
+        """Return the plan kept for such a graph."""
+        kept = self._plans.get(graph.signature)
+        return kept and kept[0]
 
-    def keep(self, graph: Graph, plan: Plan, most: int) -> None:
-        """Keep a plan; beyond ``most`` plans, drop the one that was not used for longest."""
-        plan.suspect |= graph.signature in self._distrusted
-        self.kept[graph.signature] = plan
-        self.kept.move_to_end(graph.signature)
-        if len(self.kept) > most:
-            self.kept.popitem(last=False)
+    def kind(self, graph: Graph) -> Kind | None:
+        """Return what is known of such graphs of any size, in this process or an earlier one."""
+        kept = self._plans.get(graph.signature)
+        if kept is not None:
+            return kept[1]
+        if graph.kind not in self._kinds:
+            found = kinds.recall(graph, self._count, self._device)
+            if found is not None:
+                _put(self._kinds, graph.kind, found, KINDS)
+        return self._kinds.get(graph.kind)
 
-    def distrust(self, graph: Graph, most: int) -> None:
-        """Reuse no plan for such a graph from now on; beyond ``most`` shapes forget the oldest."""
-        self._distrusted[graph.signature] = None
-        if len(self._distrusted) > most:
-            self._distrusted.popitem(last=False)
+    def keep(self, graph: Graph, plan: Plan, kind: Kind) -> None:
+        """Keep a plan; beyond ``PLANS`` drop the one that was not used for longest."""
+        _put(self._plans, graph.signature, (plan, kind), PLANS)
 
-    def reuse(self, graph: Graph, renewed: Callable[[Plan], Plan]) -> Plan | None:
-        """Return the plan for such a graph, or None where a first one has to be made.
+    def learn(self, graph: Graph, kind: Kind) -> None:
+        """Remember what the first batch of a kind has taught."""
+        _put(self._kinds, graph.kind, kind, KINDS)
+        kinds.keep(graph, kind)
 
-        Arguments:
-            graph: of this batch.
-            renewed: makes a plan from an earlier one, where data choose whose rows are whose.
-        """
-        plan = self.of(graph)
-        if plan is None or plan.suspect or (plan.volatile and plan.by_loop):
-            return None
-        uses = plan.uses + 1
-        if plan.volatile or not same_routing(graph, plan.routing):
-            bound, volatile = plan.bound, plan.volatile
-            plan = renewed(plan)
-            plan.bound, plan.volatile = bound, plan.volatile or volatile
-            self.kept[graph.signature] = plan
-        self.kept.move_to_end(graph.signature)
-        plan.uses = uses
-        return plan
+    def distrust(self, graph: Graph, kind: Kind) -> None:
+        """Look at every batch of a kind from now on."""
+        kind.distrusted = True
+        self.learn(graph, kind)
+
+
+def _put(kept: OrderedDict[Hashable, Value], key: Hashable, value: Value, most: int) -> None:
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > most:
+        kept.popitem(last=False)
+
+
+# By the first parameter, with which they go, then by all of them.
+_shared = WeakTensorKeyDictionary()
+
+
+def plans_of(parameters: Sequence[Tensor]) -> Plans:
+    """Return the plans for graphs over these parameters, the same ones for every caller."""
+    key = tuple(map(id, parameters))
+    by_all: dict[tuple[int, ...], Plans] = _shared.setdefault(parameters[0], {})
+    return by_all.setdefault(key, Plans(parameters))

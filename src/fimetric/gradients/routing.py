@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fimetric.gradients.colouring import Colour, Uncoloured
 from fimetric.gradients.graph import Graph, axis_of
-from fimetric.gradients.layout import Axis, Layout
+from fimetric.gradients.layout import Axis, Colour, Layout, Uncoloured
 
 # Operation -> the attributes with its indices; those named in ALONG act along one axis only.
 INDICES = {

@@ -16,7 +16,7 @@ from fimetric.fisher.metrics.reference import Layer, contributions
 from fimetric.gradients import Contribution, Dense, Factors, GradientNorms
 from fimetric.gradients.contributions import Patches, widened
 from fimetric.gradients.contributions.base import in_chunks
-from fimetric.gradients.norms import Measured
+from fimetric.gradients.engine import Measured
 
 logger = logging.getLogger(__name__)
 

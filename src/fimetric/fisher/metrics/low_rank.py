@@ -18,7 +18,7 @@ from fimetric.fisher.metrics.damping import check_halves
 from fimetric.fisher.metrics.gram import Gram, projections
 from fimetric.fisher.metrics.reference import Layer, References, contributions
 from fimetric.gradients import GradientNorms
-from fimetric.gradients.norms import Measured
+from fimetric.gradients.engine import Measured
 from fimetric.objectives.base import Objective
 
 LEAST = 1e-6  # lambda, in mean squares of an entry

@@ -85,7 +85,9 @@ class Sum(Dense):
         return len(self.terms)
 
     def __getitem__(self, samples: slice | Tensor) -> "Sum":
-        return Sum(self.terms[samples], self.dims, self.shape)
+        sizes = self._sizes
+        of_some = None if sizes is None else lambda: _some(sizes(), samples)
+        return Sum(self.terms[samples], self.dims, self.shape, of_some)
 
     def scale(self) -> Tensor:
         """Return the sum of the norms of the terms, (N,)."""
@@ -100,3 +102,7 @@ class Sum(Dense):
     def transposed(self) -> "Dense":
         """Return the gradients of the transposed matrix."""
         return Dense(self.values.transpose(-2, -1), self.scale())
+
+
+def _some(contribution: Contribution | None, samples: slice | Tensor) -> Contribution | None:
+    return None if contribution is None else contribution[samples]

@@ -1,0 +1,114 @@
+"""What a user meets before the steady state: first calls, other sizes, one sample, long streams."""
+
+import os
+import random
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import GPT2Config, GPT2LMHeadModel
+
+import fimetric as fm
+from benchmarks.speed.cases import CASES, SEED, Case
+from benchmarks.speed.tables import Table
+from benchmarks.speed.timing import Spread, seconds, training_step
+
+WORDS, LENGTHS, BATCHES = 256, (4, 128), (2, 32)
+NOTE = (
+    "Steps: the time over that of an ordinary forward and backward pass of the same batch, the "
+    "median of the repeats and their quartiles; every repeat begins with a new model. A stream "
+    "is the sum over its batches."
+)
+
+
+def _small_gpt2() -> nn.Module:
+    config = GPT2Config(
+        vocab_size=WORDS,
+        n_embd=96,
+        n_layer=3,
+        n_head=4,
+        n_positions=LENGTHS[1],
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    return GPT2LMHeadModel(config).eval()
+
+
+def tokens(n: int, length: int = 64) -> Tensor:
+    return torch.randint(WORDS, (n, length))
+
+
+TEXT = Case("GPT-2, 3 x 96", _small_gpt2, tokens, fm.objectives.CausalLM, 32, 1.0)
+
+
+class Session:
+    """One model and what is asked of it, in steps."""
+
+    def __init__(self, case: Case) -> None:
+        self.module, self.x = case.build()
+        self.losses = case.losses(self.module)
+        self.norms = fm.GradientNorms(self.module)
+        training_step(self.module, self.losses, self.x[:1])()
+
+    def table(self, x: Tensor) -> Tensor:
+        return self.norms(self.losses(x))
+
+    def steps(self, x: Tensor, norms: fm.GradientNorms | None = None) -> float:
+        """Return the time of the engine in steps, those taken before and after it."""
+        norms = self.norms if norms is None else norms
+        step = training_step(self.module, self.losses, x)
+        step()
+        before = seconds(step)
+        engine = seconds(lambda: norms(self.losses(x)))
+        return 2 * engine / (before + seconds(step))
+
+
+def _calls(case: Case) -> dict[str, float]:
+    session = Session(case)
+    x = session.x
+    found = {
+        f"first batch, N = {len(x)}": session.steps(x),
+        "the same, another GradientNorms": session.steps(x, fm.GradientNorms(session.module)),
+        f"a last batch, N = {3 * len(x) // 4}": session.steps(x[: 3 * len(x) // 4]),
+    }
+    session.steps(x[:1])
+    found["one sample"] = min(session.steps(x[:1]) for _ in range(5))
+    if case is TEXT:
+        for length in (65, 66, 96):
+            found[f"length {length} after 64"] = session.steps(tokens(len(x), length))
+    return found
+
+
+def calls(repeats: int, cases: dict[str, Case] | None = None) -> Table:
+    """Measure first calls and other sizes."""
+    table = Table("First calls and other sizes", ("model", "batch", "steps"), NOTE)
+    for case in (cases or {**CASES, TEXT.name: TEXT}).values():
+        each = [_calls(case) for _ in range(repeats)]
+        for what in each[0]:
+            table.rows.append((case.name, what, Spread.of([found[what] for found in each])))
+    return table
+
+
+def streams(counts: tuple[int, ...] = (20, 200, 1000), last_timed: int = 200) -> Table:
+    """Measure streams of texts of random number and length, and what stays in memory."""
+    columns = ("batches", "engine, steps", "memory kept since the 100th, MB")
+    table = Table("Streams of random sizes and lengths (GPT-2, 3 x 96)", columns, NOTE)
+    session, draw = Session(TEXT), random.Random(SEED)
+    spent, began, done = {"engine": 0.0, "step": 0.0}, 0.0, 0
+    for count in counts:
+        while done < count:
+            x = tokens(draw.randint(*BATCHES), draw.randint(*LENGTHS))
+            spent["engine"] += seconds(partial(session.table, x))
+            if done < last_timed:
+                spent["step"] += seconds(training_step(session.module, session.losses, x))
+            done += 1
+            began = _memory() if done == min(100, counts[-1] // 2) else began
+        timed = spent["engine"] / spent["step"] if count <= last_timed else None
+        table.rows.append((count, timed, _memory() - began if began else None))
+    return table
+
+
+def _memory() -> float:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
