@@ -172,5 +172,7 @@ def test_first_calls_and_streams_are_measured():
         "one sample",
     ]
     assert all(row[2].median > 0 for row in table.rows)
+    shares = [row[1] for row in first_calls.split(TINY).rows]
+    assert sum(shares[:-1]) == pytest.approx(100) and min(shares) > 0
     rows = first_calls.streams((2, 4), 2).rows
     assert rows[0][1] > 0 and rows[1][1] is None

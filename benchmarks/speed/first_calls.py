@@ -2,8 +2,13 @@
 
 import os
 import random
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +18,7 @@ import fimetric as fm
 from benchmarks.speed.cases import CASES, SEED, Case
 from benchmarks.speed.tables import Table
 from benchmarks.speed.timing import Spread, seconds, training_step
+from fimetric.gradients import engine
 
 WORDS, LENGTHS, BATCHES = 256, (4, 128), (2, 32)
 NOTE = (
@@ -88,6 +94,43 @@ def calls(repeats: int, cases: dict[str, Case] | None = None) -> Table:
         for what in each[0]:
             table.rows.append((case.name, what, Spread.of([found[what] for found in each])))
     return table
+
+
+PARTS = {
+    "reading the graph": (engine, "read_graph"),
+    "making the plan": (engine, "make_plan"),
+    "reading the batch, with bounds": (engine.Reader, "read"),
+    "checking one sample": (engine, "check_sample"),
+}
+
+
+def split(case: Case) -> Table:
+    """Measure where the first call of a model goes."""
+    session, spent = Session(case), dict.fromkeys(PARTS, 0.0)
+    losses = session.losses(session.x)
+    with ExitStack() as stack:
+        for part, (owner, name) in PARTS.items():
+            timed = _timed(getattr(owner, name), part, spent)
+            stack.enter_context(patch.object(owner, name, timed))
+        whole = seconds(lambda: session.norms(losses))
+    step = seconds(training_step(session.module, session.losses, session.x))
+    title = f"Where the first call goes ({case.name}, N = {len(session.x)})"
+    table = Table(title, ("part", "share, %", "steps"), "The forward pass is not part of the call.")
+    spent["the rest"] = whole - sum(spent.values())
+    for part, took in {**spent, "all": whole}.items():
+        table.rows.append((part, 100 * took / whole, took / step))
+    return table
+
+
+def _timed(work: Callable[..., Any], part: str, spent: dict[str, float]) -> Callable[..., Any]:
+    def outer(*given: Any, **named: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return work(*given, **named)
+        finally:
+            spent[part] += time.perf_counter() - start
+
+    return outer
 
 
 def streams(counts: tuple[int, ...] = (20, 200, 1000), last_timed: int = 200) -> Table:

@@ -16,7 +16,7 @@ from random_case import FLOOR, Case
 from random_networks import BEGINNINGS, programs
 from random_program import Program
 
-from fimetric.gradients import GradientNorms, plans
+from fimetric.gradients import GradientNorms, kinds, plans
 from fimetric.gradients.reference import gradients_one_by_one, squared_gradient_norms
 
 MANY = int(os.environ.get("FIMETRIC_EXAMPLES", "0"))
@@ -36,7 +36,7 @@ def examples(few):
 def _plans_are_right_by_themselves(monkeypatch):
     """A plan that is reused is compared with autograd now and then, which would mend it here."""
     for name in ("CHECKED_USES", "CERTAIN_USES"):
-        monkeypatch.setattr(plans, name, frozenset())
+        monkeypatch.setattr(kinds, name, frozenset())
 
 
 def check_in_many_batches(program, strided=False):

@@ -32,6 +32,17 @@ def batch_size_equals_feature_sizes():
 
 
 @case
+def transposed_by_hand():
+    module = nn.Linear(4, 3)
+
+    def losses(x):
+        w = module.weight
+        return ((x @ w.T).tanh() @ w.permute(0, 1) + x @ w.mT.mT.permute(1, 0) @ w).square().sum(1)
+
+    return module, torch.randn(N, 4), losses
+
+
+@case
 def two_samples():
     module = nn.Sequential(nn.Linear(4, 2), nn.Tanh(), nn.Linear(2, 2))
     return module, torch.randn(2, 4), squares(module)

@@ -112,6 +112,33 @@ def owner_of_rows(layout: Axis, size: int) -> Tensor:
     return torch.arange(size).div(layout.inner, rounding_mode="floor") % layout.samples
 
 
+def rows_of(owner: Tensor, dim: int, samples: int) -> Axis:
+    """Return the layout of rows of which each one's sample is known, or -1 where it is zero."""
+    known, size = owner >= 0, len(owner)
+    position = torch.arange(size, device=owner.device)
+    for inner in _divisors(size // samples) if size % samples == 0 else []:
+        guess = position.div(inner, rounding_mode="floor") % samples
+        if torch.equal(guess[known], owner[known]):
+            return Layout(dim, size // (inner * samples), samples, inner, sure=bool(known.all()))
+    return Ragged(dim, samples, owner)
+
+
+def both(a: Axis, b: Axis) -> Axis | None:
+    """Return the layout of a sum, None where an entry would belong to two samples."""
+    if isinstance(a, Layout) and isinstance(b, Layout):
+        return replace(a, sure=a.sure and b.sure) if replace(a, sure=b.sure) == b else None
+    if a.dim != b.dim:
+        return None
+    size = max(len(c.owner) for c in (a, b) if isinstance(c, Ragged))
+    one, other = owner_of_rows(a, size).cpu().long(), owner_of_rows(b, size).cpu().long()
+    if len(one) != len(other):  # parts of several sizes
+        return None
+    known = (one >= 0) & (other >= 0)
+    if not torch.equal(one[known], other[known]):
+        return None
+    return rows_of(torch.maximum(one, other), a.dim, a.samples)
+
+
 def one_sample(shape: torch.Size) -> Layout | Colours:
     """Return the layout of a tensor that belongs as a whole to the only sample."""
     if len(shape) == 0:

@@ -97,7 +97,7 @@ def make_plan(
     if plan.by_rules:
         carried = carry(graph, losses, wanted, mixed, probe)
         colours, explained, looked_at = carried.colours, carried.explained, carried.probed
-        plan.mixed = carried.sums | mixed
+        plan.mixed, plan.volatile = carried.sums | mixed, carried.by_data
     else:
         colours = looked_at = probe(wanted)
         explained = set[int]()
@@ -157,9 +157,11 @@ def _passes_through(graph: Graph, node: int) -> bool:
 def _transposes(graph: Graph, node: int) -> bool:
     """Return whether the node exchanges the last two axes of a matrix, or of several."""
     name, size = graph.name(node), len(graph.shapes(node)[0])
-    if name != "TransposeBackward0" or size != 3:
-        return name in ("TBackward0", "TransposeBackward0") and size == 2
     operation: Any = graph.nodes[node]
+    if name == "PermuteBackward0":
+        return size == 2 and axis_of(operation._saved_dims[0], 2) == 1
+    if name != "TransposeBackward0" or size != 3:
+        return size == 2 and name in ("TBackward0", "TransposeBackward0")
     return {axis_of(operation._saved_dim0, 3), axis_of(operation._saved_dim1, 3)} == {1, 2}
 
 

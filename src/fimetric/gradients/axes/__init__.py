@@ -9,7 +9,8 @@ views       entries that move, are left out or come together
 pointwise   elementwise operations
 products    matrix products, convolutions, attention
 reductions  sums and norms over some axes, normalisation within some
-lookups     data choose entries along some axes
+lookups     data choose entries along other axes
+indices     data choose entries along the samples' axis
 carry       the rules taken through a graph
 """
 

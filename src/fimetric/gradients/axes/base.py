@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from fimetric.gradients.graph import axis_of
-from fimetric.gradients.layout import Layout
+from fimetric.gradients.layout import Axis, Layout, Ragged
 
 
 class Shared(enum.Enum):
@@ -19,7 +19,7 @@ class Shared(enum.Enum):
     CONTRACTED = "a sum over the samples with factors, unless all but one of these are zero"
 
 
-Found = Layout | Shared | None  # None: this rule cannot tell
+Found = Axis | Shared | None  # None: this rule cannot tell
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Use:
 
     node: Any  # saved attributes are its own
     input: int
-    layout: Layout
+    layout: Axis
     output: torch.Size
     shape: torch.Size  # of the input
 
@@ -37,7 +37,7 @@ class Use:
         """Axis of the output that holds the samples."""
         return self.layout.dim
 
-    def at(self, dim: int) -> Layout:
+    def at(self, dim: int) -> Axis:
         """Return the same layout along another axis."""
         return self.layout if dim == self.dim else replace(self.layout, dim=dim)
 
@@ -75,6 +75,8 @@ def broadcast(use: Use) -> Found:
 def reshaped(use: Use) -> Found:
     """The same entries in the same order, with other axes."""
     old, new, layout = use.output, use.shape, use.layout
+    if isinstance(layout, Ragged):
+        return _same_rows(use)
     inner, below = layout.inner * math.prod(old[layout.dim + 1 :]), 1
     period = inner * layout.samples
     for dim in reversed(range(len(new))):
@@ -82,6 +84,15 @@ def reshaped(use: Use) -> Found:
         if inner % below == 0 and above > 0 and above % period == 0:
             return Layout(dim, above // period, layout.samples, inner // below, layout.sure)
         below = above
+    return None
+
+
+def _same_rows(use: Use) -> Found:
+    """Rows that stay one axis."""
+    before = math.prod(use.output[: use.dim])
+    for dim, size in enumerate(use.shape):
+        if size == use.output[use.dim] and math.prod(use.shape[:dim]) == before:
+            return use.at(dim)
     return None
 
 

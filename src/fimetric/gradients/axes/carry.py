@@ -1,27 +1,29 @@
 """The samples' axis taken through a graph, from the losses down, by its operations' rules."""
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import replace
 
 from torch import Tensor
 
 from fimetric.gradients.axes.base import Rule, Shared, Use
+from fimetric.gradients.axes.indices import BY_DATA
 from fimetric.gradients.axes.lookups import LOOKUPS
 from fimetric.gradients.axes.pointwise import POINTWISE
 from fimetric.gradients.axes.products import PRODUCTS
 from fimetric.gradients.axes.reductions import REDUCTIONS
 from fimetric.gradients.axes.views import VIEWS
 from fimetric.gradients.graph import Graph
-from fimetric.gradients.layout import Colour, Layout, Uncoloured
+from fimetric.gradients.layout import Axis, Colour, Layout, Uncoloured, both
+
+
+def _by_overload(rules: Mapping[str, Rule]) -> dict[str, Rule]:
+    return {f"{name}Backward{k}": rule for name, rule in rules.items() for k in range(3)}
+
 
 # Operations are called after their derivative, with a number for each overload. A function written
 # in Python has no number, and so no rule.
-RULES: dict[str, Rule] = {
-    f"{name}Backward{overload}": rule
-    for table in (VIEWS, POINTWISE, PRODUCTS, REDUCTIONS, LOOKUPS)
-    for name, rule in table.items()
-    for overload in range(3)
-} | {"CopySlices": LOOKUPS["CopySlices"]}
+RULES = _by_overload({**VIEWS, **POINTWISE, **PRODUCTS, **REDUCTIONS, **LOOKUPS})
+RULES["CopySlices"] = LOOKUPS["CopySlices"]
+RULES_BY_DATA = _by_overload(BY_DATA)
 
 Edge = tuple[int, int]  # node and number of its output
 Colours = dict[int, list[Colour]]  # node -> of each of its outputs
@@ -60,6 +62,7 @@ class Carried:
         explained: nodes all of whose inputs follow from their outputs.
         contracted: nodes that a product sums over the samples, unless data choose among them.
         probed: what was learnt from gradients.
+        by_data: whether anything follows from numbers of this batch.
         open: nodes of which nothing is known yet.
         first: those of them to be probed first; what is below may follow.
     """
@@ -74,6 +77,7 @@ class Carried:
     ) -> None:
         self.colours: Colours = {}
         self.explained, self.contracted = set[int](), set[int]()
+        self.by_data = False
         self.probed, self.open, self.first = probed, set[int](), set[int]()
         self._graph, self._inside, self._mixed = graph, set(wanted), mixed
         self._arrived: dict[Edge, State] = {
@@ -127,11 +131,14 @@ class Carried:
         shape = self._graph.shapes(edge[0])[edge[1]]
         use = Use(self._graph.nodes[node], k, layout, self._graph.shapes(node)[place], shape)
         found = rule(use)
+        if found is None and self._graph.name(node) in RULES_BY_DATA:
+            found = RULES_BY_DATA[self._graph.name(node)](use)
+            self.by_data = True
         if found is Shared.CONTRACTED:
             self.contracted.add(edge[0])
         if found is Shared.SUMMED or (found is Shared.CONTRACTED and edge[0] in self._mixed):
             return Uncoloured.MIXED
-        if isinstance(found, Layout):
+        if isinstance(found, Axis):
             return found
         self.first.add(edge[0])
         return None
@@ -141,22 +148,20 @@ class Carried:
         known = self._arrived.get(edge, state)
         if Uncoloured.MIXED in (known, state):
             self._arrived[edge] = Uncoloured.MIXED
-        elif isinstance(known, Layout) and isinstance(state, Layout):
-            self._arrived[edge] = _both(known, state)
+        elif isinstance(known, Axis) and isinstance(state, Axis):
+            self._arrived[edge] = both(known, state)
         else:
             self._arrived[edge] = None
         if self._arrived[edge] is None and known is not None and state is not None:
             self.first.add(edge[0])
 
 
-def _common(outputs: list[State]) -> tuple[int, Layout | None]:
-    """Return the number of an output with a gradient and the layout that all such share."""
+def _common(outputs: list[State]) -> tuple[int, Axis | None]:
+    """Return the number of an output with a gradient and the layout that serves all such."""
     coloured = [(k, c) for k, c in enumerate(outputs) if not isinstance(c, Uncoloured)]
-    place, first = coloured[0]
-    alike = isinstance(first, Layout) and all(c == first for _, c in coloured)
-    return place, first if alike and isinstance(first, Layout) else None
-
-
-def _both(a: Layout, b: Layout) -> Layout | None:
-    """Return the layout of a sum."""
-    return replace(a, sure=a.sure and b.sure) if replace(a, sure=b.sure) == b else None
+    found: Axis | None = None
+    for k, c in coloured:
+        if not isinstance(c, Axis):
+            return coloured[0][0], None
+        found = c if k == coloured[0][0] else found and both(found, c)
+    return coloured[0][0], found

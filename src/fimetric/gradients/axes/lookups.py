@@ -1,6 +1,9 @@
 """Lookups: data choose entries along some axes, and leave the samples' own alone."""
 
+from collections.abc import Sequence
+
 import torch
+from torch import Tensor
 
 from fimetric.gradients.axes.base import Found, Rule, Shared, Use, kept, same
 
@@ -17,15 +20,21 @@ def gather(use: Use) -> Found:
 
 def index(use: Use) -> Found:
     """``x[:, i, j]``: what the indices choose from takes the place of their axes."""
-    dim = _source_axis(use.node._saved_indices, use.dim, use.output, use.shape)
-    if dim is None or use.shape[dim] != use.output[use.dim]:
-        return None
-    return use.at(dim)
+    places = _places(use.node._saved_indices, len(use.shape), len(use.output))
+    for dim, place in places.items():
+        if place == use.dim and use.shape[dim] == use.output[use.dim]:
+            return use.at(dim)
+    return None
 
 
 def index_put(use: Use) -> Found:
-    """``x[i] = value``: what is written over has no gradient, the rest stays as it is."""
-    return same(use) if use.input == 0 else None
+    """``x[:, i, j] = value``: what is written over has no gradient, the rest stays as it is."""
+    if use.input == 0:
+        return same(use)
+    place = _places(use.node._saved_indices, len(use.output), len(use.shape)).get(use.dim)
+    if place is None or use.shape[place] != use.output[use.dim]:
+        return None
+    return use.at(place)
 
 
 def copy_slices(use: Use) -> Found:
@@ -33,20 +42,16 @@ def copy_slices(use: Use) -> Found:
     return same(use) if use.input == 0 else None
 
 
-def _source_axis(
-    indices: list[torch.Tensor | None], dim: int, output: torch.Size, shape: torch.Size
-) -> int | None:
-    """Return the axis of the input that becomes axis ``dim``, None where indices make it."""
+def _places(indices: Sequence[Tensor | None], of: int, into: int) -> dict[int, int]:
+    """Return where the axes without an index go, when a tensor of some axes is indexed."""
     chosen = [k for k, i in enumerate(indices) if i is not None]
-    if any(i.dtype in (torch.bool, torch.uint8) for i in indices if i is not None):
-        return None
-    made = len(output) - len(shape) + len(chosen)  # axes of the indices
+    if any(i.dim() > 1 for i in indices if i is not None and i.dtype in (torch.bool, torch.uint8)):
+        return {}  # a mask of several axes
+    others = [k for k in range(of) if k not in chosen]
+    made = into - len(others)  # axes of the indices
     adjacent = chosen == list(range(chosen[0], chosen[0] + len(chosen)))
     first = chosen[0] if adjacent else 0
-    if first <= dim < first + made:
-        return None
-    others = [k for k in range(len(shape)) if k not in chosen]
-    return others[dim if dim < first else dim - made]
+    return {dim: k if k < first else k + made for k, dim in enumerate(others)}
 
 
 LOOKUPS: dict[str, Rule] = {

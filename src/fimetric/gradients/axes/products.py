@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from fimetric.gradients.axes.base import Found, Rule, Shared, Use, broadcast, repeated
-from fimetric.gradients.layout import Layout
 
 CONTRACTED = Shared.CONTRACTED
 
@@ -60,7 +59,7 @@ def attention(use: Use) -> Found:
     if use.dim >= len(use.output) - 2:
         return None
     found = broadcast(use)
-    return found if isinstance(found, Layout) or use.input == 3 else None
+    return found if not isinstance(found, Shared) or use.input == 3 else None
 
 
 def solve_triangular(use: Use) -> Found:

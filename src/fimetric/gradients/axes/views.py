@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from fimetric.gradients.axes.base import Found, Rule, Use, kept, repeated, reshaped, same
 from fimetric.gradients.graph import axis_of, signed
+from fimetric.gradients.layout import Layout
 
 
 def permute(use: Use) -> Found:
@@ -47,12 +48,19 @@ def slice_(use: Use) -> Found:
     (axis,), layout = use.axes(), use.layout
     if axis != use.dim or use.shape[axis] == use.output[axis]:
         return kept(use, () if axis == use.dim else (axis,))
+    if not isinstance(layout, Layout):
+        return None
     start, size = signed(use.node._saved_start), use.shape[axis]
     start = max(0, start + size if start < 0 else min(start, size))
-    period = layout.samples * layout.inner
-    if use.node._saved_step != 1 or start % period or size % period:
+    if use.node._saved_step != 1 or start % (layout.samples * layout.inner):
         return None
-    return replace(layout, outer=size // period)
+    return _rounds(layout, size)
+
+
+def _rounds(layout: Layout, size: int) -> Layout | None:
+    """Return the layout of whole rounds of samples, as many as make up ``size``."""
+    period = layout.samples * layout.inner
+    return None if size % period else replace(layout, outer=size // period)
 
 
 def stack(use: Use) -> Found:
@@ -75,8 +83,10 @@ def pad(use: Use) -> Found:
 
 def repeat(use: Use) -> Found:
     """Copies one after another along each axis."""
-    dim = use.dim - len(use.output) + len(use.shape)
-    return use.at(dim) if dim >= 0 and use.shape[dim] == use.output[use.dim] else None
+    dim, layout = use.dim - len(use.output) + len(use.shape), use.layout
+    if dim < 0 or use.shape[dim] == use.output[use.dim]:
+        return use.at(dim) if dim >= 0 else None
+    return _rounds(replace(layout, dim=dim), use.shape[dim]) if isinstance(layout, Layout) else None
 
 
 def unfold(use: Use) -> Found:
