@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from fimetric.gradients.checks import freed_graph_named, refuse_losses, trainable_parameters
 from fimetric.gradients.contributions import Contribution, Dense
 from fimetric.gradients.engine import Engine, Measured
+from fimetric.gradients.positions import Positions
 
 
 class GradientNorms:
@@ -87,6 +88,39 @@ class GradientNorms:
 
         self._engine.read(losses, consume, retain_graph)
         return products
+
+    @freed_graph_named()
+    def by_position(
+        self, losses: Tensor, retain_graph: bool = False
+    ) -> Iterator[tuple[str, Tensor | None]]:
+        """Yield (name, (N, T)): what each position adds to the squared norm, in the order of names.
+
+        The gradient is a sum over the positions t at which the sample uses the tensor, g = sum_t
+        g_t. Position t adds <g_t, g>, which is negative where it works against the others; over t
+        this sums to |g|^2. It is not the norm of the gradient of one position's loss, to which all
+        positions add and which takes T backward passes.
+
+        Positions are the rows that a linear layer maps, the tokens of an embedding, the pixels of a
+        convolution's output (a transposed one's input) and what a bias or an elementwise factor is
+        broadcast to; several axes are numbered row by row. Uses of a tied tensor, all over the same
+        T, add up position by position.
+
+        None stands for (N, T) where positions cannot be told: fewer than two, uses with unlike T,
+        tensors that are unused or go through operations of their own first (weight normalisation),
+        normalisation over groups or batches, operations without a fast rule, hooks, one backward
+        pass per sample, and rows that the data choose (mixtures of experts).
+
+        Arguments:
+            losses: (N,) real, with a graph.
+            retain_graph: whether to keep the graph for another use.
+
+        Raises:
+            ValueError: where the losses are not (N,) real numbers with a graph.
+        """
+        refuse_losses(losses)
+        positions = Positions(self._engine.zeros(losses, 0).dtype)
+        plan = self._engine.read(losses, positions.take, retain_graph)
+        return positions.named(self.names, plan)
 
     def contributions(
         self, losses: Tensor, retain_graph: bool = False
