@@ -15,6 +15,8 @@ kinds       what holds for a graph of any size, kept for later processes
 reader      one backpropagation that collects the contributions
 subgraphs   parameter-only operations below the taps
 columns     the table, filled column by column
+positions   what each position adds to a squared norm
+projection  random projections of whole gradients
 rules/      contribution of one operation: one file per family
 contributions/  dense or in factors, and their norms
 routing     operations that move samples by data

@@ -109,20 +109,21 @@ class Engine:
                 pass
         return self._first(graph, losses, ALL)
 
-    def read(self, losses: Tensor, consume: Consumer, retain_graph: bool) -> None:
-        """Hand every used parameter's contribution to ``consume``."""
+    def read(self, losses: Tensor, consume: Consumer, retain_graph: bool) -> Plan:
+        """Hand every used parameter's contribution to ``consume``; return by which plan."""
         graph = self._graph(losses)
         plan = self._known(graph, losses)
         if plan is not None:
             try:
                 self._read(plan, graph, losses, consume, retain_graph)
-                return
+                return plan
             except OutdatedPlanError:
                 pass
         self._first(graph, losses)
         plan = self.plans.plan(graph)
         assert plan is not None  # just made
         self._read(plan, graph, losses, consume, retain_graph)
+        return plan
 
     def _columns(self, losses: Tensor) -> Tensor:
         return self.zeros(losses, len(losses), len(self.parameters))

@@ -4,9 +4,12 @@ from collections.abc import Iterable, Iterator
 
 from torch import Tensor, nn
 
+from fimetric.arguments import seed_of, whole
 from fimetric.gradients.checks import freed_graph_named, refuse_losses, trainable_parameters
 from fimetric.gradients.contributions import Contribution, Dense
 from fimetric.gradients.engine import Engine, Measured
+from fimetric.gradients.positions import Positions
+from fimetric.gradients.projection import Projections
 
 
 class GradientNorms:
@@ -87,6 +90,71 @@ class GradientNorms:
 
         self._engine.read(losses, consume, retain_graph)
         return products
+
+    @freed_graph_named()
+    def by_position(
+        self, losses: Tensor, retain_graph: bool = False
+    ) -> Iterator[tuple[str, Tensor | None]]:
+        """Yield (name, (N, T)): what each position adds to the squared norm, in the order of names.
+
+        The gradient is a sum over the positions t at which the sample uses the tensor, g = sum_t
+        g_t. Position t adds <g_t, g>, which is negative where it works against the others; over t
+        this sums to |g|^2. It is not the norm of the gradient of one position's loss, to which all
+        positions add and which takes T backward passes.
+
+        Positions are the rows that a linear layer maps, the tokens of an embedding, the pixels of a
+        convolution's output (a transposed one's input) and what a bias or an elementwise factor is
+        broadcast to; several axes are numbered row by row. Uses of a tied tensor, all over the same
+        T, add up position by position.
+
+        None stands for (N, T) where positions cannot be told: fewer than two, uses with unlike T,
+        tensors that are unused or go through operations of their own first (weight normalisation),
+        normalisation over groups or batches, operations without a fast rule, hooks, one backward
+        pass per sample, and rows that the data choose (mixtures of experts).
+
+        Arguments:
+            losses: (N,) real, with a graph.
+            retain_graph: whether to keep the graph for another use.
+
+        Raises:
+            ValueError: where the losses are not (N,) real numbers with a graph.
+        """
+        refuse_losses(losses)
+        positions = Positions(self._engine.zeros(losses, 0).dtype)
+        plan = self._engine.read(losses, positions.take, retain_graph)
+        return positions.named(self.names, plan)
+
+    @freed_graph_named()
+    def project(self, losses: Tensor, k: int, seed: int, retain_graph: bool = False) -> Tensor:
+        """Return a random projection of each sample's whole gradient, (N, k).
+
+        Coordinate i is the sum over tensors of a_i^T G b_i / sqrt(k): G is the tensor's gradient as
+        a matrix (its first axis, and all others in one), a_i and b_i are random signs that depend
+        on the seed and the tensor's name and shape alone. Over seeds the mean of <p_n, p_m> is
+        <g_n, g_m>, and k Var |p_n|^2 <= 2 |g_n|^4 + 6 sum_j |G_nj^T G_nj|^2: a sign for each entry
+        would have the first term only. The second, the price of projecting factors as they are, is
+        small where gradients spread over many tensors and ranks, and three times the first at most.
+
+        Arguments:
+            losses: (N,) real, with a graph.
+            k: numbers to a sample.
+            seed: of the signs.
+            retain_graph: whether to keep the graph for another use.
+
+        Raises:
+            TypeError: where k or seed is no whole number.
+            ValueError: where k is below 1, the seed negative, or the losses not (N,) with a graph.
+
+        References:
+            Tensor Random Projection for Low Memory Dimension Reduction (Sun, Guo, Tropp and Udell,
+            2021, arXiv 2105.00105)
+        """
+        k, seed = whole("k", k), seed_of(seed)
+        refuse_losses(losses)
+        zeros = self._engine.zeros(losses, len(losses), k)
+        projections = Projections(self._engine.named, seed, zeros)
+        self._engine.read(losses, projections.take, retain_graph)
+        return projections.total()
 
     def contributions(
         self, losses: Tensor, retain_graph: bool = False

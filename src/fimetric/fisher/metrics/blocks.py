@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fimetric.fisher.metrics.reference import Layer, contributions
 from fimetric.gradients import Contribution, Dense, Factors, GradientNorms
-from fimetric.gradients.contributions import Patches, widened
+from fimetric.gradients.contributions import widened
 from fimetric.gradients.contributions.base import in_chunks
 from fimetric.gradients.engine import Measured
 
@@ -193,7 +193,7 @@ def _times(x: Tensor, turn: Tensor) -> Tensor:
 
 def factors_are_cheaper(factors: Factors, left: Tensor, right: Tensor) -> bool:
     """Return whether T pairs of vectors are turned with fewer multiplications than a matrix."""
-    O, I, T = factors.shape[0], factors.shape[1:].numel(), positions(factors)
+    O, I, T = factors.shape[0], factors.shape[1:].numel(), factors.positions
     to_left, to_right = (turn.numel() / len(turn) for turn in (left, right))
     of_factors = T * (O * to_left + I * to_right) + min(T * O * I, T * T * (O + I))
     return of_factors < T * O * I + O * I * (to_left + to_right)
@@ -204,15 +204,8 @@ def bytes_per_sample(contribution: Contribution) -> int:
     whole = contribution.shape.numel()
     if isinstance(contribution, Factors):
         O, I = contribution.shape[0], contribution.shape[1:].numel()
-        whole = max(whole, positions(contribution) * (O + I))
+        whole = max(whole, contribution.positions * (O + I))
     return 4 * whole
-
-
-def positions(factors: Factors) -> int:
-    """Return the number of terms T, without writing out the patches of a convolution."""
-    if isinstance(factors, Patches):
-        return factors.g.shape[1] * factors.g.shape[3:].numel()
-    return factors.positions
 
 
 Some = TypeVar("Some", bound=Contribution)

@@ -22,6 +22,11 @@ class Contribution(ABC):
     shape: torch.Size
 
     @property
+    def positions(self) -> int:
+        """The number of positions T, 1 where they cannot be told apart."""
+        return 1
+
+    @property
     @abstractmethod
     def device(self) -> torch.device:
         """Where the tensors are."""

@@ -16,6 +16,11 @@ class Blocks(Contribution):
         self.blocks, self.samples, self.shape = blocks, samples, shape
 
     @property
+    def positions(self) -> int:
+        """The number of positions T, which all matrices have in common."""
+        return self.blocks.positions
+
+    @property
     def device(self) -> torch.device:
         """Where the tensors are."""
         return self.blocks.device

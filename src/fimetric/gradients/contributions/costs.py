@@ -20,6 +20,19 @@ def gram_is_cheaper(N: int, T: int, O: int, I: int) -> bool:
     return exact_products() and N * saved > CALLS
 
 
+def projecting_factors_is_cheaper(T: int, k: int, left: int, O: int, I: int) -> bool:
+    """Return whether T pairs of vectors are projected to k numbers for less than an O x I matrix.
+
+    Arguments:
+        T: terms.
+        k: numbers to a sample.
+        left: entries of a left factor that are not known to be zero.
+        O: rows of the matrix.
+        I: its columns.
+    """
+    return T * k * (left + I) <= T * left * I + k * O * I
+
+
 def pixel_gram_is_cheaper(
     N: int,
     images: int,

@@ -1,5 +1,6 @@
 """Gradients that are written out, or are a plain sum still to be carried out."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -54,7 +55,7 @@ class Sum(Dense):
 
     Arguments:
         terms: (N, ...).
-        dims: axes of ``terms`` to sum over.
+        dims: axes of ``terms`` to sum over, in the order in which they number the positions.
         shape: of the parameter.
         sizes: a sum of the same shape with what the terms were before they cancelled themselves.
     """
@@ -68,6 +69,11 @@ class Sum(Dense):
     ) -> None:
         self.terms, self.dims, self.shape = terms, dims, torch.Size(shape)
         self._sizes = sizes
+
+    @property
+    def positions(self) -> int:
+        """The number of positions T, whose terms are summed."""
+        return math.prod(self.terms.shape[dim] for dim in self.dims)
 
     @property
     def values(self) -> Tensor:

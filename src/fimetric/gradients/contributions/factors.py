@@ -1,5 +1,8 @@
 """Gradients of a matrix as a sum of outer products, and of an embedding as rows."""
 
+import itertools
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -9,11 +12,16 @@ from fimetric.gradients.contributions.gram import drowned, norms_by_gram, replac
 
 
 class Factors(Contribution):
-    """Gradients of a matrix in factors: sum_t u_t v_t^T, ``u`` (N, T, O) and ``v`` (N, T, I)."""
+    """Gradients of a matrix in factors: sum_t u_t v_t^T, ``u`` (N, T, O) and ``v`` (N, T, I).
 
-    def __init__(self, u: Tensor, v: Tensor) -> None:
+    ``lengths`` holds the numbers of terms of several uses, whose terms follow one another.
+    """
+
+    lengths: tuple[int, ...] = ()
+
+    def __init__(self, u: Tensor, v: Tensor, lengths: Sequence[int] = ()) -> None:
         self._u, self._v = u.detach(), v.detach()  # what is read off a graph carries it along
-        self.shape = torch.Size((u.shape[2], v.shape[2]))
+        self.shape, self.lengths = torch.Size((u.shape[2], v.shape[2])), tuple(lengths)
 
     @property
     def u(self) -> Tensor:
@@ -39,11 +47,17 @@ class Factors(Contribution):
         return len(self._v)
 
     def __getitem__(self, samples: slice | Tensor) -> "Factors":
-        return Factors(self._u[samples], self._v[samples])
+        return Factors(self._u[samples], self._v[samples], self.lengths)
 
     def at(self, positions: slice) -> "Factors":
         """Return some of the terms."""
         return Factors(self._u[:, positions], self._v[:, positions])
+
+    def uses(self) -> list["Factors"]:
+        """Return the terms of each use."""
+        ends = itertools.accumulate(self.lengths)
+        pairs = zip(self.lengths, ends, strict=True)
+        return [self.at(slice(end - T, end)) for T, end in pairs] or [self]
 
     def dense(self) -> Tensor:
         """Return the gradients themselves, (N, *shape)."""
@@ -56,7 +70,7 @@ class Factors(Contribution):
 
     def transposed(self) -> "Factors":
         """Return the gradients of the transposed matrix."""
-        return Factors(self.v, self.u)
+        return Factors(self.v, self.u, self.lengths)
 
     def squared_norms(self) -> Tensor:
         """Return the squared Euclidean norms, (N,), by whichever form is cheapest."""
@@ -112,12 +126,18 @@ class Rows(Factors):
 
     def squared_norms(self) -> Tensor:
         """Return the squared norms, (N,); rows that a sample uses twice are added first."""
+        summed, _, owner = self.added()
+        return summed.new_zeros(len(self)).index_add_(0, owner, squared_norms(summed))
+
+    def added(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the rows that any sample uses, (M, I), each with all that is added to it; which of
+        them each position uses, (N, T); and their samples, (M,).
+        """
         v = widened(self._v)
         samples = torch.arange(len(v), device=v.device).unsqueeze(1)
         used, place = (samples * self.rows + self.index).unique(return_inverse=True)
         summed = v.new_zeros(len(used), v.shape[2]).index_add_(0, place.flatten(), v.flatten(0, 1))
-        owner = used.div(self.rows, rounding_mode="floor")
-        return v.new_zeros(len(v)).index_add_(0, owner, squared_norms(summed))
+        return summed, place, used.div(self.rows, rounding_mode="floor")
 
     def left_gram(self, other: Factors) -> Tensor:
         """Return the inner products of left factors, (N, T, S): an entry of the other's each."""

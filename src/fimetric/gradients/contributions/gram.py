@@ -53,13 +53,14 @@ def _products(blocks: list[Any]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         for b in blocks[:k]:
             total = total + 2 * (a.left_gram(b) * a.right_gram(b)).sum((1, 2))
         u, v = a.left_gram(a), a.right_gram(a)
-        left, right = left + _trace(u), right + _trace(v)
+        left, right = left + trace(u), right + trace(v)
         products = u * v
-        total, size = total + products.sum((1, 2)), size + _trace(products)
+        total, size = total + products.sum((1, 2)), size + trace(products)
     return total, size, left, right
 
 
-def _trace(x: Tensor) -> Tensor:
+def trace(x: Tensor) -> Tensor:
+    """Return the traces of N square matrices, (N,)."""
     return x.diagonal(dim1=1, dim2=2).sum(1)
 
 
@@ -75,14 +76,15 @@ def trusted(result: Tensor, size: Tensor, contribution: Contribution) -> Tensor:
     return replace_where(~(result >= TRUSTED * size), result, contribution)
 
 
-def replace_where(lost: Tensor, result: Tensor, contribution: Contribution) -> Tensor:
-    """Compute the norms of some samples from the matrices themselves."""
+def replace_where(
+    lost: Tensor,
+    result: Tensor,
+    contribution: Contribution,
+    directly: Callable[[Any], Tensor] = lambda part: squared_norms(part.dense()),
+) -> Tensor:
+    """Compute the results of some samples, norms by default, from the matrices themselves."""
     if lost.any():
         chosen = lost.nonzero().squeeze(1)
-        direct = in_chunks(
-            contribution[chosen],
-            lambda part: squared_norms(part.dense()),
-            4 * contribution.shape.numel(),
-        )
-        result[chosen] = direct.to(result)
+        found = in_chunks(contribution[chosen], directly, 4 * contribution.shape.numel())
+        result[chosen] = found.to(result)
     return result

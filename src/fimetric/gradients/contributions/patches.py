@@ -24,14 +24,21 @@ class Patches(Windows):
 
     def squared_norms(self) -> Tensor:
         """Return the squared norms, (N,), in whichever form is cheapest."""
-        O, I, *kernel = self.shape
-        R, size, positions = self.x.shape[1], self.x.shape[3:], self.g.shape[3:]
-        if pixel_gram_is_cheaper(len(self), R, size, positions, kernel, self.geometry.stride, O, I):
+        if self.pixels_are_cheaper():
             return norms_by_pixels(self)
         if grouped_is_fast(self.x, self.shape):
             return in_chunks(self, norms_by_groups, 8 * self.shape.numel())
-        K, P, T = math.prod(kernel), math.prod(size), math.prod(positions)
+        O, I, *kernel = self.shape
+        R, P, T = self.x.shape[1], self.x.shape[3:].numel(), self.g.shape[3:].numel()
+        K = math.prod(kernel)
         return in_chunks(self, norms_unfolded, 4 * R * (K + 1) * min(I * P, O * T))
+
+    def pixels_are_cheaper(self) -> bool:
+        """Return whether a Gram matrix over the pixels costs less than the weights themselves."""
+        O, I, *kernel = self.shape
+        R, size, positions = self.x.shape[1], self.x.shape[3:], self.g.shape[3:]
+        stride = self.geometry.stride
+        return pixel_gram_is_cheaper(len(self), R, size, positions, kernel, stride, O, I)
 
     def opposite(self) -> "Patches":
         """Return the same with the two sides exchanged, for stride 1: g slides over x.

@@ -17,15 +17,25 @@ from fimetric.gradients.contributions.windows import Windows, flat
 
 def norms_by_pixels(patches: Windows) -> Tensor:
     """Return the squared norms, (N,)."""
+    return in_chunks(patches, _norms, bytes_of_products(patches))
+
+
+def bytes_of_products(patches: Windows) -> int:
+    """Return what the inner products take, of one sample."""
     phases = math.prod(patches.geometry.stride)
     pixels, positions = math.prod(patches.x.shape[3:]), math.prod(patches.g.shape[3:])
     largest = patches.x.shape[1] * max(pixels // phases, positions)
-    return in_chunks(patches, _norms, 3 * 4 * largest**2)
+    return 3 * 4 * largest**2
+
+
+def products_by_pixels(patches: Windows) -> Tensor:
+    """Return the inner products between the terms of all positions, (N, T, T)."""
+    gradients = _gram(patches.g)
+    return _patch_gram(patches, _offsets(patches), ()).view_as(gradients).mul_(gradients)
 
 
 def _norms(patches: Windows) -> Tensor:
-    gradients = _gram(patches.g)
-    products = _patch_gram(patches, _offsets(patches), ()).view_as(gradients).mul_(gradients)
+    products = products_by_pixels(patches)
     size = products.diagonal(dim1=1, dim2=2).sum(1)
     return trusted(products.sum((1, 2)), size, patches)
 

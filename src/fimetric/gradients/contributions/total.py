@@ -56,6 +56,7 @@ def add(parts: Sequence[Contribution]) -> Contribution:
     """Return the sum of contributions to one tensor; plain factors are joined along T."""
     plain = [part for part in parts if type(part) is Factors]
     if len(plain) > 1:
-        joined = Factors(torch.cat([f.u for f in plain], 1), torch.cat([f.v for f in plain], 1))
+        u, v = torch.cat([f.u for f in plain], 1), torch.cat([f.v for f in plain], 1)
+        joined = Factors(u, v, [f.positions for f in plain])
         parts = [joined, *(part for part in parts if type(part) is not Factors)]
     return parts[0] if len(parts) == 1 else Total(parts)

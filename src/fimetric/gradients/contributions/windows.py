@@ -38,6 +38,11 @@ class Windows(Factors):
         self.x, self.g, self.shape, self.geometry = x.detach(), g.detach(), shape, geometry
 
     @property
+    def positions(self) -> int:
+        """The number of positions T of all images of a sample, without writing out the patches."""
+        return self.g.shape[1] * self.g.shape[3:].numel()
+
+    @property
     def device(self) -> torch.device:
         """Where the tensors are."""
         return self.x.device

@@ -15,8 +15,8 @@ def embedding(tap: Tapped) -> Contribution | None:
         return None
     if not isinstance(layout, Axis) or layout.dim >= index.dim():
         return None
-    N = layout.samples
-    rows, v = layout.split(index).reshape(N, -1), layout.split(g).reshape(N, -1, g.shape[-1])
+    rows, v = (layout.split(x).movedim(1, 1 + layout.dim) for x in (index, g))  # in their order
+    rows, v = rows.flatten(1), v.flatten(1, -2)
     padding = node._saved_padding_idx
     if 0 <= padding < tap.shape[0]:
         v = torch.where((rows == padding).unsqueeze(2), torch.zeros_like(v), v)

@@ -95,15 +95,17 @@ def broadcast(
 
 @lru_cache(maxsize=4096)
 def _summed(terms: torch.Size, samples: int, aligned: tuple[int, ...]) -> tuple[int, ...] | None:
-    """Return the axes to sum of terms whose samples have been brought to the front."""
+    """Return the axes to sum of terms whose samples have been brought to the front, in the order
+    that they had.
+    """
     full = (1,) * (len(terms) - len(aligned)) + aligned
     if len(full) > len(terms) or full[samples] != 1:
         return None
     kept = [k for k in range(len(terms)) if full[k] != 1 and k != samples]
     if any(full[k] != terms[k] for k in kept):
         return None
-    place = {k: k + 2 if k < samples else k + 1 for k in range(len(terms))}
-    return 1, *(place[k] for k in range(len(terms)) if k not in kept and k != samples)
+    place = {k: k + 2 if k < samples else k + 1 for k in range(len(terms))} | {samples: 1}
+    return tuple(place[k] for k in range(len(terms)) if k not in kept)
 
 
 def times(x: Tensor, factor: float) -> Tensor:
