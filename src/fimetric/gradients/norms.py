@@ -16,8 +16,9 @@ class GradientNorms:
     """Per-sample squared gradient norms of every parameter tensor, for any PyTorch model.
 
     The table is exact: it equals what one backward pass per sample gives, at about the price of one
-    backward pass for the batch. The first batch of each graph shape costs several times more: the
-    engine then learns which entries belong to which sample and checks one sample against autograd.
+    backward pass for the batch, of any size and length. The first batch costs about twice that: one
+    sample is checked against autograd. Operations that no rule knows cost more in each new size:
+    which of their entries belong to which sample is then learnt by probes.
 
     Arguments:
         module: an ``nn.Module``, or an iterable of (name, parameter). Frozen parameters are left
