@@ -6,7 +6,7 @@ import re
 
 import pytest
 import torch
-from benchmarks.speed import first_calls, forms, jobs, memory, scaling, timing
+from benchmarks.speed import first_calls, fitting, forms, jobs, memory, scaling, timing
 from benchmarks.speed.cases import CASES, Case, gpt2, tokens
 from benchmarks.speed.checking import NEEDS, difference, fault
 from benchmarks.speed.peers import ENGINE, METHODS, UNPREPARED, Method, engine
@@ -28,6 +28,9 @@ def sum_of_squares(module):
 
 
 TINY = Case("tiny", tiny_model, lambda n: torch.randn(n, 2, 4, 4), sum_of_squares, 4, 1.0)
+
+
+TINY_JOB = fm.objectives.standard_objective, 24, 8
 
 
 def skip_if_missing(name):
@@ -176,3 +179,9 @@ def test_first_calls_and_streams_are_measured():
     assert sum(shares[:-1]) == pytest.approx(100) and min(shares) > 0
     rows = first_calls.streams((2, 4), 2).rows
     assert rows[0][1] > 0 and rows[1][1] is None
+
+
+def test_the_whole_job_is_measured_by_all_ways():
+    job = fitting.Job("tiny", lambda: fm.models.build("vae", "tiny", (3, 32, 32)), *TINY_JOB)
+    ((name, *times),) = fitting.measure((job,)).rows
+    assert name == "tiny" and all(time > 0 for time in times)

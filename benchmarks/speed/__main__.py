@@ -16,7 +16,7 @@ from rich.markup import escape
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # opacus installs a package `benchmarks` too, ours comes first
 
-from benchmarks.speed import first_calls, forms, jobs, memory, scaling, summary, timing  # noqa: E402
+from benchmarks.speed import first_calls, fitting, forms, jobs, memory, scaling, summary, timing  # noqa: E402
 from benchmarks.speed.cases import CASES, Case, quieten  # noqa: E402
 from benchmarks.speed.tables import Table, write_csv  # noqa: E402
 
@@ -113,6 +113,8 @@ def full(console: Console, folder: Path = ROOT / "docs", repeats: int = REPEATS)
     report.add(summary.speed(found, goals=True), *summary.peers(found))
     console.log("first calls, other sizes, streams")
     report.add(first_calls.calls(3), first_calls.split(CASES["UNet"]), first_calls.streams())
+    console.log("fit and score")
+    report.add(fitting.measure())
     console.log("forms of a layer's norms")
     report.add(forms.measure(repeats))
     report.add(*sizes(min(repeats, 3), scaling.BATCHES[-1], console))
