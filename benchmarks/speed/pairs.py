@@ -2,14 +2,14 @@
 
 import copy
 import gc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
 import fimetric as fm
-from benchmarks.speed.cases import Case
+from benchmarks.speed.cases import Case, Losses
 from benchmarks.speed.checking import fault
 from benchmarks.speed.memory import extra
 from benchmarks.speed.operations import Operations, counted
@@ -38,14 +38,15 @@ class Subject:
     case: Case
     module: nn.Module
     x: Tensor
+    losses: Losses
 
     @property
     def step(self) -> Work:
         """One training step."""
-        return training_step(self.module, self.case.losses(self.module), self.x)
+        return training_step(self.module, self.losses, self.x)
 
     def cut(self, batch: int) -> "Subject":
-        return Subject(self.case, self.module, self.x[:batch])
+        return replace(self, x=self.x[:batch])
 
 
 class Pairs(NamedTuple):
@@ -61,7 +62,8 @@ class Pairs(NamedTuple):
 @lru_cache(maxsize=1)
 def subject(case: Case, batch: int, device: str) -> Subject:
     """Build a case; the last one is kept, for the next row."""
-    return Subject(case, *case.build(batch, device))
+    module, x = case.build(batch, device)
+    return Subject(case, module, x, case.losses(module))
 
 
 @lru_cache(maxsize=64)
@@ -148,19 +150,18 @@ class Engine:
             self.ours.waits.total(),
         )
 
-    def _losses(self, on: Subject) -> Tensor:
-        return on.case.losses(on.module)(on.x)
-
     def _call(self, on: Subject) -> Tensor:
-        return self.norms(self._losses(on))
+        return self.norms(on.losses(on.x))
 
     def _seconds(self, on: Subject) -> float:
         return seconds(lambda: self._call(on), on.x.device.type)
 
     def _operations(self) -> tuple[Operations, Operations]:
         """Count backwards alone: counting changes what some operations of a forward pass are."""
-        losses, again = self._losses(self.on), self._losses(self.on).sum()
-        return counted(lambda: self.norms(losses)), counted(again.backward)
+        losses = self.on.losses(self.on.x)
+        ours = counted(lambda: self.norms(losses))
+        losses = self.on.losses(self.on.x)
+        return ours, counted(losses.sum().backward)
 
 
 @lru_cache(maxsize=1)
