@@ -40,16 +40,16 @@ class Operations(TorchDispatchMode):
         found = function(*args, **kwargs)
         if not function.is_view:
             self.counts[name] += 1
-        if name in WAITING or _moves_from_the_processor(args, found):
+        if name in WAITING or _moves(args, found):
             self.waits[name] += 1
         return found
 
 
-def _moves_from_the_processor(args: tuple, found: object) -> bool:
-    """Return whether memory of the processor was copied to a device, which waits as well."""
-    tensors = [a for a in tree_leaves(args) if isinstance(a, Tensor)]
-    from_there = any(t.device.type == "cpu" and t.dim() > 0 for t in tensors)
-    return from_there and isinstance(found, Tensor) and found.device.type != "cpu"
+def _moves(args: tuple, found: object) -> bool:
+    """Return whether numbers went from the processor to a device or back, which waits as well."""
+    tensors = [a for a in tree_leaves(args) if isinstance(a, Tensor) and a.dim() > 0]
+    kinds = {t.device.type for t in (*tensors, found) if isinstance(t, Tensor)}
+    return "cpu" in kinds and len(kinds) > 1
 
 
 def counted(work: Callable[[], object]) -> Operations:

@@ -1,0 +1,162 @@
+"""What a GPU has otherwise, as far as that shows without one."""
+
+import pytest
+import torch
+from benchmarks.speed.cases import gpt2, next_tokens
+from benchmarks.speed.operations import counted
+
+from fimetric.gradients import GradientNorms, columns, engine, kinds, reader
+from fimetric.gradients.columns import Columns
+from fimetric.gradients.contributions import (
+    Dense,
+    Factors,
+    Geometry,
+    Patches,
+    base,
+    factors,
+    gram,
+)
+from fimetric.gradients.contributions.pixels import norms_by_pixels
+
+# Waits for the device
+
+
+def warm(module, losses):
+    """Return norms after a plan was made and used."""
+    norms = GradientNorms(module)
+    for _ in range(2):
+        norms(losses())
+    return norms
+
+
+def recorded(monkeypatch, module, name):
+    """Return a list that the arguments of all calls of a function are added to."""
+    calls, function = [], getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *given: calls.append(given) or function(*given))
+    return calls
+
+
+def language_model(layers):
+    module = gpt2(layers, width=128, heads=2, vocabulary=61, positions=16)
+    x = torch.randint(61, (4, 16))
+    return module, lambda: next_tokens(module)(x)
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("checked", [False, True])
+def test_a_call_waits_once_however_deep_the_model(layers, checked, monkeypatch):
+    if checked:
+        monkeypatch.setattr(kinds, "CERTAIN_USES", {1, 2})
+    module, losses = language_model(layers)
+    norms, ready = warm(module, losses), losses()
+    forms = recorded(monkeypatch, factors, "norms_by_gram")
+    checks = recorded(monkeypatch, engine, "check_sample")
+    found = counted(lambda: norms(ready))
+    assert len(forms) >= 4 * layers  # each of which may have lost digits
+    assert len(checks) == checked
+    assert found.waits.total() == 1
+
+
+def test_what_was_zero_is_looked_at_together():
+    gradients = [torch.zeros(3, 2), None, torch.zeros(4), torch.zeros(())]
+    for last, expected in [(0.0, False), (1.0, True), (torch.nan, True)]:
+        given, found = [*gradients, torch.tensor([0.0, last])], []
+        waits = counted(lambda: found.append(reader._any_is_not_zero(given))).waits  # noqa: B023
+        assert (found, waits.total()) == ([expected], 1)
+    assert not reader._any_is_not_zero([None])
+
+
+def cancelling(size):
+    """Factors of two positions that nearly cancel, after a first sample in which they do not."""
+    u, v = torch.randn(3, 1, size).repeat(1, 2, 1), torch.randn(3, 1, size).repeat(1, 2, 1)
+    u[1:, 1] *= -1
+    v[1:, 1] += 1e-4 * torch.randn(2, size)
+    return Factors(u, v)
+
+
+def exact(contribution):
+    return contribution.dense().double().flatten(1).square().sum(1)
+
+
+@pytest.mark.parametrize("held", [0, 1 << 15, 1 << 30])
+def test_what_lost_its_digits_is_settled_whenever_it_is_looked_at(held, monkeypatch):
+    monkeypatch.setattr(columns, "budget", lambda device: held)
+    parts = [cancelling(400) if j % 3 == 1 else Dense(torch.randn(3, 2000)) for j in range(12)]
+    lost = parts[1].quick_norms().isnan()
+    assert lost.tolist() == [False, True, True]
+    table = Columns(torch.zeros(3, len(parts)))
+
+    def fill():
+        for j, part in enumerate(parts):
+            table.take(j, part)
+        return table.table()
+
+    waits = counted(fill).waits
+    expected = torch.stack([exact(part) for part in parts], 1)
+    torch.testing.assert_close(table.table().double(), expected, rtol=1e-4, atol=0)
+    assert (waits["aten::_local_scalar_dense"] == 1) == (held == 1 << 30)
+
+
+def test_what_is_held_stays_within_the_budget(monkeypatch):
+    part = Factors(torch.randn(2, 4, 300), torch.randn(2, 4, 200))
+    monkeypatch.setattr(columns, "budget", lambda device: 3 * part.nbytes)
+    table, held = Columns(torch.zeros(2, 20)), []
+    for j in range(20):
+        table.take(j, part)
+        held.append(sum(each.nbytes for each in table._doubtful.values()))
+    assert max(held) == 3 * part.nbytes
+    torch.testing.assert_close(table.table().double(), exact(part)[:, None].expand(-1, 20))
+
+
+def test_a_column_that_is_filled_twice_is_not_settled_by_what_was_first():
+    table = Columns(torch.zeros(3, 1))
+    table.take(0, cancelling(400))
+    table.take(0, Dense(torch.full((3, 2000), torch.nan)))
+    assert table.table().isnan().all()
+
+
+# Forms
+
+
+@pytest.mark.parametrize("block", [5, 64, 1024])
+def test_blocks_of_any_size_give_the_same(block, monkeypatch):
+    monkeypatch.setattr(gram, "BLOCK", block)
+    for whole in (cancelling(400), Factors(torch.randn(3, 70, 40), torch.randn(3, 70, 50))):
+        found = whole.settled(gram.norms_by_gram(whole, lambda chosen: [chosen]))
+        torch.testing.assert_close(found.double(), exact(whole), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_short_numbers_are_multiplied_as_they_are_where_a_device_can(kind, monkeypatch):
+    """What such a device does, to the bit: products that float32 holds, added up in it."""
+    factored = Factors(torch.randn(2, 70, 9).to(kind), torch.randn(2, 70, 8).to(kind))
+    x, g = torch.randn(2, 1, 3, 6, 6).to(kind), torch.randn(2, 1, 4, 6, 6).to(kind)
+    patches = Patches(x, g, torch.Size((4, 3, 3, 3)), Geometry((1, 1), (1, 1), (1, 1)))
+    forms = {
+        "written out": lambda: factored.dense(),
+        "Gram": lambda: gram.norms_by_gram(factored, lambda chosen: [chosen]),
+        "patches": patches.dense,
+        "pixels": lambda: norms_by_pixels(patches),
+        "unfolded": patches.quick_norms,
+    }
+    assert not base._adds_up_in_float32(torch.device("cpu"), kind)
+    expected = {name: form() for name, form in forms.items()}
+    multiplied, plain = [], torch.bmm
+
+    def bmm(a, b, out_dtype=None):
+        multiplied.append((a.dtype, b.dtype, out_dtype))
+        return plain(a.to(out_dtype), b.to(out_dtype))
+
+    monkeypatch.setattr(base, "_adds_up_in_float32", lambda *given: True)
+    monkeypatch.setattr(base.torch, "bmm", bmm)
+    for name, form in forms.items():
+        assert torch.equal(form(), expected[name]), name
+    assert set(multiplied) == {(kind, kind, torch.float32)}
+
+
+def test_numbers_of_two_formats_are_widened(monkeypatch):
+    monkeypatch.setattr(base, "_adds_up_in_float32", lambda *given: True)
+    u, v = torch.randn(2, 3, 4), torch.randn(2, 3, 5).bfloat16()
+    torch.testing.assert_close(
+        Factors(u, v).dense(), torch.einsum("nto,nti->noi", u, v.float()), rtol=1e-5, atol=1e-6
+    )
