@@ -1,7 +1,10 @@
 """What a GPU has otherwise, as far as that shows without one."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+import torch.nn.functional as F
 from benchmarks.speed.cases import gpt2, next_tokens
 from benchmarks.speed.operations import counted
 
@@ -17,6 +20,9 @@ from fimetric.gradients.contributions import (
     gram,
 )
 from fimetric.gradients.contributions.pixels import norms_by_pixels
+from fimetric.gradients.layout import Layout
+from fimetric.gradients.routing import STRUCTURAL
+from fimetric.gradients.rules import RULES, Tapped
 
 # Waits for the device
 
@@ -160,3 +166,58 @@ def test_numbers_of_two_formats_are_widened(monkeypatch):
     torch.testing.assert_close(
         Factors(u, v).dense(), torch.einsum("nto,nti->noi", u, v.float()), rtol=1e-5, atol=1e-6
     )
+
+
+# Operations that only other devices have
+
+
+def tapped(node, g, shape):
+    layout = Layout(dim=0, outer=1, samples=len(g), inner=1)
+    return Tapped(node, 1, (g, None, None), (layout, None, None), shape, len(g), {})
+
+
+@pytest.mark.parametrize("name", ["CudnnBatchNormBackward0", "MiopenBatchNormBackward0"])
+def test_batch_normalisation_of_other_libraries(name):
+    norm = nn.BatchNorm2d(3, eps=1e-2).eval()
+    norm(torch.randn(2, 3, 4, 4))
+    nn.init.uniform_(norm.running_var)
+    x, g = torch.randn(5, 3, 4, 4), torch.randn(5, 3, 4, 4)
+    own = norm(x).grad_fn
+    assert own.name() == "NativeBatchNormBackward0"
+    other = SimpleNamespace(
+        _saved_input=x,
+        _saved_running_mean=norm.running_mean,
+        _saved_running_var=norm.running_var,
+        _saved_training=False,
+        _saved_epsilon=1e-2,
+    )
+    expected = RULES[own.name()](tapped(own, g, norm.weight.shape))
+    found = RULES[name](tapped(other, g, norm.weight.shape))
+    assert torch.equal(found.dense(), expected.dense())
+    assert torch.equal(found.scale(), expected.scale())
+
+
+@pytest.mark.parametrize("shape", [(6,), (3, 6)])
+def test_root_mean_square_normalisation_in_one_operation(shape):
+    x, g = torch.randn(5, 3, 6).double(), torch.randn(5, 3, 6).double()
+    weight = torch.randn(shape).double().requires_grad_()
+    dims = tuple(range(-len(shape), 0))
+    scale = (x.square().mean(dims, keepdim=True) + 1e-5).rsqrt()
+    node = SimpleNamespace(_saved_input=x, _saved_result1=scale)
+    rule = RULES["FusedRmsNormBackward0"]
+    found = rule(tapped(node, g, weight.shape)).dense()
+    for n in range(5):
+        y = F.rms_norm(x[n : n + 1], shape, weight, 1e-5)
+        (want,) = torch.autograd.grad(y, weight, g[n : n + 1])
+        torch.testing.assert_close(found[n], want)
+    flat = SimpleNamespace(_saved_input=x, _saved_result1=scale.flatten())
+    torch.testing.assert_close(rule(tapped(flat, g, weight.shape)).dense(), found)
+
+
+@pytest.mark.parametrize(
+    "name", ["CudnnBatchNorm", "CudnnRnn", "FusedRmsNorm", "MiopenBatchNorm", "ThnnFusedLstmCell"]
+)
+def test_they_move_no_samples(name):
+    """Or colours would be read anew in every batch."""
+    assert hasattr(torch._C._functions, f"{name}Backward0")
+    assert f"{name}Backward0".startswith(STRUCTURAL)
