@@ -1,5 +1,6 @@
 """What a GPU has otherwise, as far as that shows without one."""
 
+import copy
 from types import SimpleNamespace
 
 import pytest
@@ -7,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from benchmarks.speed.cases import gpt2, next_tokens
 from benchmarks.speed.operations import counted
+from torch import nn
+from zoo import ZOO
 
-from fimetric.gradients import GradientNorms, columns, engine, kinds, reader
+from fimetric.gradients import GradientNorms, columns, engine, kinds, probes, reader
 from fimetric.gradients.columns import Columns
 from fimetric.gradients.contributions import (
     Dense,
@@ -221,3 +224,42 @@ def test_they_move_no_samples(name):
     """Or colours would be read anew in every batch."""
     assert hasattr(torch._C._functions, f"{name}Backward0")
     assert f"{name}Backward0".startswith(STRUCTURAL)
+
+
+# Where tensors are made
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["perceptron", "tied_weights", "parametrized_weights", "mixture_of_experts", "bilinear"],
+)
+def test_the_default_device_changes_nothing(name):
+    """Who works on a GPU may have made it the default; the meta device holds no numbers at all."""
+    expected, found = [], []
+    for device, tables in (("cpu", expected), ("meta", found)):
+        torch.manual_seed(0)
+        module, batch, losses = ZOO[name]()
+        ready, norms = [losses(batch), losses(batch)], GradientNorms(module)
+        with torch.device(device):
+            tables += [norms(each) for each in ready]
+    torch.testing.assert_close(found, expected)
+
+
+def test_nor_does_it_in_half_precision():
+    layers = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)).half()
+    x, found = torch.randn(4, 6).half(), []
+    for device in ("cpu", "meta"):
+        module = copy.deepcopy(layers)
+        losses = module(x).square().sum(1)
+        with torch.device(device):
+            found.append(GradientNorms(module)(losses))
+    torch.testing.assert_close(*found)
+
+
+def test_probes_go_back_together_as_far_as_memory_allows(monkeypatch):
+    free = {"cuda": 160 << 30}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[device.type], 1 << 40))
+    assert probes.probe_bytes(torch.device("cuda")) == 10 << 30
+    free["cuda"] = 1 << 30
+    assert probes.probe_bytes(torch.device("cuda")) == 1 << 29
+    assert probes.probe_bytes(torch.device("cpu")) == 1 << 29

@@ -192,8 +192,9 @@ class Engine:
         """
         refuse_foreign_graphs(graph)
         N, eps = len(losses), coarsest_eps(graph, self.parameters)
-        few = torch.tensor(sorted({0, N // 2, N - 1})) if chosen is None else chosen
-        columns = Columns(self._columns(losses), few)
+        if chosen is None:
+            chosen = torch.tensor(sorted({0, N // 2, N - 1}), device=losses.device)
+        columns = Columns(self._columns(losses), chosen)
         plan = self._new_plan(graph, losses, columns.take)
         found = Measured(columns.table(), rounding_bound(columns.scale(), eps))
         # What a strange sample hides is looked at again next time.

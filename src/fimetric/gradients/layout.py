@@ -109,7 +109,9 @@ def owner_of_rows(layout: Axis, size: int) -> Tensor:
     """Return the sample of each of ``size`` entries along the layout's axis."""
     if isinstance(layout, Ragged):
         return layout.owner
-    return torch.arange(size).div(layout.inner, rounding_mode="floor") % layout.samples
+    return (
+        torch.arange(size, device="cpu").div(layout.inner, rounding_mode="floor") % layout.samples
+    )
 
 
 def rows_of(owner: Tensor, dim: int, samples: int) -> Axis:
@@ -142,7 +144,7 @@ def both(a: Axis, b: Axis) -> Axis | None:
 def one_sample(shape: torch.Size) -> Layout | Colours:
     """Return the layout of a tensor that belongs as a whole to the only sample."""
     if len(shape) == 0:
-        return Colours(torch.zeros((), dtype=torch.long))
+        return Colours(torch.zeros((), dtype=torch.long, device="cpu"))
     return Layout(dim=0, outer=1, samples=1, inner=shape[0])
 
 
