@@ -26,6 +26,7 @@ from fimetric.gradients.contributions.pixels import norms_by_pixels
 from fimetric.gradients.layout import Layout
 from fimetric.gradients.routing import STRUCTURAL
 from fimetric.gradients.rules import RULES, Tapped
+from fimetric.gradients.rules import tapped as tapped_module
 
 # Waits for the device
 
@@ -224,6 +225,25 @@ def test_they_move_no_samples(name):
     """Or colours would be read anew in every batch."""
     assert hasattr(torch._C._functions, f"{name}Backward0")
     assert f"{name}Backward0".startswith(STRUCTURAL)
+
+
+def test_a_called_operation_stays_in_the_stream_of_the_call(monkeypatch):
+    """It is called from another thread, whose stream would not wait for its gradients."""
+    streams, call = [], tapped_module._call
+
+    def recorded(node, gradients, stream):
+        streams.append(stream)
+        return call(node, gradients, None)
+
+    monkeypatch.setattr(tapped_module, "_call", recorded)
+    monkeypatch.setattr(tapped_module, "_stream", lambda gradients: "own")
+    module, batch, losses = ZOO["bilinear"]()
+    GradientNorms(module)(losses(batch))
+    assert set(streams) == {"own"}
+
+
+def test_a_cpu_has_no_streams():
+    assert tapped_module._stream([None, torch.ones(2)]) is None
 
 
 # Where tensors are made

@@ -200,7 +200,9 @@ class Engine:
         # What a strange sample hides is looked at again next time.
         plan.suspect = not bool(found.table.isfinite().all())
         unreadable = plan if plan.by_loop and not plan.volatile else None
-        kind = Kind(found.bound.nanmedian(0).values, plan.mixed, unreadable=unreadable)
+        # On a GPU a median along an axis raises where deterministic algorithms are asked for.
+        usual = found.bound.cpu().nanmedian(0).values
+        kind = Kind(usual, plan.mixed, unreadable=unreadable)
         before = self.plans.kind(graph)
         kind.distrusted = before is not None and before.distrusted
         if not plan.hidden:  # autograd.grad, against which the check is made, would not see them

@@ -105,13 +105,12 @@ Colour = Axis | Colours | Uncoloured
 WASTE = 8  # times its size that a ragged tensor may take when filled up
 
 
-def owner_of_rows(layout: Axis, size: int) -> Tensor:
+def owner_of_rows(layout: Axis, size: int, device: torch.device) -> Tensor:
     """Return the sample of each of ``size`` entries along the layout's axis."""
     if isinstance(layout, Ragged):
         return layout.owner
-    return (
-        torch.arange(size, device="cpu").div(layout.inner, rounding_mode="floor") % layout.samples
-    )
+    row = torch.arange(size, device=device)
+    return row.div(layout.inner, rounding_mode="floor") % layout.samples
 
 
 def rows_of(owner: Tensor, dim: int, samples: int) -> Axis:
