@@ -10,6 +10,7 @@ written anew with it. When the time is over no other row is begun; what is missi
 import argparse
 import gc
 import itertools
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +29,7 @@ from benchmarks.speed.large import GOAL, LARGE, in_bfloat16
 from benchmarks.speed.machine import machine
 from benchmarks.speed.peers import ENGINE, LOOP
 from benchmarks.speed.tables import Table, Value, shown, write_csv
+from fimetric.gradients.kinds import FOLDER
 
 SECONDS = 200.0  # after which no row is begun: the last one may take a while, and so do imports
 SPEND = 3.0  # seconds for the pairs of a row
@@ -242,6 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if device == "cpu" and not given.reduced:
         sys.exit("no CUDA GPU is at hand; --reduced measures small models without one")
     clock = Clock(given.seconds)
+    os.environ[FOLDER] = ""  # a first call is to know nothing of an earlier process
     quieten()
     gc.freeze()  # what the libraries are made of; it would be looked at before every pair
     measure(Run(device, given.reduced, clock).rows(), Page(given.page), clock)

@@ -12,6 +12,8 @@ from torch import nn
 from zoo import ZOO
 
 from fimetric.gradients import GradientNorms, columns, engine, kinds, probes, reader
+from fimetric.gradients.axes.base import Use
+from fimetric.gradients.axes.carry import RULES as AXES
 from fimetric.gradients.columns import Columns
 from fimetric.gradients.contributions import (
     Dense,
@@ -225,6 +227,22 @@ def test_they_move_no_samples(name):
     """Or colours would be read anew in every batch."""
     assert hasattr(torch._C._functions, f"{name}Backward0")
     assert f"{name}Backward0".startswith(STRUCTURAL)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("CudnnBatchNorm", "MiopenBatchNorm", "FusedRmsNorm", "ScaledDotProductCudnnAttention"),
+        *("ScaledDotProductEfficientAttention", "ScaledDotProductFlashAttention"),
+    ],
+)
+def test_their_rules_say_which_axis_holds_the_samples(name):
+    """Or a first batch of every size would be read off its gradients."""
+    assert hasattr(torch._C._functions, f"{name}Backward0")
+    node = SimpleNamespace(_saved_training=False, _saved_normalized_shape=(6,))
+    shape = torch.Size((5, 4, 3, 6))
+    layout = Layout(dim=0, outer=1, samples=5, inner=1)
+    assert AXES[f"{name}Backward0"](Use(node, 0, layout, shape, shape)) == layout
 
 
 def test_a_called_operation_stays_in_the_stream_of_the_call(monkeypatch):
