@@ -1,7 +1,7 @@
 """Exactness, time and memory of the engine on a GPU, within four minutes.
 
     python -m benchmarks.speed.gpu PAGE              on a machine with a CUDA GPU
-    python -m benchmarks.speed.gpu PAGE --reduced    small models on any device, in seconds
+    python -m benchmarks.speed.gpu PAGE --reduced    small models on any device, in a minute
 
 Each row is printed as soon as it is measured, and PAGE (Markdown) and the CSV file beside it are
 written anew with it. When the time is over no other row is begun; what is missing is listed.
