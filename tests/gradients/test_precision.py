@@ -61,7 +61,7 @@ def test_the_newer_flags_do_not_make_a_call_fail(flag):
     losses = module(torch.randn(3, 4, 30)).square().sum((1, 2))
     norms = GradientNorms(module)
     expected = norms(losses, retain_graph=True)
-    with asked(flag, "tf32"):
+    with asked(CUDA, "none"), asked(flag, "tf32"):
         assert not exact_products()
         with pytest.raises(RuntimeError, match="mix of the legacy and new APIs"):
             torch.get_float32_matmul_precision()
