@@ -192,15 +192,14 @@ class Engine:
         """
         refuse_foreign_graphs(graph)
         N, eps = len(losses), coarsest_eps(graph, self.parameters)
-        if chosen is None:
-            chosen = torch.tensor(sorted({0, N // 2, N - 1}), device=losses.device)
-        columns = Columns(self._columns(losses), chosen)
+        few = torch.tensor(sorted({0, N // 2, N - 1}), device=losses.device)
+        columns = Columns(self._columns(losses), few if chosen is None else chosen)
         plan = self._new_plan(graph, losses, columns.take)
         found = Measured(columns.table(), rounding_bound(columns.scale(), eps))
         # What a strange sample hides is looked at again next time.
         plan.suspect = not bool(found.table.isfinite().all())
         unreadable = plan if plan.by_loop and not plan.volatile else None
-        # On a GPU a median along an axis raises where deterministic algorithms are asked for.
+        # On a GPU no median along an axis counts as deterministic.
         usual = found.bound.cpu().nanmedian(0).values
         kind = Kind(usual, plan.mixed, unreadable=unreadable)
         before = self.plans.kind(graph)

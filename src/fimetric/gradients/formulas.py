@@ -34,7 +34,7 @@ def _usual(shape: torch.Size, N: int) -> list[Layout]:
 
 def holds(layout: Layout, one: Tensor, g: Tensor, exponents: Tensor) -> bool:
     """Return whether every entry is its sample's power of two times what it was before."""
-    owner = owner_of_rows(layout, one.shape[layout.dim], exponents.device)
+    owner = owner_of_rows(layout, one.shape[layout.dim])
     shape = [1] * one.dim()
     shape[layout.dim] = -1
     return torch.equal(torch.ldexp(one, exponents[owner].view(shape)), g)

@@ -76,7 +76,7 @@ class Ragged:
         """Return ``x`` with the entries of all other samples set to zero."""
         shape = [1] * x.dim()
         shape[self.dim] = -1
-        mask = (self.owner == sample).view(shape)
+        mask = (self.owner.to(x.device) == sample).view(shape)
         return torch.where(mask, x, torch.zeros((), dtype=x.dtype, device=x.device))
 
 
@@ -105,11 +105,11 @@ Colour = Axis | Colours | Uncoloured
 WASTE = 8  # times its size that a ragged tensor may take when filled up
 
 
-def owner_of_rows(layout: Axis, size: int, device: torch.device) -> Tensor:
+def owner_of_rows(layout: Axis, size: int) -> Tensor:
     """Return the sample of each of ``size`` entries along the layout's axis."""
     if isinstance(layout, Ragged):
         return layout.owner
-    row = torch.arange(size, device=device)
+    row = torch.arange(size, device="cpu")
     return row.div(layout.inner, rounding_mode="floor") % layout.samples
 
 

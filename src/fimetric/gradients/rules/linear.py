@@ -46,7 +46,7 @@ def grouped_mm(tap: Tapped) -> Contribution | None:
         return None
     if not isinstance(layout, Axis) or layout.dim != 0:
         return None
-    a, owner = node._saved_self, owner_of_rows(layout, len(g), g.device)
+    a, owner = node._saved_self, owner_of_rows(layout, len(g)).to(g.device)
     ends = [0, *node._saved_offs.tolist()]
     experts = []
     for start, end in itertools.pairwise(ends):
