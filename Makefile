@@ -7,7 +7,7 @@ RUN := $(VENV)/bin
 LONG := tests/golden/test_smoke.py tests/test_contracts.py tests/store/test_mutations.py tests/data/test_spec_fuzz.py \
 	tests/benchmark/test_killed.py tests/benchmark/test_run.py tests/provenance/test_provenance_laws.py
 
-.PHONY: demo test check lint bench coverage-zoo claims benchmark smoke clean
+.PHONY: demo test check lint bench bench-gpu coverage-zoo claims benchmark smoke clean
 
 demo: $(STAMP)  ## The main job: train, fit, calibrate and score on bundled data, within two minutes
 	$(RUN)/fimetric demo
@@ -26,6 +26,9 @@ lint: $(STAMP)  ## Style, format, types, and which room imports which
 
 bench: $(PEERS)  ## Time and memory of the gradient engine against a training step and its peers
 	$(RUN)/python benchmarks/speed
+
+bench-gpu: $(PEERS)  ## The same on a CUDA GPU, with exactness, in four minutes; ARGS=--reduced: small models, without one
+	$(RUN)/python -m benchmarks.speed.gpu docs/engine-gpu.md $(ARGS)
 
 coverage-zoo: $(PEERS)  ## Exactness, paths and time of the gradient engine over some hundreds of models, in ten minutes
 	OMP_NUM_THREADS=1 $(RUN)/python benchmarks/coverage

@@ -110,7 +110,7 @@ def test_preparation_keeps_the_function_and_the_parameters(case, prepare):
 
 
 def test_memory_sees_what_is_allocated_for_a_moment():
-    extra = memory._extra(lambda: torch.ones(16_000_000), "cpu")
+    extra = memory.extra(lambda: torch.ones(16_000_000))
     assert 60 < extra < 80  # MB, of 64
 
 
@@ -123,7 +123,7 @@ def test_the_exponent_of_a_power_is_found():
 
 
 def test_times_over_batches_are_measured():
-    points = scaling.over_batches(TINY, (1, 2), 1, "cpu")
+    points = scaling.over_batches(TINY, (1, 2), 1)
     assert [p.size for p in points] == [1, 2]
     assert all(p.ratio.median > 0 for p in points)
 

@@ -9,7 +9,6 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.markup import escape
 
@@ -18,12 +17,12 @@ sys.path.insert(0, str(ROOT))  # opacus installs a package `benchmarks` too, our
 
 from benchmarks.speed import first_calls, fitting, forms, jobs, memory, scaling, summary, timing  # noqa: E402
 from benchmarks.speed.cases import CASES, Case, quieten  # noqa: E402
+from benchmarks.speed.machine import machine  # noqa: E402
 from benchmarks.speed.tables import Table, write_csv  # noqa: E402
 
 REPEATS = 5
 IMAGES = {("UNet", "engine"): 336, ("UNet", "loop"): 144}
 IMAGES |= {("VAE", "engine"): 2064, ("VAE", "loop"): 528}
-GPU_BATCH = 64
 Found = list[summary.Measured]
 
 
@@ -33,20 +32,7 @@ def on_cpu(cases: list[Case], repeats: int, batch: int | None, console: Console)
         console.log(f"{case.name}: time and memory")
         timed = timing.measure(case, repeats, batch)
         log_ratios(timed, console)
-        found.append((case.name, timed, memory.measure(timed, "cpu", torch.float32)))
-    return found
-
-
-def on_gpu(cases: list[Case], repeats: int, console: Console) -> Found:
-    """The same on a GPU, where there is one: float32 and bfloat16."""
-    found = []
-    for case in cases if torch.cuda.is_available() else []:
-        for dtype in (torch.float32, torch.bfloat16):
-            label = f"{case.name}, {str(dtype).removeprefix('torch.')}"
-            console.log(f"{label}, GPU: time and memory")
-            timed = timing.measure(case, repeats, GPU_BATCH, "cuda", dtype)
-            log_ratios(timed, console)
-            found.append((label, timed, memory.measure(timed, "cuda", dtype)))
+        found.append((case.name, timed, memory.measure(timed)))
     return found
 
 
@@ -64,12 +50,12 @@ def sizes(repeats: int, largest: int, console: Console) -> list[Table]:
         summary.scaling(
             "Number of samples (VAE)",
             "sample",
-            scaling.over_batches(CASES["VAE"], batches, repeats, "cpu"),
+            scaling.over_batches(CASES["VAE"], batches, repeats),
         ),
         summary.scaling(
             f"Size of the model (GPT-2 of {', '.join(map(str, layers))} layers, batch of 8)",
             "million parameters",
-            scaling.over_layers(layers, repeats, "cpu"),
+            scaling.over_layers(layers, repeats),
         ),
     ]
 
@@ -99,18 +85,17 @@ class Report:
             table.print(self.console)
 
     def write(self, folder: Path) -> None:
-        machine = summary.machine()
-        lines = ["# Speed of the engine", "", f"As `make bench` wrote it. {machine}.", ""]
+        lines = ["# Speed of the engine", "", f"As `make bench` wrote it. {machine()}.", ""]
         lines += [table.markdown() for table in self.tables]
         (folder / "engine-speed.md").write_text("\n".join(lines), encoding="utf-8")
         write_csv(self.tables, folder / "engine-speed.csv")
-        self.console.print(f"{machine}; written to {folder}")
+        self.console.print(f"{machine()}; written to {folder}")
 
 
 def full(console: Console, folder: Path = ROOT / "docs", repeats: int = REPEATS) -> None:
     cases, report = list(CASES.values()), Report(console)
     found = on_cpu(cases, repeats, None, console)
-    report.add(summary.speed(found, goals=True), *summary.peers(found))
+    report.add(summary.speed(found), *summary.peers(found))
     console.log("first calls, other sizes, streams")
     report.add(first_calls.calls(3), first_calls.split(CASES["UNet"]), first_calls.streams())
     console.log("fit and score")
@@ -119,19 +104,13 @@ def full(console: Console, folder: Path = ROOT / "docs", repeats: int = REPEATS)
     report.add(forms.measure(repeats))
     report.add(*sizes(min(repeats, 3), scaling.BATCHES[-1], console))
     report.add(whole_jobs(IMAGES, console))
-    found = on_gpu(cases, repeats, console)
-    if found:
-        tables = [summary.speed(found, goals=False), *summary.peers(found)]
-        for table in tables:
-            table.title += f" on a GPU, batch of {GPU_BATCH}"
-        report.add(*tables)
     report.write(folder)
 
 
 def quick(console: Console, folder: Path) -> None:
     report = Report(console)
     found = on_cpu([CASES["VAE"]], 2, 4, console)
-    report.add(summary.speed(found, goals=True), *summary.peers(found))
+    report.add(summary.speed(found), *summary.peers(found))
     report.add(first_calls.calls(1, {"VAE": replace(CASES["VAE"], batch=4)}))
     report.add(first_calls.split(CASES["VAE"]), first_calls.streams((2, 4), 2))
     report.add(*sizes(1, 2, console))

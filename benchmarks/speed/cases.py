@@ -3,12 +3,10 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-import diffusers
 import torch
-from diffusers import UNet2DModel
 from torch import Tensor, nn
-from transformers import GPT2Config, GPT2LMHeadModel
 
 import fimetric as fm
 from fimetric.models.glow import Glow, GlowConfig
@@ -41,31 +39,38 @@ class Case:
 
 def quieten() -> None:
     """Silence what the libraries say about themselves, and nothing else."""
+    import diffusers
+
     diffusers.logging.set_verbosity_error()  # of casts
     warnings.filterwarnings("ignore", message="There is a performance drop")  # of vmap
 
 
-def _unet() -> nn.Module:
+def unet(channels: tuple[int, ...] = (32, 64, 128), attention: int | None = None) -> nn.Module:
+    """Return a UNet of two layers at each resolution, with attention at one of them."""
+    from diffusers import UNet2DModel
+
+    down, up = ["DownBlock2D"] * len(channels), ["UpBlock2D"] * len(channels)
+    if attention is not None:
+        down[attention], up[-1 - attention] = "AttnDownBlock2D", "AttnUpBlock2D"
     return UNet2DModel(
         sample_size=32,
         in_channels=3,
         out_channels=3,
         layers_per_block=2,
-        block_out_channels=(32, 64, 128),
-        down_block_types=("DownBlock2D",) * 3,
-        up_block_types=("UpBlock2D",) * 3,
-        norm_num_groups=8,
-        attention_head_dim=64,
+        block_out_channels=channels,
+        down_block_types=tuple(down),
+        up_block_types=tuple(up),
+        norm_num_groups=channels[0] // 4,
+        attention_head_dim=min(64, channels[-1]),
     ).eval()
 
 
-def _unet_losses(module: nn.Module) -> Losses:
+def denoising(module: nn.Module) -> Losses:
     return lambda x: (module(x, 10).sample - x).square().flatten(1).sum(1)
 
 
-def _glow() -> nn.Module:
-    model = Glow(GlowConfig(steps=16, levels=3, hidden=128), IMAGE)
-    return _start(model, torch.rand(16, *IMAGE))
+def glow(config: GlowConfig, shape: tuple[int, int, int] = IMAGE) -> nn.Module:
+    return _start(Glow(config, shape), torch.rand(16, *shape))
 
 
 @torch.no_grad()
@@ -77,46 +82,61 @@ def _start(model: Glow, x: Tensor) -> Glow:
     return model
 
 
-def _glow_losses(module: nn.Module) -> Losses:
+def likelihood(module: nn.Module) -> Losses:
     return lambda x: -module.log_prob(x)
 
 
-def _vae() -> nn.Module:
-    return fm.models.build("vae", "small", IMAGE).eval()
+def vae(config: str = "small", shape: tuple[int, int, int] = IMAGE) -> nn.Module:
+    return fm.models.build("vae", config, shape).eval()
 
 
-def gpt2(layers: int = 4) -> nn.Module:
+def gpt2(
+    layers: int = 4, width: int = 256, heads: int = 4, vocabulary: int = 4096, positions: int = 128
+) -> nn.Module:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
     config = GPT2Config(
-        vocab_size=4096,
-        n_embd=256,
+        vocab_size=vocabulary,
+        n_embd=width,
         n_layer=layers,
-        n_head=4,
-        n_positions=128,
+        n_head=heads,
+        n_positions=positions,
         bos_token_id=0,
         eos_token_id=0,
     )
     return GPT2LMHeadModel(config).eval()
 
 
-def tokens(n: int) -> Tensor:
-    return torch.randint(4096, (n, 128))
+def tokens(n: int, vocabulary: int = 4096, positions: int = 128) -> Tensor:
+    return torch.randint(vocabulary, (n, positions))
 
 
-def _normal(n: int) -> Tensor:
-    return torch.randn(n, *IMAGE)
+def next_tokens(module: nn.Module) -> Losses:
+    """Return the losses as plainly as any peer can read them."""
+
+    def losses(x: Tensor) -> Tensor:
+        logits = module(input_ids=x).logits[:, :-1].transpose(1, 2)
+        return nn.functional.cross_entropy(logits, x[:, 1:], reduction="none").sum(1)
+
+    return losses
 
 
-def _uniform(n: int) -> Tensor:
-    return torch.rand(n, *IMAGE)
+def normal(n: int, shape: tuple[int, ...] = IMAGE) -> Tensor:
+    return torch.randn(n, *shape)
 
 
+def uniform(n: int, shape: tuple[int, ...] = IMAGE) -> Tensor:
+    return torch.rand(n, *shape)
+
+
+FLOW = GlowConfig(steps=16, levels=3, hidden=128)
 CASES = {
     case.name: case
     for case in (
-        Case("UNet", _unet, _normal, _unet_losses, 32, 1.0),
-        Case("Glow", _glow, _uniform, _glow_losses, 16, 1.2),
-        Case("VAE", _vae, _uniform, fm.objectives.standard_objective, 128, 1.0),
-        Case("GPT-2", gpt2, tokens, fm.objectives.CausalLM, 16, 1.0),
+        Case("UNet", unet, normal, denoising, 32, 1.0),
+        Case("Glow", partial(glow, FLOW), uniform, likelihood, 16, 1.2),
+        Case("VAE", vae, uniform, fm.objectives.standard_objective, 128, 1.0),
+        Case("GPT-2", gpt2, tokens, next_tokens, 16, 1.0),
     )
 }
 MEMORY_GOAL = 1.15  # peak of the engine over that of a step

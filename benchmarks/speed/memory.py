@@ -19,12 +19,11 @@ REPEATS = 3
 PROCESS = Path("/proc/self")
 
 
-def measure(timed: Timed, device: str, dtype: torch.dtype) -> dict[str, float]:
+def measure(timed: Timed) -> dict[str, float]:
     """Return the peaks in MB of a step and of every method that was timed."""
     rows = {STEP: 0} | {name: e.chunk or 0 for name, e in timed.methods.items() if e.ratio}
     return {
-        name: alone(peak, timed.case.name, name, chunk, timed.batch, device, dtype)
-        for name, chunk in rows.items()
+        name: alone(peak, timed.case.name, name, chunk, timed.batch) for name, chunk in rows.items()
     }
 
 
@@ -39,13 +38,11 @@ def alone(function: Callable[..., float], *arguments: object) -> float:
         return pool.submit(function, *arguments).result()
 
 
-def peak(
-    case_name: str, method: str, chunk: int, batch: int, device: str, dtype: torch.dtype
-) -> float:
+def peak(case_name: str, method: str, chunk: int, batch: int) -> float:
     """Return the median peak in MB of a few batches, after two that are not counted."""
     quieten()
     case = CASES[case_name]
-    module, x = case.build(batch, device, dtype)
+    module, x = case.build(batch)
     if method == STEP:
         work = training_step(module, case.losses(module), x)
     else:
@@ -55,13 +52,13 @@ def peak(
     for repeat in range(2 + REPEATS):
         module.zero_grad(set_to_none=True)
         gc.collect()
-        found.append(_extra(work, device))
+        found.append(extra(work))
         if repeat < 2:  # the first batch makes the plan, the second is checked
             found.clear()
     return statistics.median(found)
 
 
-def _extra(work: Callable[[], object], device: str) -> float:
+def extra(work: Callable[[], object], device: str = "cpu") -> float:
     """Return in MB by how much memory rose, at its highest, while ``work`` ran."""
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()

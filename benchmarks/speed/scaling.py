@@ -26,20 +26,20 @@ class Point:
     ratio: Spread
 
 
-def over_batches(case: Case, batches: Sequence[int], repeats: int, device: str) -> list[Point]:
-    module, x = case.build(max(batches), device)
+def over_batches(case: Case, batches: Sequence[int], repeats: int) -> list[Point]:
+    module, x = case.build(max(batches))
     losses = case.losses(module)
-    return [_point(n, module, losses, x[:n], repeats, device) for n in batches]
+    return [_point(n, module, losses, x[:n], repeats) for n in batches]
 
 
-def over_layers(layers: Sequence[int], repeats: int, device: str) -> list[Point]:
+def over_layers(layers: Sequence[int], repeats: int) -> list[Point]:
     """Measure GPT-2 of several depths; sizes are millions of parameters."""
     points = []
     for depth in layers:
         case = replace(CASES["GPT-2"], model=lambda depth=depth: gpt2(depth))
-        module, x = case.build(8, device)
+        module, x = case.build(8)
         size = sum(p.numel() for p in module.parameters()) / 1e6
-        points.append(_point(size, module, case.losses(module), x, repeats, device))
+        points.append(_point(size, module, case.losses(module), x, repeats))
     return points
 
 
@@ -49,14 +49,13 @@ def _point(
     losses: Callable[[Tensor], Tensor],
     x: Tensor,
     repeats: int,
-    device: str,
 ) -> Point:
     norms = fm.GradientNorms(module)
     step = training_step(module, losses, x)
     works = {STEP: step, "engine": lambda: norms(losses(x))}
     for _ in range(2):  # the plan, and the check of its first reuse
-        interleave(works, 1, device)
-    times = interleave(works, repeats, device)
+        interleave(works, 1)
+    times = interleave(works, repeats)
     spreads = (Spread.of(times[STEP]), Spread.of(times["engine"]), ratios(times, "engine"))
     return Point(size, *spreads)
 

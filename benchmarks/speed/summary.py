@@ -1,11 +1,6 @@
 """What the measurements say: rows of tables, each goal beside what became of it."""
 
-import datetime
-import platform
 from collections.abc import Sequence
-from pathlib import Path
-
-import torch
 
 from benchmarks.speed.cases import MEMORY_GOAL
 from benchmarks.speed.jobs import PARTS, TARGET, Job
@@ -40,9 +35,9 @@ def met(value: float, goal: float) -> str:
     return "met" if value <= goal else "missed"
 
 
-def speed(found: Sequence[Measured], goals: bool) -> Table:
+def speed(found: Sequence[Measured]) -> Table:
     """Return one column per case."""
-    return _across("The engine", SPEED, {label: _case(t, m, goals) for label, t, m in found})
+    return _across("The engine", SPEED, {label: _case(t, m) for label, t, m in found})
 
 
 def _across(title: str, note: str, columns: dict[str, dict[str, Value]]) -> Table:
@@ -53,7 +48,7 @@ def _across(title: str, note: str, columns: dict[str, dict[str, Value]]) -> Tabl
     return table
 
 
-def _case(timed: Timed, peaks: Peaks, goals: bool) -> dict[str, Value]:
+def _case(timed: Timed, peaks: Peaks) -> dict[str, Value]:
     entry = timed.methods[ENGINE]
     found: dict[str, Value] = {
         "million parameters": round(timed.parameters / 1e6, 2),
@@ -63,14 +58,12 @@ def _case(timed: Timed, peaks: Peaks, goals: bool) -> dict[str, Value]:
     }
     if entry.ratio is None:
         return found
-    if goals:
-        goal = timed.case.goal
-        found[GOAL.format("time")] = f"{goal:.2f}: {met(entry.ratio.median, goal)}"
+    goal = timed.case.goal
+    found[GOAL.format("time")] = f"{goal:.2f}: {met(entry.ratio.median, goal)}"
     found["first batch / step"] = entry.first
     memory = peaks[ENGINE] / peaks[STEP]
     found["memory / step"] = memory
-    if goals:
-        found[GOAL.format("memory")] = f"{MEMORY_GOAL:.2f}: {met(memory, MEMORY_GOAL)}"
+    found[GOAL.format("memory")] = f"{MEMORY_GOAL:.2f}: {met(memory, MEMORY_GOAL)}"
     found["fastest peer"], found["goal: ahead of every peer"] = _fastest(timed)
     return found
 
@@ -129,27 +122,3 @@ def _job(job: Job) -> dict[str, Value]:
         **{part: float(job.scaled(part)) for part in PARTS},
         "of all this, once": job.start + sum(job.once.values()),
     }
-
-
-def machine() -> str:
-    """Return what the numbers were measured on, in one line."""
-    names = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
-    return ", ".join(
-        [
-            f"{_processor()}, {torch.get_num_threads()} threads",
-            *names,
-            f"torch {torch.__version__}",
-            f"Python {platform.python_version()}",
-            datetime.date.today().isoformat(),
-        ]
-    )
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

@@ -1,6 +1,7 @@
 """Times of the engine, of one training step and of all peers, in turns."""
 
 import gc
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -32,6 +33,9 @@ class Spread:
             return cls(values[0], values[0], values[0])
         low, _, high = statistics.quantiles(values, n=4, method="inclusive")
         return cls(statistics.median(values), low, high)
+
+    def times(self, factor: float) -> "Spread":
+        return Spread(self.median * factor, self.low * factor, self.high * factor)
 
     def __str__(self) -> str:
         return f"{self.median:.2f} ({self.low:.2f}–{self.high:.2f})"
@@ -100,34 +104,37 @@ def in_chunks(table: Callable[[Tensor], Tensor], x: Tensor, size: int) -> Work:
     return lambda: torch.cat([table(part) for part in x.split(size)])
 
 
-def best_chunk(table: Callable[[Tensor], Tensor], x: Tensor, device: str) -> int:
-    """Return the chunk size at which a sample takes the least time."""
+def best_chunk(table: Callable[[Tensor], Tensor], x: Tensor) -> int:
+    """Return the chunk size at which a sample takes the least time, of those that fit into memory.
+
+    Raises:
+        torch.OutOfMemoryError: where none does.
+    """
     sizes = sorted({max(1, len(x) // parts) for parts in CHUNKS})
 
     def cost(size: int) -> float:
         part = x[:size]
-        table(part)  # the first of a size may compile or allocate
-        return min(seconds(lambda: table(part), device) for _ in range(2)) / size
+        try:
+            table(part)  # the first of a size may compile or allocate
+            return min(seconds(lambda: table(part), x.device.type) for _ in range(2)) / size
+        except torch.OutOfMemoryError:
+            if size == sizes[0]:
+                raise
+            return math.inf
 
     return min(sizes, key=cost)
 
 
-def measure(
-    case: Case,
-    repeats: int,
-    batch: int | None = None,
-    device: str = "cpu",
-    dtype: torch.dtype = torch.float32,
-) -> Timed:
+def measure(case: Case, repeats: int, batch: int | None = None) -> Timed:
     """Check every method on a case, then time those that are right."""
-    module, x = case.build(batch, device, dtype)
+    module, x = case.build(batch)
     step = training_step(module, case.losses(module), x)
     step()
     works: dict[str, Work] = {STEP: step}
     entries: dict[str, Entry] = {}
     for name in METHODS:
-        entries[name] = _enter(name, case, len(x), device, dtype, works)
-    times = interleave(works, repeats, device)
+        entries[name] = _enter(name, case, len(x), works)
+    times = interleave(works, repeats)
     for name in works.keys() - {STEP}:
         entries[name].ratio = ratios(times, name)
     usual = Spread.of(times[STEP])
@@ -138,25 +145,23 @@ def measure(
     return Timed(case, len(x), size, usual, entries)
 
 
-def _enter(
-    name: str, case: Case, batch: int, device: str, dtype: torch.dtype, works: dict[str, Work]
-) -> Entry:
+def _enter(name: str, case: Case, batch: int, works: dict[str, Work]) -> Entry:
     """Make a method ready, add it to the works where it is right, and say what it did."""
-    entry = Entry(fault=fault(name, METHODS[name], case, device))
+    entry = Entry(fault=fault(name, METHODS[name], case))
     if name in UNPREPARED:
-        entry.as_is = fault(name, UNPREPARED[name], case, device) or "right"
+        entry.as_is = fault(name, UNPREPARED[name], case) or "right"
     if entry.fault:
         return entry
-    module, x = case.build(batch, device, dtype)  # each has its own, some leave hooks behind
+    module, x = case.build(batch)  # each has its own, some leave hooks behind
     try:
         table, entry.note = METHODS[name](case, module)
         if name == ENGINE:
-            entry.first = seconds(lambda: table(x), device)
+            entry.first = seconds(lambda: table(x))
             table(x)  # the first reuse of a plan is checked
         if name in (ENGINE, LOOP):
             works[name] = lambda: table(x)
         else:
-            entry.chunk = best_chunk(table, x, device)
+            entry.chunk = best_chunk(table, x)
             works[name] = in_chunks(table, x, entry.chunk)
     except Exception as error:  # right in float64 and on two samples, but not here
         entry.fault = refusal(error)

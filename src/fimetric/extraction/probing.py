@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -12,6 +11,7 @@ from fimetric.data import to_device
 from fimetric.data.batch import Input
 from fimetric.extraction.reference import cut
 from fimetric.features.probe import Entry, Probe
+from fimetric.gradients.precision import full_precision
 from fimetric.objectives.base import Objective
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def _losses(objective: Objective, rows: Input) -> Tensor:
     """Return the losses (4, V) of rows in float64 on the CPU, without TF32."""
     device = next(objective.module.parameters()).device
     rows = to_device(rows, device)
-    with _full_precision():
+    with full_precision():
         found = [objective.losses(view, rows).detach() for view in objective.views()]
     return torch.stack([x.double().cpu() for x in found], 1)
 
@@ -162,14 +162,3 @@ def _draw(entry: Entry, generator: torch.Generator) -> Tensor:
     unit = torch.rand(ROWS, *entry.shape, generator=generator, dtype=torch.float64)
     value = entry.low + (entry.high - entry.low) * unit
     return (value if kind.is_floating_point else value.floor()).to(kind)
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """Compute products in float32 as such, on devices that would round them to TF32."""
-    kept = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = kept

@@ -23,6 +23,7 @@ routing     operations that move samples by data
 hooks       hooks that change gradients
 checks      what comes in, and one sample against autograd
 mixing      no samples mixed
+precision   whether products of float32 keep their bits
 reference   the plain loop, oracle of all tests
 """
 

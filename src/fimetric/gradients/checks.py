@@ -203,14 +203,15 @@ def check_sample(
     """
     parameters = list(named.values())
     expected = _squares(gradient_of_one(losses, parameters, sample))
+    row, allowed = table[sample].tolist(), bound.expand_as(table)[sample].tolist()
     # Devices with reduced-precision products, such as TF32, have less than their format says.
     rtol = 3 * eps**0.5 if losses.device.type == "cpu" else max(1e-2, 3 * eps**0.5)
     noise: list[float] | None = None
     for j, name in enumerate(named):
-        want, got = expected[j], float(table[sample, j])
+        want, got = expected[j], row[j]
         if not math.isfinite(want):  # another sample's NaN spoils what autograd adds up
             continue
-        slack = rtol * want + float(bound.expand_as(table)[sample, j])
+        slack = rtol * want + allowed[j]
         if abs(got - want) <= slack:
             continue
         noise = noise or _noise(losses, parameters, sample, expected)
@@ -223,7 +224,10 @@ def check_sample(
 
 
 def _squares(gradients: Sequence[Tensor | None]) -> list[float]:
-    return [0.0 if g is None else float(squared_norms(g.unsqueeze(0))) for g in gradients]
+    """Return the squared norms as numbers, fetched at once: a device is waited for."""
+    found = [squared_norms(g.unsqueeze(0)) for g in gradients if g is not None]
+    norms = iter(torch.cat([x.to(found[0].device) for x in found]).tolist() if found else [])
+    return [0.0 if g is None else next(norms) for g in gradients]
 
 
 def _noise(

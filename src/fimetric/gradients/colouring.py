@@ -22,9 +22,11 @@ from fimetric.gradients.halving import NOTHING, SEVERAL, samples_by_halves
 from fimetric.gradients.layout import Colour, Layout, Uncoloured, fit_layout, one_sample
 from fimetric.gradients.probes import (
     CODES,
+    CPU,
     LOWEST,
     half_of,
     joined,
+    probe_bytes,
     probe_count,
     probe_exponents,
     readable,
@@ -32,8 +34,6 @@ from fimetric.gradients.probes import (
     smallest_number,
     weighted_gradients,
 )
-
-PROBE_BYTES = 1 << 29  # gradients held at a time while probing
 
 
 def colour(
@@ -57,7 +57,7 @@ def colour(
     exponents = probe_exponents(len(losses), probe_count(losses))
     smallest = smallest_number(kinds)
     colours: dict[int, list[Colour]] = {}
-    for chunk in _chunks(graph, wanted):
+    for chunk in _chunks(graph, wanted, probe_bytes(losses.device)):
         outputs = [(k, o) for k in chunk for o in range(len(graph.shapes(k)))]
         edges = [GradientEdge(graph.nodes[k], o) for k, o in outputs]
         tried = [before[k][o] if k in before else None for k, o in outputs]
@@ -70,13 +70,13 @@ def colour(
     return colours
 
 
-def _chunks(graph: Graph, wanted: list[int]) -> Iterable[list[int]]:
-    """Cut the nodes into chunks whose gradients fit into PROBE_BYTES."""
+def _chunks(graph: Graph, wanted: list[int], most: int) -> Iterable[list[int]]:
+    """Cut the nodes into chunks whose gradients fit into so many bytes."""
     chunk: list[int] = []
     held = 0
     for k in wanted:
         size = sum(math.prod(m.shape) * m.dtype.itemsize for m in metadata(graph.nodes[k]))
-        if chunk and held + size > PROBE_BYTES:
+        if chunk and held + size > most:
             yield chunk
             chunk, held = [], 0
         chunk.append(k)
@@ -132,7 +132,7 @@ def _colours(
 
 def _by_halves(losses: Tensor, edges: list) -> list[Colour]:
     """Read entry by entry in a graph with float16."""
-    N, exponents = len(losses), torch.zeros(len(losses), dtype=torch.long)
+    N, exponents = len(losses), torch.zeros(len(losses), dtype=torch.long, device=CPU)
 
     def backward(chosen: Tensor | None) -> tuple[Tensor | None, ...]:
         return weighted_gradients(losses, edges, exponents, chosen)
@@ -169,11 +169,11 @@ def _append_digit(code: Tensor, one: Tensor, g: Tensor) -> Tensor:
 
 def _sample_of_code(exponents: Tensor) -> Tensor:
     """Return the table from codes to samples, SEVERAL where no sample has the code."""
-    table = torch.full((CODES ** exponents.shape[1],), SEVERAL)
-    code = torch.zeros(len(exponents), dtype=torch.long)
+    table = exponents.new_full((CODES ** exponents.shape[1],), SEVERAL)
+    code = exponents.new_zeros(len(exponents))
     for column in exponents.T:
         code = code * CODES + column - LOWEST
-    table[code] = torch.arange(len(exponents))
+    table[code] = torch.arange(len(exponents), device=exponents.device)
     return table
 
 

@@ -1,14 +1,17 @@
 """The table of squared norms, filled column by column, and what the terms of some samples were."""
 
+import itertools
 from collections import defaultdict
 
 import torch
 from torch import Tensor
 
-from fimetric.gradients.contributions import Contribution, squared_norms
+from fimetric.gradients.contributions import Contribution, Dense, squared_norms
+from fimetric.gradients.contributions.base import budget
 
 SMALL = 1 << 10  # numbers in a tensor whose norm costs less than the call that computes it
 TOGETHER = 32  # such tensors that wait for each other
+Kind = tuple[int, torch.dtype, torch.device]  # of tensors that can be reduced together
 
 Chosen = slice | Tensor  # samples
 ALL = slice(None)
@@ -17,41 +20,53 @@ ALL = slice(None)
 class Columns:
     """Takes contributions as they come; those of small tensors are reduced many at a time.
 
+    Whether a norm has lost its digits is seen in its value, and to look at one is to wait for the
+    device. So contributions are held until there are some to look at together.
+
     Arguments:
         zeros: (N, J).
         measured: samples whose scales are taken as well.
     """
 
     def __init__(self, zeros: Tensor, measured: Chosen | None = None) -> None:
-        self._table, self._measured = zeros, measured
+        self._zeros, self._measured = zeros, measured
         self._scale = torch.full_like(zeros, torch.nan)
         if measured is not None:
             self._scale[measured] = 0.0  # of parameters that nothing arrives at
-        self._waiting: dict[tuple[int, torch.dtype], dict[int, Tensor]] = defaultdict(dict)
+        self._columns: dict[int, Tensor] = {}
+        self._waiting: dict[Kind, dict[int, Tensor]] = defaultdict(dict)
+        self._doubtful: dict[int, Contribution] = {}
+        self._held = 0  # bytes
 
     def take(self, j: int, contribution: Contribution) -> None:
         """Fill column ``j``; if it was filled before, by a read that failed, fill it anew."""
         for waiting in self._waiting.values():
             waiting.pop(j, None)
+        self._doubtful.pop(j, None)
         if self._measured is not None:
             every = self._measured is ALL
             some = contribution if every else contribution[self._measured]
             self._scale[self._measured, j] = some.scale().to(self._scale)
         if contribution.shape.numel() <= SMALL:
             values = contribution.dense().reshape(len(contribution), contribution.shape.numel())
-            kind = values.shape[1], values.dtype
+            kind = values.shape[1], values.dtype, values.device
             self._waiting[kind][j] = values
             if len(self._waiting[kind]) == TOGETHER:
                 self._reduce(self._waiting.pop(kind))
         else:
-            self._table[:, j] = contribution.squared_norms()
+            self._columns[j] = contribution.quick_norms()
+            if not isinstance(contribution, Dense):
+                self._hold(j, contribution)
 
     def table(self) -> Tensor:
         """Return the table (N, J)."""
         for waiting in self._waiting.values():
             self._reduce(waiting)
         self._waiting.clear()
-        return self._table
+        self._settle()
+        zeros = self._zeros
+        columns = [self._columns.get(j, zeros[:, j]).to(zeros) for j in range(zeros.shape[1])]
+        return torch.stack(columns, 1)
 
     def scale(self) -> Tensor:
         """Return the scales of the contributions (N, J), NaN of samples not measured."""
@@ -61,4 +76,19 @@ class Columns:
         if waiting:
             stacked = torch.stack(list(waiting.values()), 1)  # (N, columns, numbers)
             norms = squared_norms(stacked.flatten(0, 1)).view(-1, len(waiting))
-            self._table[:, list(waiting)] = norms.to(self._table)
+            self._columns.update(zip(waiting, norms.unbind(1), strict=True))
+
+    def _hold(self, j: int, contribution: Contribution) -> None:
+        self._doubtful[j] = contribution
+        self._held += contribution.nbytes
+        if self._held > budget(contribution.device):
+            self._settle()
+
+    def _settle(self) -> None:
+        """Compute anew what has lost its digits among the norms that are held."""
+        held, self._doubtful, self._held = self._doubtful, {}, 0
+        if held:
+            lost = torch.stack([self._columns[j].to(self._zeros) for j in held]).isnan()
+            if lost.any():
+                for j, contribution in itertools.compress(held.items(), lost.any(1).tolist()):
+                    self._columns[j] = contribution.settled(self._columns[j])

@@ -192,14 +192,16 @@ class Engine:
         """
         refuse_foreign_graphs(graph)
         N, eps = len(losses), coarsest_eps(graph, self.parameters)
-        few = torch.tensor(sorted({0, N // 2, N - 1})) if chosen is None else chosen
-        columns = Columns(self._columns(losses), few)
+        few = torch.tensor(sorted({0, N // 2, N - 1}), device=losses.device)
+        columns = Columns(self._columns(losses), few if chosen is None else chosen)
         plan = self._new_plan(graph, losses, columns.take)
         found = Measured(columns.table(), rounding_bound(columns.scale(), eps))
         # What a strange sample hides is looked at again next time.
         plan.suspect = not bool(found.table.isfinite().all())
         unreadable = plan if plan.by_loop and not plan.volatile else None
-        kind = Kind(found.bound.nanmedian(0).values, plan.mixed, unreadable=unreadable)
+        # On a GPU no median along an axis counts as deterministic.
+        usual = found.bound.cpu().nanmedian(0).values
+        kind = Kind(usual, plan.mixed, unreadable=unreadable)
         before = self.plans.kind(graph)
         kind.distrusted = before is not None and before.distrusted
         if not plan.hidden:  # autograd.grad, against which the check is made, would not see them

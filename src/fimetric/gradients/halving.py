@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from fimetric.gradients.probes import CPU
+
 NOTHING = -1  # the entry is zero, or not finite
 SEVERAL = -2  # it collects gradients of several samples
 
@@ -28,7 +30,7 @@ def samples_by_halves(
         ones: the gradients where all samples have weight 1.
         samples: the number of samples N > 1.
     """
-    number, found = torch.arange(samples), [_Entries(one) for one in ones]
+    number, found = torch.arange(samples, device=CPU), [_Entries(one) for one in ones]
     for bit in range((samples - 1).bit_length()):
         half = (number >> bit) % 2 == 1
         for entries, a, b in zip(found, backward(half), backward(~half), strict=True):
@@ -41,7 +43,7 @@ class _Entries:
 
     def __init__(self, one: Tensor | None) -> None:
         self.one, self.bits = one, 0
-        self.number = self.seen = self.mixed = torch.zeros((), dtype=torch.long)
+        self.number = self.seen = self.mixed = torch.zeros((), dtype=torch.long, device=CPU)
 
     def append_bit(self, bit: int, a: Tensor | None, b: Tensor | None) -> None:
         """Take the gradients of the samples that have a bit, and of those that have not."""

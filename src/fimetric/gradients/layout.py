@@ -76,7 +76,7 @@ class Ragged:
         """Return ``x`` with the entries of all other samples set to zero."""
         shape = [1] * x.dim()
         shape[self.dim] = -1
-        mask = (self.owner == sample).view(shape)
+        mask = (self.owner.to(x.device) == sample).view(shape)
         return torch.where(mask, x, torch.zeros((), dtype=x.dtype, device=x.device))
 
 
@@ -109,7 +109,8 @@ def owner_of_rows(layout: Axis, size: int) -> Tensor:
     """Return the sample of each of ``size`` entries along the layout's axis."""
     if isinstance(layout, Ragged):
         return layout.owner
-    return torch.arange(size).div(layout.inner, rounding_mode="floor") % layout.samples
+    row = torch.arange(size, device="cpu")
+    return row.div(layout.inner, rounding_mode="floor") % layout.samples
 
 
 def rows_of(owner: Tensor, dim: int, samples: int) -> Axis:
@@ -142,7 +143,7 @@ def both(a: Axis, b: Axis) -> Axis | None:
 def one_sample(shape: torch.Size) -> Layout | Colours:
     """Return the layout of a tensor that belongs as a whole to the only sample."""
     if len(shape) == 0:
-        return Colours(torch.zeros((), dtype=torch.long))
+        return Colours(torch.zeros((), dtype=torch.long, device="cpu"))
     return Layout(dim=0, outer=1, samples=1, inner=shape[0])
 
 

@@ -13,12 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fimetric.gradients.contributions.base import Contribution, in_chunks, widened
+from fimetric.gradients.contributions.base import (
+    Contribution,
+    in_chunks,
+    products,
+    replace_where,
+    widened,
+)
 from fimetric.gradients.contributions.blocks import Blocks
 from fimetric.gradients.contributions.costs import gram_is_cheaper
 from fimetric.gradients.contributions.dense import Sum
 from fimetric.gradients.contributions.factors import Factors, Rows
-from fimetric.gradients.contributions.gram import TRUSTED, drowned, replace_where, trace
+from fimetric.gradients.contributions.gram import TRUSTED, drowned, trace
 from fimetric.gradients.contributions.patches import Patches
 from fimetric.gradients.contributions.pixels import bytes_of_products, products_by_pixels
 from fimetric.gradients.contributions.total import Total
@@ -94,26 +100,26 @@ def _dot(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _by_rows(rows: Rows) -> Tensor:
-    summed, place, _ = rows.added()
-    return _dot(widened(rows.v), summed[place])
+    summed, place = rows.added()
+    return _dot(widened(rows.v), summed.gather(1, place.unsqueeze(2).expand_as(summed)))
 
 
 def _by_pixels(patches: Patches) -> Tensor:
-    products = products_by_pixels(patches)
-    lost = ~(products.sum((1, 2)) >= TRUSTED * trace(products))
-    return replace_where(lost, products.sum(2), patches, _by_matrix)
+    found = products_by_pixels(patches)
+    lost = ~(found.sum((1, 2)) >= TRUSTED * trace(found))
+    return replace_where(lost, found.sum(2), patches, _by_matrix)
 
 
 def _by_gram(whole: Contribution) -> Tensor:
     uses = _uses(whole)
-    total = size = left = right = torch.zeros(())
+    total = size = left = right = torch.zeros((), device=whole.device)
     for k, a in enumerate(uses):
         u, v = a.left_gram(a), a.right_gram(a)
         left, right = left + trace(u), right + trace(v)
         total, size = total + (u * v).sum(2), size + trace(u * v)
         for b in uses[:k]:
-            products = a.left_gram(b) * a.right_gram(b)
-            total = total + products.sum(1) + products.sum(2)
+            both = a.left_gram(b) * a.right_gram(b)
+            total = total + both.sum(1) + both.sum(2)
     lost = ~(total.sum(1) >= TRUSTED * size) | drowned(left, right)
     return replace_where(lost, total, whole, _by_matrix)
 
@@ -129,7 +135,7 @@ def _by_matrix(whole: Contribution) -> Tensor:
 @singledispatch
 def _along(use: Any, G: Tensor) -> Tensor:
     """Return the inner products of the terms of all positions with G (N, O * I), (N, T)."""
-    return _dot(torch.bmm(widened(use.u), G.view(-1, *use.shape)), widened(use.v))
+    return _dot(products(use.u, G.view(-1, *use.shape)), widened(use.v))
 
 
 @_along.register
@@ -143,7 +149,7 @@ def _(use: Windows, G: Tensor) -> Tensor:
     """Convolve x with G."""
     offsets = G.view(len(G), *use.shape[:2], -1).unbind(3)
     pairs = zip(offsets, use.windows(use.x), strict=True)
-    y = reduce(add, (torch.bmm(weight, flat(x)) for weight, x in pairs))
+    y = reduce(add, (products(weight, flat(x)) for weight, x in pairs))
     return (y * flat(use.g)).sum(1)
 
 

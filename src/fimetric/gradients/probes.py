@@ -11,6 +11,18 @@ from torch import Tensor
 
 CODES = 16  # exponents -7 .. 8
 LOWEST = -7
+CPU = torch.device("cpu")  # where probes are drawn, whatever the default device is
+
+
+def probe_bytes(device: torch.device) -> int:
+    """Return how many bytes of gradients are looked at together: all probes go back for each lot.
+
+    A few times as much is held with what is made of them.
+    """
+    if device.type != "cuda":
+        return 1 << 29
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1 << 29, free // 16)
 
 
 def probe_count(losses: Tensor) -> int:
@@ -26,25 +38,29 @@ def probe_exponents(samples: int, probes: int) -> Tensor:
     of the exponents; the probes beyond the digits are independent random assignments, which the
     coincidence that fools one probe does not fool.
     """
-    generator = torch.Generator().manual_seed(samples)
+    generator = torch.Generator(CPU).manual_seed(samples)
     columns = []
-    index, place = torch.arange(samples), 1
+    index, place = torch.arange(samples, device=CPU), 1
     for _ in range(probes):
         if place < samples:
             digit = index.div(place, rounding_mode="floor") % CODES
-            columns.append(torch.randperm(CODES, generator=generator)[digit])
+            columns.append(_shuffled(CODES, generator)[digit])
             place *= CODES
         else:
             extra = math.ceil(samples / CODES)
-            codes = torch.cat([torch.randperm(CODES, generator=generator) for _ in range(extra)])
+            codes = torch.cat([_shuffled(CODES, generator) for _ in range(extra)])
             columns.append(codes[:samples])
     return torch.stack(columns, 1) + LOWEST
 
 
 def half_of(samples: int, probe: int) -> Tensor:
     """Draw half of the samples, (N,) bool."""
-    generator = torch.Generator().manual_seed(1000 + probe)
-    return torch.randperm(samples, generator=generator) < samples // 2
+    generator = torch.Generator(CPU).manual_seed(1000 + probe)
+    return _shuffled(samples, generator) < samples // 2
+
+
+def _shuffled(count: int, generator: torch.Generator) -> Tensor:
+    return torch.randperm(count, generator=generator, device=CPU)
 
 
 def joined(a: Tensor, b: Tensor) -> Tensor:
@@ -61,7 +77,7 @@ def weighted_gradients(
     losses: Tensor, edges: list, exponents: Tensor, chosen: Tensor | None = None
 ) -> tuple[Tensor | None, ...]:
     """Return the gradients for losses times powers of two, those not chosen times zero."""
-    weights = torch.ldexp(torch.ones(len(losses)), exponents).to(losses)
+    weights = torch.ldexp(torch.ones(len(losses), device=CPU), exponents).to(losses)
     weights = weights if chosen is None else weights * chosen.to(losses.device)
     return torch.autograd.grad(losses, edges, weights, retain_graph=True, allow_unused=True)
 

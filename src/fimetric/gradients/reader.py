@@ -81,7 +81,7 @@ class Reader:
         finally:
             for handle in handles:
                 handle.remove()
-        if any(g is not None and g.count_nonzero() for g in found[len(edges) :]):
+        if _any_is_not_zero(found[len(edges) :]):
             raise OutdatedPlanError
         gradients = iter(found)
         with torch.no_grad(), torch.autocast(self.parameters[0].device.type, enabled=False):
@@ -149,3 +149,9 @@ class Reader:
             del self.parts[j]
             if parts:
                 self.consume(j, add(parts))
+
+
+def _any_is_not_zero(gradients: Sequence[Tensor | None]) -> bool:
+    """Look at all of them at once, since a device is waited for."""
+    counts = [g.count_nonzero() for g in gradients if g is not None]
+    return bool(torch.stack(counts).any()) if counts else False

@@ -16,7 +16,7 @@ def gradient_of_one(
     found = torch.autograd.grad(
         losses[sample],
         parameters,
-        losses.new_tensor(factor),
+        losses.new_full((), factor),
         retain_graph=True,
         allow_unused=True,
     )

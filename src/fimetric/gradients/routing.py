@@ -75,7 +75,7 @@ STRUCTURAL = (
     *("Selu", "Sigmoid", "Silu", "Sin", "Slice", "SmoothL1", "Softmax", "Softplus", "Softshrink"),
     *("Split", "Sqrt", "Square", "Squeeze", "Stack", "Std", "Sum", "TBackward", "Tan", "Thnn"),
     *("ToCopy", "Transpose", "Tril", "Triu", "Unbind", "Unfold", "Unsafe", "Unsqueeze"),
-    *("Upsample", "Var", "View"),
+    *("Upsample", "Var", "View", "FusedRmsNorm"),
 )
 
 Routing = list[tuple[int, str, list[Tensor | None]]]

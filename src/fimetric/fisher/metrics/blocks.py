@@ -15,7 +15,7 @@ from torch import Tensor
 from fimetric.fisher.metrics.reference import Layer, contributions
 from fimetric.gradients import Contribution, Dense, Factors, GradientNorms
 from fimetric.gradients.contributions import widened
-from fimetric.gradients.contributions.base import in_chunks
+from fimetric.gradients.contributions.base import budget, in_chunks
 from fimetric.gradients.engine import Measured
 
 logger = logging.getLogger(__name__)
@@ -213,7 +213,7 @@ Some = TypeVar("Some", bound=Contribution)
 
 def slices(contribution: Some, size: int) -> Iterator[tuple[slice, Some]]:
     """Yield a contribution some samples at a time, each of ``size`` bytes."""
-    step = max(1, (1 << (22 if contribution.device.type == "cpu" else 28)) // max(size, 1))
+    step = max(1, budget(contribution.device) // max(size, 1))
     for start in range(0, len(contribution), step):
         rows = slice(start, start + step)
         yield rows, cast(Some, contribution[rows])

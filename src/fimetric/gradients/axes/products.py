@@ -97,6 +97,7 @@ PRODUCTS: dict[str, Rule] = {
     "LinalgSolveTriangular": solve_triangular,
     "Mm": mm,
     "Mv": mv,
+    "ScaledDotProductCudnnAttention": attention,
     "ScaledDotProductEfficientAttention": attention,
     "ScaledDotProductFlashAttention": attention,
     "ScaledDotProductFlashAttentionForCpu": attention,

@@ -42,7 +42,7 @@ def negative_log_likelihood(use: Use) -> Found:
 
 
 REDUCTIONS: dict[str, Rule] = {
-    "NativeBatchNorm": batch_norm,
+    **dict.fromkeys(("CudnnBatchNorm", "MiopenBatchNorm", "NativeBatchNorm"), batch_norm),
     "NativeGroupNorm": group_norm,
     "NativeLayerNorm": layer_norm,
     "FusedRmsNorm": layer_norm,

@@ -25,6 +25,11 @@ class Blocks(Contribution):
         """Where the tensors are."""
         return self.blocks.device
 
+    @property
+    def nbytes(self) -> int:
+        """How much memory its tensors take."""
+        return self.blocks.nbytes
+
     def __len__(self) -> int:
         return self.samples
 
@@ -45,9 +50,9 @@ class Blocks(Contribution):
         """Return the gradients of the transposed matrix."""
         return Dense(self.dense(), self.scale()).transposed()
 
-    def squared_norms(self) -> Tensor:
+    def quick_norms(self) -> Tensor:
         """Return the squared Euclidean norms, (N,)."""
-        return self.blocks.squared_norms().view(self.samples, -1).sum(1)
+        return self.blocks.quick_norms().view(self.samples, -1).sum(1)
 
 
 class Stack(Contribution):
@@ -61,6 +66,11 @@ class Stack(Contribution):
     def device(self) -> torch.device:
         """Where the tensors are."""
         return self.slices[0].device
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory its tensors take."""
+        return sum(part.nbytes for part in self.slices)
 
     def __len__(self) -> int:
         return len(self.slices[0])
@@ -80,6 +90,6 @@ class Stack(Contribution):
         """Return the gradients of the transposed matrices."""
         return Stack([part.transposed() for part in self.slices])
 
-    def squared_norms(self) -> Tensor:
+    def quick_norms(self) -> Tensor:
         """Return the squared Euclidean norms, (N,)."""
-        return torch.stack([part.squared_norms() for part in self.slices]).sum(0)
+        return torch.stack([part.quick_norms() for part in self.slices]).sum(0)

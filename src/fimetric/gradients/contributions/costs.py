@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from fimetric.gradients.precision import exact_products
+
 PASS = 32  # an entry written and read again costs as much as this many multiplications
 CALLS = 1e6  # the calls that a Gram form makes more, in multiplications
 TRIANGLE = 0.75  # share of the pairs of positions that are computed
@@ -57,8 +59,3 @@ def grouped_is_fast(x: Tensor, weight: torch.Size) -> bool:
     """
     suits = weight[0] % 8 == 0 and weight[1] >= 16 and weight[2:].numel() > 1
     return suits and x.dtype == torch.float32 and x.is_cpu and torch.backends.mkldnn.is_available()
-
-
-def exact_products() -> bool:
-    """Return whether matrix products keep all bits: cancelling terms would magnify lost ones."""
-    return torch.get_float32_matmul_precision() == "highest"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from fimetric.gradients.contributions.base import Contribution, squared_norms, widened
+from fimetric.gradients.contributions.base import Contribution, squared_norms, wide, widened
 
 
 class Dense(Contribution):
@@ -33,6 +33,11 @@ class Dense(Contribution):
     def __getitem__(self, samples: slice | Tensor) -> "Dense":
         return Dense(self.values[samples], None if self._scale is None else self._scale[samples])
 
+    @property
+    def nbytes(self) -> int:
+        """How much memory its tensors take."""
+        return self._values.nbytes
+
     def dense(self) -> Tensor:
         """Return the gradients themselves, (N, *shape)."""
         return self.values
@@ -45,7 +50,7 @@ class Dense(Contribution):
         """Return the gradients of the transposed matrix."""
         return Dense(self.values.transpose(-2, -1), self._scale)
 
-    def squared_norms(self) -> Tensor:
+    def quick_norms(self) -> Tensor:
         """Return the squared Euclidean norms, (N,)."""
         return squared_norms(self.values)
 
@@ -78,14 +83,19 @@ class Sum(Dense):
     @property
     def values(self) -> Tensor:
         """The gradients, (N, *shape)."""
-        terms = widened(self.terms)
-        summed = terms.sum(self.dims) if self.dims else terms
+        kind, terms = wide(self.terms.dtype), self.terms
+        summed = terms.sum(self.dims, dtype=kind) if self.dims else terms.to(kind)
         return summed.reshape(len(terms), *self.shape)
 
     @property
     def device(self) -> torch.device:
         """Where the tensors are."""
         return self.terms.device
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory its tensors take."""
+        return self.terms.nbytes
 
     def __len__(self) -> int:
         return len(self.terms)

@@ -6,9 +6,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fimetric.gradients.contributions.base import Contribution, squared_norms, widened
+from fimetric.gradients.contributions.base import (
+    Contribution,
+    products,
+    squared_norms,
+    wide,
+    widened,
+)
 from fimetric.gradients.contributions.costs import gram_is_cheaper
-from fimetric.gradients.contributions.gram import drowned, norms_by_gram, replace_where
+from fimetric.gradients.contributions.gram import norms_by_gram
 
 
 class Factors(Contribution):
@@ -43,6 +49,11 @@ class Factors(Contribution):
         """Where the tensors are."""
         return self._v.device
 
+    @property
+    def nbytes(self) -> int:
+        """How much memory its tensors take."""
+        return self._u.nbytes + self._v.nbytes
+
     def __len__(self) -> int:
         return len(self._v)
 
@@ -61,7 +72,7 @@ class Factors(Contribution):
 
     def dense(self) -> Tensor:
         """Return the gradients themselves, (N, *shape)."""
-        return torch.bmm(widened(self.u).transpose(1, 2), widened(self.v))
+        return products(self.u.transpose(1, 2), self.v)
 
     def scale(self) -> Tensor:
         """Return sum_t |u_t| |v_t|, (N,)."""
@@ -72,26 +83,24 @@ class Factors(Contribution):
         """Return the gradients of the transposed matrix."""
         return Factors(self.v, self.u, self.lengths)
 
-    def squared_norms(self) -> Tensor:
+    def quick_norms(self) -> Tensor:
         """Return the squared Euclidean norms, (N,), by whichever form is cheapest."""
         T = self.positions
-        if T == 1:
-            left, right = squared_norms(self.u), squared_norms(self.v)
-            product = left * right
-            return replace_where(drowned(left, right) | ~product.isfinite(), product, self)
+        if T == 1 and self.device.type != "mps":  # which has no float64
+            return (_norm(self.u) * _norm(self.v)).square().to(wide(self.v.dtype))
         if gram_is_cheaper(len(self), T, *self.shape):
             return norms_by_gram(self, lambda chosen: [chosen])
-        return super().squared_norms()
+        return super().quick_norms()
 
     def left_gram(self, other: "Factors") -> Tensor:
         """Return the inner products of left factors, (N, T, S)."""
         if isinstance(other, Rows):
             return other.left_gram(self).transpose(1, 2)
-        return torch.bmm(widened(self.u), widened(other.u).transpose(1, 2))
+        return products(self.u, other.u.transpose(1, 2))
 
     def right_gram(self, other: "Factors") -> Tensor:
         """Return the inner products of right factors, (N, T, S)."""
-        return torch.bmm(widened(self._v), widened(other._v).transpose(1, 2))
+        return products(self._v, other._v.transpose(1, 2))
 
 
 class Rows(Factors):
@@ -100,6 +109,11 @@ class Rows(Factors):
     def __init__(self, index: Tensor, v: Tensor, rows: int) -> None:
         self.index, self._v, self.rows = index, v.detach(), rows
         self.shape = torch.Size((rows, v.shape[2]))
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory its tensors take."""
+        return self.index.nbytes + self._v.nbytes
 
     @property
     def u(self) -> Tensor:
@@ -124,25 +138,31 @@ class Rows(Factors):
         """Return sum_t |v_t|, (N,)."""
         return torch.linalg.vector_norm(widened(self._v), dim=2).sum(1)
 
-    def squared_norms(self) -> Tensor:
+    def quick_norms(self) -> Tensor:
         """Return the squared norms, (N,); rows that a sample uses twice are added first."""
-        summed, _, owner = self.added()
-        return summed.new_zeros(len(self)).index_add_(0, owner, squared_norms(summed))
+        summed, _ = self.added()
+        return squared_norms(summed)
 
-    def added(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the rows that any sample uses, (M, I), each with all that is added to it; which of
-        them each position uses, (N, T); and their samples, (M,).
+    def added(self) -> tuple[Tensor, Tensor]:
+        """Return the rows that each sample uses, (N, T, I), each with all that is added to it and
+        zeros after the last; and which of them each position uses, (N, T).
         """
+        rows, order = self.index.sort(1)
+        first = rows.diff(dim=1, prepend=rows[:, :1]) != 0
+        place = torch.empty_like(order).scatter_(1, order, first.cumsum(1))
         v = widened(self._v)
-        samples = torch.arange(len(v), device=v.device).unsqueeze(1)
-        used, place = (samples * self.rows + self.index).unique(return_inverse=True)
-        summed = v.new_zeros(len(used), v.shape[2]).index_add_(0, place.flatten(), v.flatten(0, 1))
-        return summed, place, used.div(self.rows, rounding_mode="floor")
+        summed = torch.zeros_like(v).scatter_add_(1, place.unsqueeze(2).expand_as(v), v)
+        return summed, place
 
     def left_gram(self, other: Factors) -> Tensor:
         """Return the inner products of left factors, (N, T, S): an entry of the other's each."""
         if isinstance(other, Rows):
             same = self.index.unsqueeze(2) == other.index.unsqueeze(1)
-            return same.to(widened(self._v[:0]).dtype)
+            return same.to(wide(self._v.dtype))
         index = self.index.unsqueeze(1).expand(-1, other.positions, -1)
         return widened(other.u.gather(2, index)).transpose(1, 2)
+
+
+def _norm(x: Tensor) -> Tensor:
+    """Return the norm of each sample, (N,), in float64, whose range holds any square of float32."""
+    return torch.linalg.vector_norm(x, dim=(1, 2), dtype=torch.float64)

@@ -2,45 +2,49 @@
 
 With few positions this costs far less than the matrix itself. Where the terms cancel it loses
 digits: each product is rounded by about eps times its size, and the errors add up to about eps Q,
-Q = sum_t |u_t|^2 |v_t|^2, however small the result. So a result below Q / 128 is not taken: those
-samples are computed from the matrix, which loses only eps sqrt(Q) of the norm.
+Q = sum_t |u_t|^2 |v_t|^2, however small the result. So a result below Q / 128 is not taken: it is
+NaN, and those samples are computed from the matrix, which loses only eps sqrt(Q) of the norm.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fimetric.gradients.contributions.base import Contribution, in_chunks, squared_norms
+from fimetric.gradients.contributions.base import Contribution, in_chunks
 
 TRUSTED = 1 / 128  # share of Q from which on float32 keeps a relative precision of about 1e-4
 TINY = 2e-31  # a square below it has lost bits in float32, or is zero and should not be,
 LARGE = 1e7  # which shows where the other factor is as large as that
-BLOCK = 64  # positions at a time: of two blocks' products, one triangle is enough
+
+# Positions at a time: of two blocks' products, one triangle is enough. On a CPU they stay in the
+# cache; elsewhere small products leave a device idle, and each is a few launches.
+BLOCK, BLOCK_ELSEWHERE = 64, 1024
 
 
 def norms_by_gram(whole: Contribution, parts: Callable[[Any], Sequence[Any]]) -> Tensor:
-    """Return the squared norms of a sum of outer products, (N,).
+    """Return the squared norms of a sum of outer products, (N,), NaN where digits are lost.
 
     Arguments:
         whole: the sum.
         parts: from some samples of ``whole`` to factors whose terms make it up.
     """
+    block = BLOCK if whole.device.type == "cpu" else BLOCK_ELSEWHERE
 
     def norms(chosen: Contribution) -> Tensor:
-        result, size, left, right = _products(_blocks(parts(chosen)))
-        lost = ~(result >= TRUSTED * size) | drowned(left, right)
-        return replace_where(lost, result, chosen)
+        result, size, left, right = _products(_blocks(parts(chosen), block))
+        return trusted(result, size).masked_fill_(drowned(left, right), torch.nan)
 
-    return in_chunks(whole, norms, 3 * 4 * BLOCK**2)
+    return in_chunks(whole, norms, 3 * 4 * block**2)
 
 
-def _blocks(parts: Sequence[Any]) -> list[Any]:
+def _blocks(parts: Sequence[Any], block: int) -> list[Any]:
     return [
-        part.at(slice(start, start + BLOCK)) if part.positions > BLOCK else part
+        part.at(slice(start, start + block)) if part.positions > block else part
         for part in parts
-        for start in range(0, part.positions, BLOCK)
+        for start in range(0, part.positions, block)
     ]
 
 
@@ -48,15 +52,22 @@ def _products(blocks: list[Any]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the sum over all pairs of terms and, over the pairs (t, t) alone, the sums of the
     products, of their left and of their right factors.
     """
-    total = size = left = right = torch.zeros(())
+    totals: list[Tensor] = []
+    sizes: list[Tensor] = []
+    grams: list[tuple[Tensor, Tensor]] = []
     for k, a in enumerate(blocks):
-        for b in blocks[:k]:
-            total = total + 2 * (a.left_gram(b) * a.right_gram(b)).sum((1, 2))
+        totals += [2 * (a.left_gram(b) * a.right_gram(b)).sum((1, 2)) for b in blocks[:k]]
         u, v = a.left_gram(a), a.right_gram(a)
-        left, right = left + trace(u), right + trace(v)
+        grams.append((trace(u), trace(v)))
         products = u * v
-        total, size = total + products.sum((1, 2)), size + trace(products)
-    return total, size, left, right
+        totals.append(products.sum((1, 2)))
+        sizes.append(trace(products))
+    left, right = zip(*grams, strict=True)
+    return _added(totals), _added(sizes), _added(left), _added(right)
+
+
+def _added(terms: Sequence[Tensor]) -> Tensor:
+    return functools.reduce(torch.add, terms)
 
 
 def trace(x: Tensor) -> Tensor:
@@ -66,25 +77,10 @@ def trace(x: Tensor) -> Tensor:
 
 def drowned(left: Tensor, right: Tensor) -> Tensor:
     """Return where a square is so small that bits are missing which the product would show."""
-    return ((left < TINY) & ((left > 0) | (right > LARGE))) | (
-        (right < TINY) & ((right > 0) | (left > LARGE))
-    )
+    low, high = torch.minimum(left, right), torch.maximum(left, right)
+    return (low < TINY) & ((low > 0) | (high > LARGE))
 
 
-def trusted(result: Tensor, size: Tensor, contribution: Contribution) -> Tensor:
-    """Return squared norms, those that cancelled below what can be trusted computed directly."""
-    return replace_where(~(result >= TRUSTED * size), result, contribution)
-
-
-def replace_where(
-    lost: Tensor,
-    result: Tensor,
-    contribution: Contribution,
-    directly: Callable[[Any], Tensor] = lambda part: squared_norms(part.dense()),
-) -> Tensor:
-    """Compute the results of some samples, norms by default, from the matrices themselves."""
-    if lost.any():
-        chosen = lost.nonzero().squeeze(1)
-        found = in_chunks(contribution[chosen], directly, 4 * contribution.shape.numel())
-        result[chosen] = found.to(result)
-    return result
+def trusted(result: Tensor, size: Tensor) -> Tensor:
+    """Return squared norms, NaN where they cancelled below what can be trusted."""
+    return result.masked_fill(~(result >= TRUSTED * size), torch.nan)

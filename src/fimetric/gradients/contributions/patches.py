@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from fimetric.gradients.contributions.base import in_chunks, squared_norms
+from fimetric.gradients.contributions.base import in_chunks, products, squared_norms
 from fimetric.gradients.contributions.costs import grouped_is_fast, pixel_gram_is_cheaper
 from fimetric.gradients.contributions.pixels import norms_by_pixels
 from fimetric.gradients.contributions.windows import Geometry, Windows, flat
@@ -22,7 +22,7 @@ from fimetric.gradients.contributions.windows import Geometry, Windows, flat
 class Patches(Windows):
     """The same gradients (N, O, I, *kernel), with their norms in whichever form is cheapest."""
 
-    def squared_norms(self) -> Tensor:
+    def quick_norms(self) -> Tensor:
         """Return the squared norms, (N,), in whichever form is cheapest."""
         if self.pixels_are_cheaper():
             return norms_by_pixels(self)
@@ -72,4 +72,4 @@ def norms_unfolded(patches: Patches) -> Tensor:
         patches = patches.opposite()
     unfolded = list(patches.windows(patches.x))
     rows = unfolded[0] if len(unfolded) == 1 else torch.cat(unfolded, 2)
-    return squared_norms(torch.bmm(flat(patches.g), flat(rows).transpose(1, 2)))
+    return squared_norms(products(flat(patches.g), flat(rows).transpose(1, 2)))

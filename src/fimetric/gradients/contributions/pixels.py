@@ -7,16 +7,15 @@ phases and shifts of <x[p + q], x[p' + q]>: windows of one small matrix.
 
 import math
 
-import torch
 from torch import Tensor
 
-from fimetric.gradients.contributions.base import in_chunks
+from fimetric.gradients.contributions.base import in_chunks, products
 from fimetric.gradients.contributions.gram import trusted
 from fimetric.gradients.contributions.windows import Windows, flat
 
 
 def norms_by_pixels(patches: Windows) -> Tensor:
-    """Return the squared norms, (N,)."""
+    """Return the squared norms, (N,), NaN where digits are lost."""
     return in_chunks(patches, _norms, bytes_of_products(patches))
 
 
@@ -37,7 +36,7 @@ def products_by_pixels(patches: Windows) -> Tensor:
 def _norms(patches: Windows) -> Tensor:
     products = products_by_pixels(patches)
     size = products.diagonal(dim1=1, dim2=2).sum(1)
-    return trusted(products.sum((1, 2)), size, patches)
+    return trusted(products.sum((1, 2)), size)
 
 
 def _offsets(patches: Windows) -> list[list[tuple[int, int]]]:
@@ -51,7 +50,7 @@ def _offsets(patches: Windows) -> list[list[tuple[int, int]]]:
 def _gram(x: Tensor) -> Tensor:
     """Inner products of the pixels of x (N, R, C, *size), (N, R * size, R * size)."""
     pixels = flat(x)
-    return torch.bmm(pixels.transpose(1, 2), pixels)
+    return products(pixels.transpose(1, 2), pixels)
 
 
 def _patch_gram(

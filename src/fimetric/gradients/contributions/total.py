@@ -22,6 +22,11 @@ class Total(Contribution):
         """Where the tensors are."""
         return self.parts[0].device
 
+    @property
+    def nbytes(self) -> int:
+        """How much memory its tensors take."""
+        return sum(part.nbytes for part in self.parts)
+
     def __len__(self) -> int:
         return len(self.parts[0])
 
@@ -43,13 +48,13 @@ class Total(Contribution):
         """Return the gradients of the transposed matrix."""
         return Total([part.transposed() for part in self.parts])
 
-    def squared_norms(self) -> Tensor:
+    def quick_norms(self) -> Tensor:
         """Return the squared Euclidean norms, (N,)."""
         if all(type(part) in (Factors, Rows) for part in self.parts):
             T = sum(part.positions for part in self.parts if isinstance(part, Factors))
             if gram_is_cheaper(len(self), T, *self.shape):
                 return norms_by_gram(self, lambda chosen: chosen.parts)
-        return super().squared_norms()
+        return super().quick_norms()
 
 
 def add(parts: Sequence[Contribution]) -> Contribution:

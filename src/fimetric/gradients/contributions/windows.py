@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from fimetric.gradients.contributions.base import widened
+from fimetric.gradients.contributions.base import products, widened
 from fimetric.gradients.contributions.factors import Factors
 
 
@@ -47,6 +47,11 @@ class Windows(Factors):
         """Where the tensors are."""
         return self.x.device
 
+    @property
+    def nbytes(self) -> int:
+        """How much memory its tensors take."""
+        return self.x.nbytes + self.g.nbytes
+
     def __len__(self) -> int:
         return len(self.x)
 
@@ -66,18 +71,18 @@ class Windows(Factors):
     def dense(self) -> Tensor:
         """Return the gradients themselves, (N, O, I, *kernel)."""
         g = flat(self.g)
-        offsets = [torch.bmm(g, flat(x).transpose(1, 2)) for x in self.windows(self.x)]
+        offsets = [products(g, flat(x).transpose(1, 2)) for x in self.windows(self.x)]
         return torch.stack(offsets, -1).reshape(len(self), *self.shape)
 
     def scale(self) -> Tensor:
         """Return the sum over positions of |output gradient| |patch|, (N,)."""
         pixels = widened(self.x).square().sum(2, keepdim=True)
         patches = flat(torch.stack(list(self.windows(pixels))).sum(0)).squeeze(1)
-        return (patches.sqrt() * flat(self.g).square().sum(1).sqrt()).sum(1)
+        return (patches.sqrt() * widened(flat(self.g)).square().sum(1).sqrt()).sum(1)
 
     @abstractmethod
-    def squared_norms(self) -> Tensor:
-        """Return the squared norms, (N,)."""
+    def quick_norms(self) -> Tensor:
+        """Return the squared norms, (N,), in the form that is cheapest."""
 
     def windows(self, x: Tensor) -> Iterator[Tensor]:
         """Yield, for each kernel offset, a view of what meets the positions, (N, R, C, *T)."""
@@ -93,8 +98,8 @@ class Windows(Factors):
 
 
 def flat(x: Tensor) -> Tensor:
-    """(N, R, C, *size) -> (N, C, R * size), widened."""
-    return widened(x.transpose(1, 2).flatten(2))
+    """(N, R, C, *size) -> (N, C, R * size)."""
+    return x.transpose(1, 2).flatten(2)
 
 
 def _window(x: Tensor, starts: list[int], positions: torch.Size, stride: tuple[int, ...]) -> Tensor:

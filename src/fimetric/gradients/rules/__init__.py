@@ -20,7 +20,7 @@ from fimetric.gradients.rules.called import called
 from fimetric.gradients.rules.convolution import convolution
 from fimetric.gradients.rules.embedding import embedding
 from fimetric.gradients.rules.linear import addmm, bmm, grouped_mm, mm
-from fimetric.gradients.rules.normalisation import batch_norm, group_norm, layer_norm
+from fimetric.gradients.rules.normalisation import batch_norm, group_norm, layer_norm, rms_norm
 from fimetric.gradients.rules.pointwise import add, div, expand, mul, prelu, sub, where
 from fimetric.gradients.rules.tapped import Tapped
 
@@ -31,10 +31,13 @@ RULES: dict[str, Rule] = {
     "AddmmBackward0": addmm,
     "BmmBackward0": bmm,
     "ConvolutionBackward0": convolution,
+    "CudnnBatchNormBackward0": batch_norm,
     "DivBackward0": div,
     "EmbeddingBackward0": embedding,
     "ExpandBackward0": expand,
+    "FusedRmsNormBackward0": rms_norm,
     "GroupedMmBackward0": grouped_mm,
+    "MiopenBatchNormBackward0": batch_norm,
     "MmBackward0": mm,
     "MulBackward0": mul,
     "NativeBatchNormBackward0": batch_norm,

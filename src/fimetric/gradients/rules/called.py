@@ -62,12 +62,14 @@ def scales_without_cancelling(
     Returns:
         One (N,) per output.
     """
-    generator = torch.Generator().manual_seed(0)
+    device = next(g.device for g in gradients if g is not None)
+    generator = torch.Generator(device).manual_seed(0)
 
     def flipped(g: Tensor | None) -> Tensor | None:
         if g is None:
             return None
-        return g * (torch.randint(2, g.shape, generator=generator) * 2 - 1).to(g)
+        signs = torch.randint(2, g.shape, generator=generator, device=device) * 2 - 1
+        return g * signs.to(g)
 
     draws = [linear([flipped(g) for g in gradients]) for _ in range(4)]
     return [

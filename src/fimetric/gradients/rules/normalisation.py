@@ -2,11 +2,12 @@
 
 Group and batch normalisation know weights per channel only, so the batch is handed to PyTorch's own
 kernels as ONE image with N times as many channels: what they add up is then one sample's gradient.
-RMS norms, and layers written out by hand, are elementwise products and need no rule of their own.
+Layers written out by hand are elementwise products and need no rule of their own; so are RMS norms
+where PyTorch writes them out, as it does on a CPU.
 """
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -29,6 +30,15 @@ def layer_norm(tap: Tapped) -> Contribution | None:
         return broadcast(g.abs() * (x.abs() + mean.abs()) * scale, tap.layout, tap.shape)
 
     return broadcast((x - mean).mul_(scale).mul_(g), tap.layout, tap.shape, sizes=sizes)
+
+
+def rms_norm(tap: Tapped) -> Contribution | None:
+    """``F.rms_norm``, where it is one operation."""
+    if tap.input == 0:
+        return None
+    x, scale = tap.node._saved_input, tap.node._saved_result1
+    scale = scale.reshape(x.shape[: x.dim() - len(tap.shape)] + (1,) * len(tap.shape))
+    return broadcast(x * scale * tap.gradient, tap.layout, tap.shape)
 
 
 def group_norm(tap: Tapped) -> Contribution | None:
@@ -80,17 +90,22 @@ def batch_norm(tap: Tapped) -> Contribution | None:
             None,
             None,
             False,
-            node._saved_eps,
+            _epsilon(node),
             [False, True, True],
         )
         tap.scratch["per image"] = None, weight.view(N, C), bias.view(N, C)
 
     def normalised_sizes() -> Tensor:
         channels = (C,) + (1,) * (g.dim() - 2)
-        scale = torch.rsqrt(variance + node._saved_eps).view(channels)
+        scale = torch.rsqrt(variance + _epsilon(node)).view(channels)
         return (widened(x).abs() + mean.abs().view(channels)) * scale
 
     return _images(tap, g, normalised_sizes)
+
+
+def _epsilon(node: Any) -> float:
+    """Return what is added to a variance: cuDNN's and MIOpen's operations spell its name out."""
+    return node._saved_epsilon if hasattr(node, "_saved_epsilon") else node._saved_eps
 
 
 def _as_one_image(x: Tensor, channels: int) -> Tensor:

@@ -1,7 +1,7 @@
 """What a rule is given, and the reduction that most rules end in."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -42,8 +42,9 @@ class Tapped:
         if isinstance(self.node, torch.autograd.function.BackwardCFunction):
             return _apply(self.node, gradients)
         # Inside a backpropagation a node leaves out what that one does not need, and that is
-        # a property of the thread: another thread gets all gradients.
-        return _outside(os.getpid()).submit(_call, self.node, gradients).result()
+        # a property of the thread: another thread gets all gradients. So is the stream.
+        stream = _stream(self.gradients)
+        return _outside(os.getpid()).submit(_call, self.node, gradients, stream).result()
 
 
 @cache
@@ -52,9 +53,18 @@ def _outside(process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1)
 
 
+def _stream(gradients: Sequence[Tensor | None]) -> torch.cuda.Stream | None:
+    """Return the stream in which gradients are computed, if they are on a GPU."""
+    device = next(g.device for g in gradients if g is not None)
+    return torch.cuda.current_stream(device) if device.type == "cuda" else None
+
+
 @torch.no_grad()
-def _call(node: Any, gradients: list[Tensor | None]) -> tuple[Tensor | None, ...]:
-    found = node(*gradients)
+def _call(
+    node: Any, gradients: list[Tensor | None], stream: torch.cuda.Stream | None
+) -> tuple[Tensor | None, ...]:
+    with torch.cuda.stream(stream):
+        found = node(*gradients)
     return tuple(found) if isinstance(found, tuple | list) else (found,)
 
 
