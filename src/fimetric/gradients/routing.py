@@ -20,7 +20,7 @@ from fimetric.gradients.layout import Axis, Layout
 # Operation -> the attributes with its indices; those named in ALONG act along one axis only.
 INDICES = {
     "EmbeddingBackward0": ["indices"],
-    "EmbeddingBagBackward0": ["offset2bag"],
+    "EmbeddingBagBackward0": ["offsets"],
     "GatherBackward0": ["index"],
     "IndexAddBackward0": ["index"],
     "IndexBackward0": ["indices"],

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from fimetric.gradients.contributions import Contribution
 from fimetric.gradients.rules.called import called
 from fimetric.gradients.rules.convolution import convolution
-from fimetric.gradients.rules.embedding import embedding
+from fimetric.gradients.rules.embedding import embedding, embedding_bag
 from fimetric.gradients.rules.linear import addmm, bmm, grouped_mm, mm
 from fimetric.gradients.rules.normalisation import batch_norm, group_norm, layer_norm
 from fimetric.gradients.rules.pointwise import add, div, expand, mul, prelu, sub, where
@@ -33,6 +33,7 @@ RULES: dict[str, Rule] = {
     "ConvolutionBackward0": convolution,
     "DivBackward0": div,
     "EmbeddingBackward0": embedding,
+    "EmbeddingBagBackward0": embedding_bag,
     "ExpandBackward0": expand,
     "GroupedMmBackward0": grouped_mm,
     "MmBackward0": mm,
