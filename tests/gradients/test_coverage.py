@@ -35,7 +35,7 @@ def test_no_name_is_given_twice():
     ("name", "ways"),
     [
         ("gpt2", {FAST: 28}),
-        ("Bilinear", {FAST: 1, CALLED: 1}),
+        ("Function", {FAST: 4, CALLED: 1}),
         ("checkpoint", {LOOP: 10}),
         ("unused parameters", {FAST: 6, UNUSED: 3}),
     ],

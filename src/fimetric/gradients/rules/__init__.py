@@ -4,6 +4,7 @@ A rule may return None where it does not apply; the node is then called sample b
 is never needed for an exact result. To add one, write the function and name it here.
 
 batched        vector-Jacobian products of all samples at once, for common operations
+bilinear       bilinear layers: the output gradient times x z^T
 called         the exact answer where there is no rule: call the node with one sample's gradient
 convolution    convolutions of one to three dimensions, dilated, strided, grouped or transposed
 embedding      embeddings: each position's gradient goes to the row that it looked up
@@ -16,6 +17,7 @@ tapped         what a rule is given, and the reduction that most rules end in
 from collections.abc import Callable
 
 from fimetric.gradients.contributions import Contribution
+from fimetric.gradients.rules.bilinear import bilinear
 from fimetric.gradients.rules.called import called
 from fimetric.gradients.rules.convolution import convolution
 from fimetric.gradients.rules.embedding import embedding, embedding_bag
@@ -43,6 +45,7 @@ RULES: dict[str, Rule] = {
     "NativeLayerNormBackward0": layer_norm,
     "PreluKernelBackward0": prelu,
     "SubBackward0": sub,
+    "TrilinearBackward0": bilinear,
     "WhereBackward0": where,
 }
 
