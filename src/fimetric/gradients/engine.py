@@ -116,7 +116,7 @@ class Reader:
         rule = RULES.get(name)
         if all(g is None for g in tapped.gradients):
             return None
-        found = None if rule is None or tapped.gradients[0] is None else rule(tapped)
+        found = None if rule is None else rule(tapped)
         if found is None:
             self.slow.add(name)
             found = called(tapped, self.measure)

@@ -11,6 +11,7 @@ embedding      embeddings: each position's gradient goes to the row that it look
 linear         matrix products: each row's outer product goes to its sample
 normalisation  normalisation layers: y = weight * xhat + bias, xhat the normalised input
 pointwise      elementwise operations
+recurrent      fused layers of LSTMs
 tapped         what a rule is given, and the reduction that most rules end in
 """
 
@@ -24,6 +25,7 @@ from fimetric.gradients.rules.embedding import embedding, embedding_bag
 from fimetric.gradients.rules.linear import addmm, bmm, grouped_mm, mm
 from fimetric.gradients.rules.normalisation import batch_norm, group_norm, layer_norm
 from fimetric.gradients.rules.pointwise import add, div, expand, mul, prelu, sub, where
+from fimetric.gradients.rules.recurrent import lstm_layer
 from fimetric.gradients.rules.tapped import Tapped
 
 Rule = Callable[[Tapped], Contribution | None]
@@ -38,6 +40,7 @@ RULES: dict[str, Rule] = {
     "EmbeddingBagBackward0": embedding_bag,
     "ExpandBackward0": expand,
     "GroupedMmBackward0": grouped_mm,
+    "MkldnnRnnLayerBackward0": lstm_layer,
     "MmBackward0": mm,
     "MulBackward0": mul,
     "NativeBatchNormBackward0": batch_norm,
