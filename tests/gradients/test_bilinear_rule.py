@@ -69,3 +69,18 @@ def test_rows_that_cancel():
     pairs = torch.einsum("nti,ntk->ntik", x[..., :F].double(), x[..., F:].double())
     expected = torch.einsum("nto,ntik->noik", weight.double(), pairs).square().sum((1, 2, 3))
     torch.testing.assert_close(table[:, 0].double(), expected, rtol=1e-3, atol=0)
+
+
+def test_the_plan_is_kept(monkeypatch):
+    """No data moves rows in it, so the colours hold for the next batch."""
+    module = nn.Sequential(nn.Linear(2 * I, 2 * I), nn.Unflatten(1, (2, I)))
+    bilinear = nn.Bilinear(I, I, O)
+    norms = GradientNorms(nn.ModuleList([module, bilinear]))
+
+    def losses():
+        h = module(torch.randn(5, 2 * I))
+        return bilinear(h[:, 0].contiguous(), h[:, 1].contiguous()).square().sum(1)
+
+    norms(losses())
+    monkeypatch.setattr("fimetric.gradients.norms.make_plan", None)
+    norms(losses())

@@ -444,6 +444,11 @@ def pooled_sparsely(h, owner):
     return torch.sparse.mm(F.one_hot(owner, 4).double().T.to_sparse(), h).square().sum(1)
 
 
+def pooled_by_a_bilinear_layer(h, owner):
+    weight = F.one_hot(owner, 4).double().T.unsqueeze(2).contiguous()
+    return F.bilinear(h.T.contiguous(), h.new_ones(h.shape[1], 1), weight).square().sum(0)
+
+
 def pooled_by_writing(h, owner):
     out = torch.zeros(8, h.shape[1], dtype=h.dtype)
     for row, place in enumerate(owner.argsort(stable=True).argsort()):
@@ -465,6 +470,7 @@ def pooled_by_reduction(h, owner):
         pooled_after_a_product,
         pooled_by_dots,
         pooled_sparsely,
+        pooled_by_a_bilinear_layer,
         pooled_by_writing,
         pooled_by_reduction,
     ],

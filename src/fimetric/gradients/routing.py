@@ -52,7 +52,7 @@ POINTWISE = (
     "Xlogy",
 )
 
-# Operation -> for each input, the axis that is summed over: along it a matrix can permute samples.
+# Operation -> for each input, what is summed over: along these axes a matrix can permute samples.
 CONTRACTED = {
     "AddmmBackward0": (None, 1, 0),
     "AddmvBackward0": (None, 1, 0),
@@ -61,14 +61,16 @@ CONTRACTED = {
     "DotBackward0": (0, 0),
     "MmBackward0": (1, 0),
     "MvBackward0": (1, 0),
+    "TrilinearBackward0": (1, (1, 2), 1),
 }
 
 # Operations in which no data decide where rows go; what does is in the graph's signature.
 STRUCTURAL = (
     *("Abs", "Acos", "AdaptiveAvgPool", "Alias", "Amax", "Amin", "AsStrided", "Asin", "Atan"),
-    *("AvgPool", "BinaryCrossEntropy", "Cat", "Celu", "Clamp", "Clone", "Col2Im", "ConstantPad"),
-    *("Convolution", "CopyBackwards", "Cos", "Ctc", "Cudnn", "Cumprod", "Cumsum", "DiagEmbed"),
-    *("Diagonal", "Elu", "Erf", "Exp", "Fft", "Flip", "Gelu", "Glu", "GroupedMm", "Hardsigmoid"),
+    *("AvgPool", "BinaryCrossEntropy", "Cat", "Cdist", "Celu", "Clamp", "Clone", "Col2Im"),
+    *("ConstantPad", "Convolution", "CopyBackwards", "Cos", "Ctc", "Cudnn", "Cumprod", "Cumsum"),
+    *("DiagEmbed", "Diagonal", "Elu", "Erf", "EuclideanDist", "Exp", "Fft", "Flip", "Gelu"),
+    *("Glu", "GroupedMm", "Hardsigmoid"),
     *("Hardswish", "Hardtanh", "HuberLoss", "Im2Col", "KlDiv", "LeakyRelu", "Linalg", "Log"),
     *("MaxBackward", "MaxPool", "Mean", "MinBackward", "Miopen", "Mish", "Mkldnn", "MseLoss"),
     *("Native", "Neg", "NllLoss", "Norm", "Permute", "Pixel", "Prelu", "Prod", "Reciprocal"),
@@ -117,7 +119,7 @@ def may_route(
         return False
     if name in CONTRACTED:
         axes = CONTRACTED[name]
-        return any(isinstance(c, Axis) and axes[k] == c.dim for k, c in coloured)
+        return any(isinstance(c, Axis) and c.dim in _several(axes[k]) for k, c in coloured)
     if name.removesuffix("Backward0").removesuffix("Backward1") in POINTWISE:
         return not all(_aligned(graph, node, colours[0], k, c) for k, c in coloured)
     if name == "CopySlices":  # in-place writing: it does not say where
@@ -126,6 +128,10 @@ def may_route(
         size = len(graph.shapes(node)[0])
         return not all(isinstance(c, Layout) and c.dim < size - 2 for _, c in coloured)
     return not name.startswith(STRUCTURAL)
+
+
+def _several(axes: int | tuple[int, ...] | None) -> tuple[int, ...]:
+    return axes if isinstance(axes, tuple) else () if axes is None else (axes,)
 
 
 def _aligned(graph: Graph, node: int, colour: Colour, k: int, source: Colour) -> bool:

@@ -7,6 +7,7 @@ batched        vector-Jacobian products of all samples at once, for common opera
 bilinear       bilinear layers: the output gradient times x z^T
 called         the exact answer where there is no rule: call the node with one sample's gradient
 convolution    convolutions of one to three dimensions, dilated, strided, grouped or transposed
+distances      distances between rows, as to the entries of a codebook
 embedding      embeddings: each position's gradient goes to the row that it looked up
 linear         matrix products: each row's outer product goes to its sample
 normalisation  normalisation layers: y = weight * xhat + bias, xhat the normalised input
@@ -21,6 +22,7 @@ from fimetric.gradients.contributions import Contribution
 from fimetric.gradients.rules.bilinear import bilinear
 from fimetric.gradients.rules.called import called
 from fimetric.gradients.rules.convolution import convolution
+from fimetric.gradients.rules.distances import cdist
 from fimetric.gradients.rules.embedding import embedding, embedding_bag
 from fimetric.gradients.rules.linear import addmm, bmm, grouped_mm, mm
 from fimetric.gradients.rules.normalisation import batch_norm, group_norm, layer_norm
@@ -34,10 +36,12 @@ RULES: dict[str, Rule] = {
     "AddBackward0": add,
     "AddmmBackward0": addmm,
     "BmmBackward0": bmm,
+    "CdistBackward0": cdist,
     "ConvolutionBackward0": convolution,
     "DivBackward0": div,
     "EmbeddingBackward0": embedding,
     "EmbeddingBagBackward0": embedding_bag,
+    "EuclideanDistBackward0": cdist,
     "ExpandBackward0": expand,
     "GroupedMmBackward0": grouped_mm,
     "MkldnnRnnLayerBackward0": lstm_layer,
