@@ -8,6 +8,7 @@ from against_loop import assert_equals_the_loop, no_calls, table_by_loop
 from torch import nn
 
 from fimetric.gradients import GradientNorms
+from fimetric.gradients import norms as norms_module
 from fimetric.gradients.contributions import squared_norms
 from fimetric.gradients.layout import Colours, Layout, Ragged
 from fimetric.gradients.reference import gradients_one_by_one
@@ -163,3 +164,37 @@ ROWS = torch.arange(N)
 def test_no_rule_where_outputs_disagree_about_their_samples(layouts):
     gradients = torch.ones(T, N, H), torch.ones(N, H), None
     assert lstm_layer(Tapped(None, 1, gradients, (*layouts, None), (4 * H, I), N, {})) is None
+
+
+def packed_losses(module, padded):
+    """Losses (N,) of a batch (x, lengths), by all outputs and the last states."""
+
+    def losses(batch):
+        rows = nn.utils.rnn.pack_padded_sequence(*batch, batch_first=True, enforce_sorted=False)
+        rows, state = module(rows)
+        last = (state[0] if isinstance(state, tuple) else state).exp().sum((0, 2))
+        if padded:
+            y, _ = nn.utils.rnn.pad_packed_sequence(rows, batch_first=True)
+            return last + y.pow(3).sum((1, 2))
+        return last + torch.stack([y.pow(3).sum() for y in nn.utils.rnn.unpack_sequence(rows)])
+
+    return losses
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize("padded", [False, True])
+def test_packed_sequences(kind, padded, monkeypatch):
+    """The rows of a step are those of the samples that go on, in an order by their lengths."""
+    no_calls(monkeypatch)
+    made, make_plan = [], norms_module.make_plan
+    counted = lambda *given: made.append(1) or make_plan(*given)  # noqa: E731
+    monkeypatch.setattr(norms_module, "make_plan", counted)
+    module = kind(I, H, num_layers=2, bidirectional=True, batch_first=True).double()
+    losses, norms = packed_losses(module, padded), GradientNorms(module)
+    lengths = torch.tensor([2, 5, 1, 3])
+    for order in (lengths, lengths, lengths, lengths.flip(0), lengths.roll(1)):
+        batch = torch.randn(N, T, I, dtype=torch.float64), order
+        expected = table_by_loop(losses(batch), list(module.parameters()))
+        torch.testing.assert_close(norms(losses(batch)), expected, rtol=1e-9, atol=0)
+    if padded:  # one graph for all, and a new plan where other samples are in its rows
+        assert len(made) == 3

@@ -179,7 +179,7 @@ def _read_node(graph: Graph, node: int, colours: dict[int, list[Colour]], plan: 
 
 
 def _is_sure(layout: Axis | Colours | None) -> bool:
-    return layout is None or (isinstance(layout, Layout) and layout.sure)
+    return layout is None or (isinstance(layout, Axis) and layout.sure)
 
 
 def _tap(graph: Graph, node: int, position: int, layouts: tuple, source: Edge) -> Tap:

@@ -8,6 +8,7 @@ listed by name, so that an operation that nobody thought of is not trusted.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -17,8 +18,11 @@ from fimetric.gradients.colouring import Colour, Uncoloured
 from fimetric.gradients.graph import Graph, axis_of
 from fimetric.gradients.layout import Axis, Layout
 
+WRITING = "CopySlices"  # in-place writing: it does not say where, but shows it when called
+
 # Operation -> the attributes with its indices; those named in ALONG act along one axis only.
 INDICES = {
+    WRITING: ["written"],
     "EmbeddingBackward0": ["indices"],
     "EmbeddingBagBackward0": ["offsets"],
     "GatherBackward0": ["index"],
@@ -100,6 +104,8 @@ def read_routing(
         return []
     if name in ALONG and _keeps_samples(graph.nodes[node], colours):
         return []
+    if name == WRITING and _keeps_formula(colours, sources):
+        return []
     found = []
     for attribute in INDICES[name]:
         indices = _indices(graph.nodes[node], attribute)
@@ -115,6 +121,8 @@ def may_route(
     """Return whether data other than recorded indices could move samples through the node."""
     name = graph.name(node)
     coloured = [(k, c) for k, c in enumerate(sources) if not isinstance(c, Uncoloured)]
+    if name == WRITING and not _shows_places(graph.nodes[node]):
+        return not _keeps_formula(colours, sources)
     if not coloured or name in INDICES:
         return False
     if name in CONTRACTED:
@@ -122,8 +130,6 @@ def may_route(
         return any(isinstance(c, Axis) and c.dim in _several(axes[k]) for k, c in coloured)
     if name.removesuffix("Backward0").removesuffix("Backward1") in POINTWISE:
         return not all(_aligned(graph, node, colours[0], k, c) for k, c in coloured)
-    if name == "CopySlices":  # in-place writing: it does not say where
-        return not all(_same_formula(colours[0], c) for _, c in coloured)
     if name.startswith("ScaledDotProduct"):
         size = len(graph.shapes(node)[0])
         return not all(isinstance(c, Layout) and c.dim < size - 2 for _, c in coloured)
@@ -152,6 +158,11 @@ def _same_formula(colour: Colour, source: Colour) -> bool:
     )
 
 
+def _keeps_formula(colours: Sequence[Colour], sources: Sequence[Colour]) -> bool:
+    coloured = (c for c in sources if not isinstance(c, Uncoloured))
+    return all(_same_formula(colours[0], c) for c in coloured)
+
+
 def same_routing(graph: Graph, routing: Routing) -> bool:
     """Return whether all index tensors are as they were when they were recorded."""
     for node, attribute, known in routing:
@@ -170,8 +181,26 @@ def _keeps_samples(node: Any, colours: Sequence[Colour]) -> bool:
 
 
 def _indices(node: Any, attribute: str) -> list[Tensor | None]:
+    if attribute == "written":
+        return list(node(_places(*_kind(node)))[1:])
     value = getattr(node, f"_saved_{attribute}")
     return list(value) if isinstance(value, tuple | list) else [value]
+
+
+def _shows_places(node: Any) -> bool:
+    """Return whether its numbers have bits enough to tell its entries apart."""
+    return _kind(node)[1].itemsize >= 4
+
+
+def _kind(node: Any) -> tuple[torch.Size, torch.dtype, torch.device]:
+    m = node._input_metadata[0]
+    return torch.Size(m.shape), m.dtype, m.device
+
+
+@lru_cache(maxsize=4)
+def _places(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Draw a gradient in which every entry and every sum of some is another number."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=dtype).to(device)
 
 
 def _on_sample_axis(indices: list[Tensor | None], source: Colour) -> list[Tensor | None]:
