@@ -95,7 +95,8 @@ def refuse_foreign_graphs(graph: Graph) -> None:
     if any(graph.name(node) == "CompiledFunctionBackward" for node in range(len(graph.nodes))):
         raise RuntimeError(
             "CompiledFunctionBackward hides the parameters of a compiled model: compute the losses "
-            "with the original module, compiled._orig_mod (both share their parameters)"
+            "with the original module, compiled._orig_mod (both share their parameters), or inside "
+            'torch.compiler.set_stance("force_eager")'
         )
     if not graph.reached[graph.root] and not graph.python_functions:
         raise ValueError(
