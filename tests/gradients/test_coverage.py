@@ -36,7 +36,8 @@ def test_no_name_is_given_twice():
     [
         ("gpt2", {FAST: 28}),
         ("Function", {FAST: 4, CALLED: 1}),
-        ("checkpoint", {LOOP: 10}),
+        ("checkpoint", {FAST: 10}),
+        ("checkpoint, reentrant", {LOOP: 10}),
         ("unused parameters", {FAST: 6, UNUSED: 3}),
     ],
 )

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fimetric.gradients.checkpoints import Group
 from fimetric.gradients.contributions import Contribution, Sum
 from fimetric.gradients.layout import Axis, Colours
 
@@ -43,7 +44,8 @@ class Tapped:
             return _apply(self.node, gradients)
         # Inside a backpropagation a node leaves out what that one does not need, and that is
         # a property of the thread: another thread gets all gradients.
-        return _outside(os.getpid()).submit(_call, self.node, gradients).result()
+        group = self.scratch.setdefault("group", Group())
+        return _outside(os.getpid()).submit(_call, self.node, gradients, group).result()
 
 
 @cache
@@ -53,8 +55,9 @@ def _outside(process: int) -> ThreadPoolExecutor:
 
 
 @torch.no_grad()
-def _call(node: Any, gradients: list[Tensor | None]) -> tuple[Tensor | None, ...]:
-    found = node(*gradients)
+def _call(node: Any, gradients: list[Tensor | None], group: Any) -> tuple[Tensor | None, ...]:
+    with group:
+        found = node(*gradients)
     return tuple(found) if isinstance(found, tuple | list) else (found,)
 
 
