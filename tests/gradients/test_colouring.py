@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fimetric.gradients import GradientNorms, MixedSamplesError
+from fimetric.gradients import GradientNorms, MixedSamplesError, engine
 from fimetric.gradients.colouring import (
     CODES,
     LOWEST,
@@ -18,8 +18,9 @@ from fimetric.gradients.colouring import (
     _sample_of_code,
     probe_exponents,
 )
-from fimetric.gradients.layout import Colours, Layout, fit_layout
-from fimetric.gradients.reference import squared_gradient_norms
+from fimetric.gradients.contributions import squared_norms
+from fimetric.gradients.layout import Colours, Layout, Ragged, fit_layout
+from fimetric.gradients.reference import gradients_one_by_one, squared_gradient_norms
 
 
 def decoded(gradients, exponents):
@@ -284,6 +285,27 @@ def test_rows_that_are_masked_by_the_data():
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
 
 
+def test_rows_of_unlike_samples_that_are_masked_by_the_data():
+    """A row that was zero in the first batch has an owner all the same."""
+    torch.manual_seed(8)
+    linear, owner = nn.Linear(3, 2).double(), torch.tensor([0, 0, 1, 1, 1, 1, 2])
+    norms = GradientNorms(linear)
+    hidden, shown = [1, 1, 0, 1, 1, 1, 1], [1] * 7
+    for mask in (hidden, hidden, shown, hidden):  # the second is compared with autograd
+        rows = linear(double(7, 3)).square().sum(1) * torch.tensor(mask)
+        losses = torch.zeros(3, dtype=torch.float64).index_add(0, owner, rows)
+        one_by_one = gradients_one_by_one(losses, list(linear.parameters()))
+        expected = torch.stack([squared_norms(g) for g in one_by_one], 1)
+        torch.testing.assert_close(norms(losses), expected, rtol=1e-9, atol=0)
+
+
+def test_one_row_among_many_samples_has_an_axis():
+    layout = fit_layout(torch.full((1, 6), 11), 12)
+    assert isinstance(layout, Ragged) and layout.sure
+    found = layout.split(torch.ones(1, 6))
+    assert found.shape == (12, 1, 6) and found.sum((1, 2)).tolist() == [0.0] * 11 + [6.0]
+
+
 class Routed(torch.autograd.Function):
     """Sends samples through rows in an order that no index tensor of the graph shows."""
 
@@ -444,12 +466,25 @@ def pooled_sparsely(h, owner):
     return torch.sparse.mm(F.one_hot(owner, 4).double().T.to_sparse(), h).square().sum(1)
 
 
+def pooled_by_a_bilinear_layer(h, owner):
+    weight = F.one_hot(owner, 4).double().T.unsqueeze(2).contiguous()
+    return F.bilinear(h.T.contiguous(), h.new_ones(h.shape[1], 1), weight).square().sum(0)
+
+
 def pooled_by_writing(h, owner):
     out = torch.zeros(8, h.shape[1], dtype=h.dtype)
     for row, place in enumerate(owner.argsort(stable=True).argsort()):
         out[place] = h[row]
     sizes = torch.bincount(owner, minlength=4).tolist()
     return torch.stack([part.square().sum() for part in out.split(sizes)])
+
+
+def pooled_by_writing_into_a_view(h, owner):
+    """An in-place operation on a view hides its index; it is written twice, once a step."""
+    out, places = torch.zeros(9, h.shape[1], dtype=h.dtype), owner.argsort(stable=True).argsort()
+    for half in (slice(0, 4), slice(4, 8)):
+        out[1:][places[half]] = h[half]
+    return out[1:].view(4, 2, -1).square().sum((1, 2))
 
 
 def pooled_by_reduction(h, owner):
@@ -465,7 +500,9 @@ def pooled_by_reduction(h, owner):
         pooled_after_a_product,
         pooled_by_dots,
         pooled_sparsely,
+        pooled_by_a_bilinear_layer,
         pooled_by_writing,
+        pooled_by_writing_into_a_view,
         pooled_by_reduction,
     ],
 )
@@ -489,6 +526,22 @@ def test_rows_pooled_by_data(pooled):
         )
         table = norms(pooled(linear(x).tanh(), rows))
         torch.testing.assert_close(table, expected, rtol=1e-9, atol=0)
+
+
+def test_rows_written_by_data_in_few_bits(monkeypatch):
+    """Bfloat16 has too few numbers to ask an in-place operation where it writes."""
+    torch.manual_seed(13)
+    made, make_plan = [], engine.make_plan
+    counted = lambda *given, **named: made.append(1) or make_plan(*given, **named)  # noqa: E731
+    monkeypatch.setattr(engine, "make_plan", counted)
+    linear = nn.Linear(6, 6).bfloat16()
+    norms, x = GradientNorms(linear), torch.randn(8, 6).bfloat16()
+    for owner in ([0, 0, 1, 1, 2, 2, 3, 3], [0, 0, 1, 1, 2, 2, 3, 3], [0, 1, 2, 3, 0, 1, 2, 3]):
+        losses = pooled_by_writing_into_a_view(linear(x), torch.tensor(owner))
+        one_by_one = gradients_one_by_one(losses, list(linear.parameters()))
+        expected = torch.stack([squared_norms(g) for g in one_by_one], 1)
+        torch.testing.assert_close(norms(losses), expected, rtol=0.05, atol=0)
+    assert len(made) == 3
 
 
 def gradients_squared(losses, parameters):

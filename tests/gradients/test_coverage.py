@@ -35,8 +35,9 @@ def test_no_name_is_given_twice():
     ("name", "ways"),
     [
         ("gpt2", {FAST: 28}),
-        ("Bilinear", {FAST: 1, CALLED: 1}),
-        ("checkpoint", {LOOP: 10}),
+        ("Function", {FAST: 4, CALLED: 1}),
+        ("checkpoint", {FAST: 10}),
+        ("checkpoint, reentrant", {LOOP: 10}),
         ("unused parameters", {FAST: 6, UNUSED: 3}),
     ],
 )

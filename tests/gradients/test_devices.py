@@ -249,14 +249,14 @@ def test_a_called_operation_stays_in_the_stream_of_the_call(monkeypatch):
     """It is called from another thread, whose stream would not wait for its gradients."""
     streams, call = [], tapped_module._call
 
-    def recorded(node, gradients, stream):
+    def recorded(node, gradients, stream, group):
         streams.append(stream)
-        return call(node, gradients, None)
+        return call(node, gradients, None, group)
 
     monkeypatch.setattr(tapped_module, "_call", recorded)
     monkeypatch.setattr(tapped_module, "_stream", lambda gradients: "own")
-    module, batch, losses = ZOO["bilinear"]()
-    GradientNorms(module)(losses(batch))
+    weight, x = torch.rand(3, requires_grad=True), torch.rand(4, 3)
+    GradientNorms([("weight", weight)])(torch.hypot(x, weight).sum(1))
     assert set(streams) == {"own"}
 
 

@@ -222,12 +222,21 @@ def test_disagreement_with_autograd_names_the_tensor(monkeypatch):
 
 
 def test_slow_operations_are_named_once(caplog):
-    module = nn.Bilinear(2, 2, 2)
-    norms, x = GradientNorms(module), torch.randn(3, 2)
+    weight = nn.Parameter(torch.randn(2))
+    norms, x = GradientNorms([("weight", weight)]), torch.randn(3, 2)
     with caplog.at_level(logging.INFO, "fimetric"):
         for _ in range(2):
-            norms(module(x, x).square().sum(1))
-    assert caplog.text.count("no fast rule for TrilinearBackward0") == 1
+            norms(torch.hypot(x, weight).sum(1))
+    assert caplog.text.count("no fast rule for HypotBackward0") == 1
+
+
+def test_a_normalisation_of_which_the_statistics_alone_are_used():
+    """Autograd gives nothing to the weight for them, and nothing to what is below."""
+    module = nn.ModuleList([nn.Conv1d(1, 4, 1), nn.GroupNorm(1, 4)])
+    h, (weight, bias) = module[0](torch.randn(5, 1, 3)), module[1].parameters()
+    mean = torch.native_group_norm(h, weight, bias, 5, 4, 3, 1, 1e-5)[1]
+    table = GradientNorms(module)(mean.squeeze(1) + h.sum((1, 2)))
+    assert table[:, :2].all() and not table[:, 2:].any()
 
 
 def test_plans_are_bounded(monkeypatch):

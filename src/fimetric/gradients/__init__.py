@@ -21,6 +21,7 @@ rules/      contribution of one operation: one file per family
 contributions/  dense or in factors, and their norms
 routing     operations that move samples by data
 hooks       hooks that change gradients
+checkpoints checkpointed regions, whose nodes compute anew what they have saved
 checks      what comes in, and one sample against autograd
 mixing      no samples mixed
 precision   whether products of float32 keep their bits

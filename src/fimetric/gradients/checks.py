@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from fimetric.arguments import shown
+from fimetric.gradients.checkpoints import forget
 from fimetric.gradients.contributions import squared_norms
 from fimetric.gradients.graph import Graph
 from fimetric.gradients.reference import gradient_of_one, hidden_gradient_of_one, untouched
@@ -96,7 +97,8 @@ def refuse_foreign_graphs(graph: Graph) -> None:
     if any(graph.name(node) == "CompiledFunctionBackward" for node in range(len(graph.nodes))):
         raise RuntimeError(
             "CompiledFunctionBackward hides the parameters of a compiled model: compute the losses "
-            "with the original module, compiled._orig_mod (both share their parameters)"
+            "with the original module, compiled._orig_mod (both share their parameters), or inside "
+            'torch.compiler.set_stance("force_eager")'
         )
     if not graph.reached[graph.root] and not graph.python_functions:
         raise ValueError(
@@ -181,6 +183,7 @@ def coarsest_eps(graph: Graph, parameters: Sequence[Tensor]) -> float:
 
 
 def check_sample(
+    graph: Graph,
     losses: Tensor,
     table: Tensor,
     bound: Tensor,
@@ -191,7 +194,8 @@ def check_sample(
     """Compare one sample of the table with plain autograd on the same graph, tensor by tensor.
 
     Arguments:
-        losses: (N,), with a graph, which is kept.
+        graph: of the losses, which is kept.
+        losses: (N,).
         table: (N, J) squared norms.
         bound: (N, J) or (J,) squared norms that are rounding noise.
         named: the J parameters.
@@ -203,6 +207,7 @@ def check_sample(
     """
     parameters = list(named.values())
     expected = _squares(gradient_of_one(losses, parameters, sample))
+    forget(graph.nodes)
     row, allowed = table[sample].tolist(), bound.expand_as(table)[sample].tolist()
     # Devices with reduced-precision products, such as TF32, have less than their format says.
     rtol = 3 * eps**0.5 if losses.device.type == "cpu" else max(1e-2, 3 * eps**0.5)

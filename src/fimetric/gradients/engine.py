@@ -169,7 +169,7 @@ class Engine:
         """Check a plan that is not new: data may route samples in a way that no index shows."""
         eps, sample = coarsest_eps(graph, self.parameters), kind.uses % len(losses)
         try:
-            check_sample(losses, table, kind.bound, self.named, eps, sample)
+            check_sample(graph, losses, table, kind.bound, self.named, eps, sample)
         except RuntimeError as error:
             logger.warning(
                 "the model moves samples about in a way that changes with the data; colours are "
@@ -206,7 +206,7 @@ class Engine:
         kind.distrusted = before is not None and before.distrusted
         if not plan.hidden:  # autograd.grad, against which the check is made, would not see them
             try:
-                check_sample(losses, *found, self.named, eps, N // 2)
+                check_sample(graph, losses, *found, self.named, eps, N // 2)
             except RuntimeError:
                 if not plan.by_rules:
                     raise

@@ -57,20 +57,28 @@ class Ragged:
     def split(self, x: Tensor) -> Tensor:
         """Bring the samples to the front, filled up with zeros: (..., R, ...) -> (N, T, ...)."""
         rows = x.movedim(self.dim, 0)
-        owner, place, width = self._places
+        known, place, width = self._places
+        known, place = known.to(x.device), place.to(x.device)
         out = rows.new_zeros(self.samples * width, *rows.shape[1:])
-        out[owner[1] * width + place] = rows[owner[0]]
-        return out.unflatten(0, (self.samples, width))
+        return out.index_copy_(0, place, rows.index_select(0, known)).unflatten(
+            0, (self.samples, width)
+        )
+
+    @property
+    def sure(self) -> bool:
+        """Return whether all rows are known: only then can the next batch have the same."""
+        return bool((self.owner >= 0).all())
 
     @cached_property
-    def _places(self) -> tuple[tuple[Tensor, Tensor], Tensor, int]:
-        """Known rows and their samples, sorted by sample; places among them; the largest number."""
+    def _places(self) -> tuple[Tensor, Tensor, int]:
+        """Known rows, sorted by sample; their places in what is filled up; its width."""
         rows = torch.argsort(self.owner, stable=True)[(self.owner < 0).sum() :]
         owner = self.owner[rows]
         count = torch.bincount(owner, minlength=self.samples)
         start = count.cumsum(0) - count
-        place = torch.arange(len(rows), device=rows.device) - start[owner]
-        return (rows, owner), place, int(count.max())
+        width = int(count.max())
+        among = torch.arange(len(rows), device=rows.device) - start[owner]
+        return rows, owner * width + among, width
 
     def only(self, x: Tensor, sample: int) -> Tensor:
         """Return ``x`` with the entries of all other samples set to zero."""
@@ -102,7 +110,7 @@ class Uncoloured(enum.Enum):
 
 Axis = Layout | Ragged  # samples lie along one axis
 Colour = Axis | Colours | Uncoloured
-WASTE = 8  # times its size that a ragged tensor may take when filled up
+WASTE = 8  # times its size, or rows of a sample, that a ragged tensor may take when filled up
 
 
 def owner_of_rows(layout: Axis, size: int) -> Tensor:
@@ -175,7 +183,7 @@ def _by_rows(index: Tensor, samples: int) -> Ragged | None:
         known = high >= 0
         if torch.equal(low[known], high[known]):
             largest = int(torch.bincount(high[known], minlength=samples).max())
-            if largest * samples <= WASTE * size:
+            if largest * samples <= WASTE * max(size, samples):
                 return Ragged(dim, samples, high)
     return None
 

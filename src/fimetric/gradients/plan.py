@@ -97,7 +97,8 @@ def make_plan(
     if plan.by_rules:
         carried = carry(graph, losses, wanted, mixed, probe)
         colours, explained, looked_at = carried.colours, carried.explained, carried.probed
-        plan.mixed, plan.volatile = carried.sums | mixed, carried.by_data
+        plan.mixed = carried.sums | mixed
+        explained = explained - carried.by_data
     else:
         colours = looked_at = probe(wanted)
         explained = set[int]()
@@ -220,7 +221,7 @@ def _read_node(
 
 
 def _is_sure(layout: Axis | Colours | None) -> bool:
-    return layout is None or (isinstance(layout, Layout) and layout.sure)
+    return layout is None or (isinstance(layout, Axis) and layout.sure)
 
 
 def _tap(graph: Graph, node: int, position: int, layouts: tuple, source: Edge) -> Tap:

@@ -9,6 +9,8 @@ import math
 import torch
 from torch import Tensor
 
+from fimetric.gradients.checkpoints import forget
+
 CODES = 16  # exponents -7 .. 8
 LOWEST = -7
 CPU = torch.device("cpu")  # where probes are drawn, whatever the default device is
@@ -79,7 +81,9 @@ def weighted_gradients(
     """Return the gradients for losses times powers of two, those not chosen times zero."""
     weights = torch.ldexp(torch.ones(len(losses), device=CPU), exponents).to(losses)
     weights = weights if chosen is None else weights * chosen.to(losses.device)
-    return torch.autograd.grad(losses, edges, weights, retain_graph=True, allow_unused=True)
+    found = torch.autograd.grad(losses, edges, weights, retain_graph=True, allow_unused=True)
+    forget(edge.node for edge in edges)
+    return found
 
 
 def readable(g: Tensor, smallest: float) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
+from fimetric.gradients.checkpoints import Group, forget, readable
 from fimetric.gradients.contributions import Contribution, Dense, add
 from fimetric.gradients.graph import Graph
 from fimetric.gradients.hooks import Registered
@@ -55,7 +56,8 @@ class Reader:
         self.slow: set[str] = set()
         self.inside = False  # a hook is at work: what it backpropagates itself is not for the hooks
         self.pending = dict(plan.uses_of)
-        self.below = Subgraphs(graph, plan, parameters, samples, self.measure)
+        self.group = Group()
+        self.below = Subgraphs(graph, plan, parameters, samples, self.measure, self.group)
 
     def read(self, losses: Tensor, retain_graph: bool) -> None:
         """Backpropagate once.
@@ -88,6 +90,8 @@ class Reader:
             for node in plan.captured:
                 self._at(node, tuple(next(gradients) for _ in graph.outputs(node)))
             self._pull(everything=True)
+        if retain_graph:
+            forget(graph.nodes)
 
     def _hook(self, node: int) -> Any:
         def read(gradients: Sequence[Tensor | None]) -> None:
@@ -117,10 +121,11 @@ class Reader:
         rule = RULES.get(name)
         if all(g is None for g in tapped.gradients):
             return None
-        found = None if rule is None or tapped.gradients[0] is None else rule(tapped)
-        if found is None:
-            self.slow.add(name)
-            found = called(tapped, self.measure)
+        with readable(tapped.node, self.group):
+            found = None if rule is None else rule(tapped)
+            if found is None:
+                self.slow.add(name)
+                found = called(tapped, self.measure)
         return found
 
     def _deliver(self, tap: Tap, contribution: Contribution | None) -> None:

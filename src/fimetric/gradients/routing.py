@@ -8,6 +8,7 @@ listed by name, so that an operation that nobody thought of is not trusted.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -16,10 +17,13 @@ from torch import Tensor
 from fimetric.gradients.graph import Graph, axis_of
 from fimetric.gradients.layout import Axis, Colour, Layout, Uncoloured
 
+WRITING = "CopySlices"  # in-place writing: it does not say where, but shows it when called
+
 # Operation -> the attributes with its indices; those named in ALONG act along one axis only.
 INDICES = {
+    WRITING: ["written"],
     "EmbeddingBackward0": ["indices"],
-    "EmbeddingBagBackward0": ["offset2bag"],
+    "EmbeddingBagBackward0": ["offsets"],
     "GatherBackward0": ["index"],
     "IndexAddBackward0": ["index"],
     "IndexBackward0": ["indices"],
@@ -51,7 +55,7 @@ POINTWISE = (
     "Xlogy",
 )
 
-# Operation -> for each input, the axis that is summed over: along it a matrix can permute samples.
+# Operation -> for each input, what is summed over: along these axes a matrix can permute samples.
 CONTRACTED = {
     "AddmmBackward0": (None, 1, 0),
     "AddmvBackward0": (None, 1, 0),
@@ -60,14 +64,16 @@ CONTRACTED = {
     "DotBackward0": (0, 0),
     "MmBackward0": (1, 0),
     "MvBackward0": (1, 0),
+    "TrilinearBackward0": (1, (1, 2), 1),
 }
 
 # Operations in which no data decide where rows go; what does is in the graph's signature.
 STRUCTURAL = (
     *("Abs", "Acos", "AdaptiveAvgPool", "Alias", "Amax", "Amin", "AsStrided", "Asin", "Atan"),
-    *("AvgPool", "BinaryCrossEntropy", "Cat", "Celu", "Clamp", "Clone", "Col2Im", "ConstantPad"),
-    *("Convolution", "CopyBackwards", "Cos", "Ctc", "Cudnn", "Cumprod", "Cumsum", "DiagEmbed"),
-    *("Diagonal", "Elu", "Erf", "Exp", "Fft", "Flip", "Gelu", "Glu", "GroupedMm", "Hardsigmoid"),
+    *("AvgPool", "BinaryCrossEntropy", "Cat", "Cdist", "Celu", "Clamp", "Clone", "Col2Im"),
+    *("ConstantPad", "Convolution", "CopyBackwards", "Cos", "Ctc", "Cudnn", "Cumprod", "Cumsum"),
+    *("DiagEmbed", "Diagonal", "Elu", "Erf", "EuclideanDist", "Exp", "Fft", "Flip", "Gelu"),
+    *("Glu", "GroupedMm", "Hardsigmoid"),
     *("Hardswish", "Hardtanh", "HuberLoss", "Im2Col", "KlDiv", "LeakyRelu", "Linalg", "Log"),
     *("MaxBackward", "MaxPool", "Mean", "MinBackward", "Miopen", "Mish", "Mkldnn", "MseLoss"),
     *("Native", "Neg", "NllLoss", "Norm", "Permute", "Pixel", "Prelu", "Prod", "Reciprocal"),
@@ -97,6 +103,8 @@ def read_routing(
         return []
     if name in ALONG and _keeps_samples(graph.nodes[node], colours):
         return []
+    if name == WRITING and _keeps_formula(colours, sources):
+        return []
     found = []
     for attribute in INDICES[name]:
         indices = _indices(graph.nodes[node], attribute)
@@ -112,19 +120,23 @@ def may_route(
     """Return whether data other than recorded indices could move samples through the node."""
     name = graph.name(node)
     coloured = [(k, c) for k, c in enumerate(sources) if not isinstance(c, Uncoloured)]
+    if name == WRITING and not _shows_places(graph.nodes[node]):
+        return not _keeps_formula(colours, sources)
     if not coloured or name in INDICES:
         return False
     if name in CONTRACTED:
         axes = CONTRACTED[name]
-        return any(isinstance(c, Axis) and axes[k] == c.dim for k, c in coloured)
+        return any(isinstance(c, Axis) and c.dim in _several(axes[k]) for k, c in coloured)
     if name.removesuffix("Backward0").removesuffix("Backward1") in POINTWISE:
         return not all(_aligned(graph, node, colours[0], k, c) for k, c in coloured)
-    if name == "CopySlices":  # in-place writing: it does not say where
-        return not all(_same_formula(colours[0], c) for _, c in coloured)
     if name.startswith("ScaledDotProduct"):
         size = len(graph.shapes(node)[0])
         return not all(isinstance(c, Layout) and c.dim < size - 2 for _, c in coloured)
     return not name.startswith(STRUCTURAL)
+
+
+def _several(axes: int | tuple[int, ...] | None) -> tuple[int, ...]:
+    return axes if isinstance(axes, tuple) else () if axes is None else (axes,)
 
 
 def _aligned(graph: Graph, node: int, colour: Colour, k: int, source: Colour) -> bool:
@@ -145,6 +157,11 @@ def _same_formula(colour: Colour, source: Colour) -> bool:
     )
 
 
+def _keeps_formula(colours: Sequence[Colour], sources: Sequence[Colour]) -> bool:
+    coloured = (c for c in sources if not isinstance(c, Uncoloured))
+    return all(_same_formula(colours[0], c) for c in coloured)
+
+
 def same_routing(graph: Graph, routing: Routing) -> bool:
     """Return whether all index tensors are as they were when they were recorded."""
     for node, attribute, known in routing:
@@ -163,8 +180,26 @@ def _keeps_samples(node: Any, colours: Sequence[Colour]) -> bool:
 
 
 def _indices(node: Any, attribute: str) -> list[Tensor | None]:
+    if attribute == "written":
+        return list(node(_places(*_kind(node)))[1:])
     value = getattr(node, f"_saved_{attribute}")
     return list(value) if isinstance(value, tuple | list) else [value]
+
+
+def _shows_places(node: Any) -> bool:
+    """Return whether its numbers have bits enough to tell its entries apart."""
+    return _kind(node)[1].itemsize >= 4
+
+
+def _kind(node: Any) -> tuple[torch.Size, torch.dtype, torch.device]:
+    m = node._input_metadata[0]
+    return torch.Size(m.shape), m.dtype, m.device
+
+
+@lru_cache(maxsize=4)
+def _places(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Draw a gradient in which every entry and every sum of some is another number."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=dtype).to(device)
 
 
 def _on_sample_axis(indices: list[Tensor | None], source: Colour) -> list[Tensor | None]:

@@ -8,6 +8,7 @@ wait for each other until what they hold is worth one.
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,9 +38,10 @@ class Subgraphs:
         parameters: Sequence[Tensor],
         samples: int,
         measure: bool,
+        group: Any,
     ) -> None:
         self.graph, self.parameters, self.samples = graph, parameters, samples
-        self.measure = measure
+        self.measure, self.group = measure, group
         self.component_of, self.arriving = plan.component_of, dict(plan.arriving)
         self.parts: dict[Edge, list[Contribution]] = {}
         self.dense: dict[Edge, Tensor] = {}
@@ -114,7 +116,7 @@ class Subgraphs:
         found: dict[int, Tensor] = {}
         for c in components:
             own = {root: arrived[root] for root in c.roots if root in arrived}
-            found |= pull_by_rules(self.graph, c.by_rules, own)
+            found |= pull_by_rules(self.graph, c.by_rules, own, self.group)
         return [found.get(j) for j in parameters]
 
     def _batched(

@@ -1,6 +1,7 @@
 """What is differentiated: a batch -> one loss per sample. One file per family.
 
 base        what is differentiated: a batch -> one loss per sample
+compiled    compiled models: their losses come from the code that was compiled
 denoising   denoising losses of diffusion models
 language    likelihoods of language models
 likelihood  likelihoods of explicit densities, and the bound of variational autoencoders

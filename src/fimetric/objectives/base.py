@@ -23,6 +23,7 @@ from fimetric.data.reader import Reader
 from fimetric.data.spec import Spec
 from fimetric.fingerprint.structure import named, original
 from fimetric.noise import fixed_noise, own_noise
+from fimetric.objectives.compiled import uncompiled
 from fimetric.objectives.steadiness import refuse_changing
 
 Losses = Callable[[Input], Tensor]
@@ -106,7 +107,9 @@ class Objective(nn.Module):
                 samples, or changes itself in each forward pass.
             ValueError: where the function does not return one loss per sample.
         """
-        losses = self.views()[view](self.prepared(batch))
+        prepared = self.prepared(batch)
+        with uncompiled(self.module):
+            losses = self.views()[view](prepared)
         samples = len(values_of(batch)[0])
         if not isinstance(losses, Tensor) or losses.shape != (samples,):
             shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__

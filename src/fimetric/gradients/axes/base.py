@@ -60,10 +60,11 @@ def same(use: Use) -> Found:
 
 def repeated(use: Use) -> Found:
     """An input that was repeated along axes of the output, and is one with it but for that."""
-    dim = use.dim - len(use.output) + len(use.shape)
-    if dim < 0 or use.shape[dim] == 1:
-        return Shared.SUMMED
-    return use.at(dim) if use.shape[dim] == use.output[use.dim] else None
+    dim, size = use.dim - len(use.output) + len(use.shape), use.output[use.dim]
+    if dim >= 0 and use.shape[dim] == size:
+        return use.at(dim)
+    once = dim < 0 or use.shape[dim] == 1
+    return Shared.SUMMED if once and size > 1 else None  # one row may be all that a sample has
 
 
 def broadcast(use: Use) -> Found:

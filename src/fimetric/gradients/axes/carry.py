@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping, Sequence, Set
 
 from torch import Tensor
 
-from fimetric.gradients.axes.base import Rule, Shared, Use
+from fimetric.gradients.axes.base import Found, Rule, Shared, Use
 from fimetric.gradients.axes.indices import BY_DATA
 from fimetric.gradients.axes.lookups import LOOKUPS
 from fimetric.gradients.axes.pointwise import POINTWISE
 from fimetric.gradients.axes.products import PRODUCTS
 from fimetric.gradients.axes.reductions import REDUCTIONS
 from fimetric.gradients.axes.views import VIEWS
+from fimetric.gradients.checkpoints import Group, readable
 from fimetric.gradients.graph import Graph
 from fimetric.gradients.layout import Axis, Colour, Layout, Uncoloured, both
 
@@ -62,7 +63,7 @@ class Carried:
         explained: nodes all of whose inputs follow from their outputs.
         contracted: nodes that a product sums over the samples, unless data choose among them.
         probed: what was learnt from gradients.
-        by_data: whether anything follows from numbers of this batch.
+        by_data: nodes whose indices in this batch were looked at.
         open: nodes of which nothing is known yet.
         first: those of them to be probed first; what is below may follow.
     """
@@ -76,10 +77,10 @@ class Carried:
         probed: Colours,
     ) -> None:
         self.colours: Colours = {}
-        self.explained, self.contracted = set[int](), set[int]()
-        self.by_data = False
+        self.explained, self.contracted, self.by_data = set[int](), set[int](), set[int]()
         self.probed, self.open, self.first = probed, set[int](), set[int]()
         self._graph, self._inside, self._mixed = graph, set(wanted), mixed
+        self._group = Group()
         self._arrived: dict[Edge, State] = {
             (graph.root, losses.output_nr): Layout(0, 1, len(losses), 1)
         }
@@ -130,10 +131,7 @@ class Carried:
             return None
         shape = self._graph.shapes(edge[0])[edge[1]]
         use = Use(self._graph.nodes[node], k, layout, self._graph.shapes(node)[place], shape)
-        found = rule(use)
-        if found is None and self._graph.name(node) in RULES_BY_DATA:
-            found = RULES_BY_DATA[self._graph.name(node)](use)
-            self.by_data = True
+        found = self._found(node, rule, use)
         if found is Shared.CONTRACTED:
             self.contracted.add(edge[0])
         if found is Shared.SUMMED or (found is Shared.CONTRACTED and edge[0] in self._mixed):
@@ -142,6 +140,18 @@ class Carried:
             return found
         self.first.add(edge[0])
         return None
+
+    def _found(self, node: int, rule: Rule, use: Use) -> Found:
+        """Ask a rule, then the indices of this batch."""
+        by_data = RULES_BY_DATA.get(use.node.name())
+        if by_data is None:
+            return rule(use)
+        with readable(use.node, self._group):
+            found = rule(use)
+            if found is not None:
+                return found
+            self.by_data.add(node)
+            return by_data(use)
 
     def _arrive(self, edge: Edge, state: State) -> None:
         """Add one use's gradient to those of others: what belongs to several is nobody's own."""

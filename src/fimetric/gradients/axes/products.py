@@ -62,6 +62,13 @@ def attention(use: Use) -> Found:
     return found if not isinstance(found, Shared) or use.input == 3 else None
 
 
+def recurrent(use: Use) -> Found:
+    """Steps (T, N, I), four tensors of weights, states (N, H)."""
+    if 1 <= use.input <= 4:
+        return CONTRACTED
+    return use.at(len(use.shape) - 2) if use.dim == len(use.output) - 2 else None
+
+
 def solve_triangular(use: Use) -> Found:
     """A (*batch, n, n), B (*batch, n, k)."""
     size = len(use.output)
@@ -95,6 +102,7 @@ PRODUCTS: dict[str, Rule] = {
     "GroupedMm": grouped_mm,
     "LinalgMatrixExp": _of_batches(2),
     "LinalgSolveTriangular": solve_triangular,
+    "MkldnnRnnLayer": recurrent,
     "Mm": mm,
     "Mv": mv,
     "ScaledDotProductCudnnAttention": attention,

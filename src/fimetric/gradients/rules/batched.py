@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from fimetric.gradients.checkpoints import readable
 from fimetric.gradients.graph import Graph, axis_of, metadata, signed
 
 BatchedRule = Callable[[Any, Tensor, int, Sequence[int]], Tensor]  # node, g, input, its shape
@@ -84,7 +85,7 @@ def has_rules(graph: Graph, nodes: Sequence[int]) -> bool:
 
 
 def pull_by_rules(
-    graph: Graph, nodes: Sequence[int], gradients: dict[tuple[int, int], Tensor]
+    graph: Graph, nodes: Sequence[int], gradients: dict[tuple[int, int], Tensor], group: Any
 ) -> dict[int, Tensor]:
     """Return what arrives at the parameters.
 
@@ -92,6 +93,7 @@ def pull_by_rules(
         graph: of this batch.
         nodes: of a parameter-only subgraph, each before the nodes that it leads to.
         gradients: (N, *shape) for some of their outputs.
+        group: of readings, see ``checkpoints``.
 
     Returns:
         Number of the parameter -> (N, *shape).
@@ -108,7 +110,8 @@ def pull_by_rules(
         for k, edge in enumerate(graph.edges[node]):
             if edge is not None and graph.reached[edge[0]]:
                 shape = metadata(graph.nodes[edge[0]])[edge[1]].shape
-                part = _summed_to(rule(graph.nodes[node], g, k, shape), shape)
+                with readable(graph.nodes[node], group):
+                    part = _summed_to(rule(graph.nodes[node], g, k, shape), shape)
                 arrived[edge] = arrived[edge] + part if edge in arrived else part
     return found
 

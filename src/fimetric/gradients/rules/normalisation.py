@@ -43,9 +43,11 @@ def rms_norm(tap: Tapped) -> Contribution | None:
 
 def group_norm(tap: Tapped) -> Contribution | None:
     """``F.group_norm``: normalised over groups of channels and all positions."""
-    node, g = tap.node, widened(tap.gradient)
-    if tap.input == 0 or not isinstance(tap.layout, Axis) or tap.layout.dim != 0:
+    if tap.input == 0 or tap.gradients[0] is None:
         return None
+    if not isinstance(tap.layout, Axis) or tap.layout.dim != 0:
+        return None
+    node, g = tap.node, widened(tap.gradient)
     N, C, groups = node._saved_N, node._saved_C, node._saved_group
     x, mean, scale = node._saved_input, node._saved_result1, node._saved_result2
     if "per image" not in tap.scratch:

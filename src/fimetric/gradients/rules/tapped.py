@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fimetric.gradients.checkpoints import Group
 from fimetric.gradients.contributions import Contribution, Sum
 from fimetric.gradients.layout import Axis, Colours
 
@@ -43,8 +44,8 @@ class Tapped:
             return _apply(self.node, gradients)
         # Inside a backpropagation a node leaves out what that one does not need, and that is
         # a property of the thread: another thread gets all gradients. So is the stream.
-        stream = _stream(self.gradients)
-        return _outside(os.getpid()).submit(_call, self.node, gradients, stream).result()
+        where = _stream(self.gradients), self.scratch.setdefault("group", Group())
+        return _outside(os.getpid()).submit(_call, self.node, gradients, *where).result()
 
 
 @cache
@@ -61,9 +62,9 @@ def _stream(gradients: Sequence[Tensor | None]) -> torch.cuda.Stream | None:
 
 @torch.no_grad()
 def _call(
-    node: Any, gradients: list[Tensor | None], stream: torch.cuda.Stream | None
+    node: Any, gradients: list[Tensor | None], stream: torch.cuda.Stream | None, group: Any
 ) -> tuple[Tensor | None, ...]:
-    with torch.cuda.stream(stream):
+    with torch.cuda.stream(stream), group:
         found = node(*gradients)
     return tuple(found) if isinstance(found, tuple | list) else (found,)
 
