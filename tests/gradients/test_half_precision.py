@@ -1,5 +1,7 @@
 """Models in float16 and bfloat16 against the loop, at batch sizes up to many samples."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -91,3 +93,52 @@ def test_halves_tell_whose_an_entry_is(n):
     gradients[1, 1], gradients[:2, n] = torch.inf, 0
     found, _ = samples_by_halves(lambda c: [gradients[c].sum(0), None], backward(torch.ones(n)), n)
     assert found.tolist() == [0, NOTHING, *range(2, n), NOTHING, SEVERAL]
+
+
+def oracle(model, batch):
+    """The norms in float64, of the same weights."""
+    wide = copy.deepcopy(model).double()
+    return squared_gradient_norms(wide, batch.split(1), list(wide.parameters()))
+
+
+def in_bfloat16(model):
+    return model.bfloat16()
+
+
+def in_autocast(model):
+    model.forward = torch.autocast("cpu", torch.bfloat16)(model.forward)
+    return model
+
+
+@pytest.mark.parametrize("n", [1, 6])
+@pytest.mark.parametrize("prepare", [in_bfloat16, in_autocast])
+def test_bfloat16_gives_float32_norms_as_near_to_float64_as_its_losses_are(prepare, n):
+    torch.manual_seed(0)
+    model, ids = text(n)
+    model = model.eval().bfloat16().float()  # weights that both formats hold
+    expected = oracle(model, ids)
+    model = prepare(model)
+    by_loop = squared_gradient_norms(model, ids.split(1), list(model.parameters()))
+    norms = GradientNorms(model)
+    for _ in range(2):
+        table = norms(model(ids))
+        assert table.dtype == torch.float32
+        error = (table - expected).abs() / expected
+        assert error.max() < 0.03
+        assert error.mean() <= 1.5 * ((by_loop - expected).abs() / expected).mean()
+
+
+def test_losses_in_bfloat16_themselves():
+    torch.manual_seed(0)
+    model, x = rows(5)
+    model, x = model.bfloat16(), x.bfloat16()
+    wide = copy.deepcopy(model).double()
+    parameters = list(wide.parameters())
+    expected = squared_gradient_norms(
+        lambda x: wide(x).square().sum(1), x.double().split(1), parameters
+    )
+    losses = model(x).square().sum(1)
+    assert losses.dtype == torch.bfloat16
+    table = GradientNorms(model)(losses)
+    assert table.dtype == torch.float32
+    torch.testing.assert_close(table.double(), expected, rtol=0.05, atol=0)

@@ -14,7 +14,9 @@ plans       the plans kept, and which of them serves a graph
 kinds       what holds for a graph of any size, kept for later processes
 reader      one backpropagation that collects the contributions
 subgraphs   parameter-only operations below the taps
+squares     squared norms of ordinary gradients, one backward pass per sample
 columns     the table, filled column by column
+sums        gradients accumulated over several graphs
 positions   what each position adds to a squared norm
 projection  random projections of whole gradients
 rules/      contribution of one operation: one file per family

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from fimetric.arguments import shown
 from fimetric.gradients.checkpoints import forget
-from fimetric.gradients.contributions import squared_norms
 from fimetric.gradients.graph import Graph
 from fimetric.gradients.reference import gradient_of_one, hidden_gradient_of_one, untouched
+from fimetric.gradients.squares import square, squares_of_one
 
 ROUNDING = 64.0  # in units of eps times the sum of the terms' norms
 SECOND = "backward through the graph a second time"  # autograd's words for a freed graph
@@ -120,13 +120,13 @@ def hides_parameters(graph: Graph, losses: Tensor, named: dict[str, Tensor]) -> 
     parameters = list(named.values())
     try:
         with untouched(parameters):
-            seen = gradient_of_one(losses, parameters, 0)
+            seen = _numbers(map(square, gradient_of_one(losses, parameters, 0)))
     except RuntimeError as error:
         if "CheckpointFunctionBackward" in names:
             return "CheckpointFunctionBackward"
         raise error
-    all_of_it = hidden_gradient_of_one(losses, parameters, 0)
-    for a, b in zip(_squares(seen), _squares(all_of_it), strict=True):
+    all_of_it = _numbers(map(square, hidden_gradient_of_one(losses, parameters, 0)))
+    for a, b in zip(seen, all_of_it, strict=True):
         if abs(a - b) > 1e-2 * max(a, b):
             return ", ".join(sorted(names))
     return None
@@ -206,7 +206,7 @@ def check_sample(
         RuntimeError: naming the first tensor that differs.
     """
     parameters = list(named.values())
-    expected = _squares(gradient_of_one(losses, parameters, sample))
+    expected = _numbers(squares_of_one(losses, parameters, sample))
     forget(graph.nodes)
     row, allowed = table[sample].tolist(), bound.expand_as(table)[sample].tolist()
     # Devices with reduced-precision products, such as TF32, have less than their format says.
@@ -228,11 +228,12 @@ def check_sample(
             )
 
 
-def _squares(gradients: Sequence[Tensor | None]) -> list[float]:
-    """Return the squared norms as numbers, fetched at once: a device is waited for."""
-    found = [squared_norms(g.unsqueeze(0)) for g in gradients if g is not None]
-    norms = iter(torch.cat([x.to(found[0].device) for x in found]).tolist() if found else [])
-    return [0.0 if g is None else next(norms) for g in gradients]
+def _numbers(squares: Iterable[Tensor | None]) -> list[float]:
+    """Return them as numbers, fetched at once: a device is waited for."""
+    squares = list(squares)
+    found = [square for square in squares if square is not None]
+    numbers = iter(torch.stack([x.to(found[0].device) for x in found]).tolist() if found else [])
+    return [0.0 if square is None else next(numbers) for square in squares]
 
 
 def _noise(
@@ -241,7 +242,7 @@ def _noise(
     """Return how far autograd's squared norms move when every product is rounded otherwise."""
     found = [0.0] * len(expected)
     for factor in (1.1, 1.3, 0.7):
-        scaled = _squares(gradient_of_one(losses, parameters, sample, factor))
-        for j, (square, want) in enumerate(zip(scaled, expected, strict=True)):
-            found[j] = max(found[j], abs(square / factor**2 - want))
+        scaled = _numbers(squares_of_one(losses, parameters, sample, factor))
+        for j, (norm, want) in enumerate(zip(scaled, expected, strict=True)):
+            found[j] = max(found[j], abs(norm / factor**2 - want))
     return found

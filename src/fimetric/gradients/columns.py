@@ -2,12 +2,14 @@
 
 import itertools
 from collections import defaultdict
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from fimetric.gradients.contributions import Contribution, Dense, squared_norms
 from fimetric.gradients.contributions.base import budget
+from fimetric.gradients.squares import Squares
 
 SMALL = 1 << 10  # numbers in a tensor whose norm costs less than the call that computes it
 TOGETHER = 32  # such tensors that wait for each other
@@ -57,6 +59,17 @@ class Columns:
             self._columns[j] = contribution.quick_norms()
             if not isinstance(contribution, Dense):
                 self._hold(j, contribution)
+
+    def fill(self, rows: Iterable[Squares]) -> None:
+        """Fill the table row by row, with squared norms of gradients as autograd gives them."""
+        table = self._zeros.clone()
+        for into, row in zip(table, rows, strict=True):
+            for j, square in enumerate(row):
+                if square is not None:
+                    into[j] = square
+        self._columns = dict(enumerate(table.unbind(1)))
+        if self._measured is not None:
+            self._scale[self._measured] = table[self._measured].sqrt()
 
     def table(self) -> Tensor:
         """Return the table (N, J)."""

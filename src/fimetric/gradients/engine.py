@@ -18,7 +18,7 @@ from fimetric.gradients.checks import (
     rounding_bound,
 )
 from fimetric.gradients.columns import ALL, Chosen, Columns
-from fimetric.gradients.contributions import Contribution, Dense, squared_norms
+from fimetric.gradients.contributions import Contribution, Dense
 from fimetric.gradients.graph import Graph, read_graph
 from fimetric.gradients.hooks import (
     Registered,
@@ -38,6 +38,7 @@ from fimetric.gradients.reference import (
     hidden_gradient_of_one,
 )
 from fimetric.gradients.routing import same_routing
+from fimetric.gradients.squares import squares_one_by_one
 
 logger = logging.getLogger("fimetric")
 
@@ -81,15 +82,13 @@ class Engine:
         if plan is None:
             return self._first(graph, losses).table
         if plan.direct:
-            return self._of_one(losses, retain_graph)
+            return self._filled(plan, graph, losses, retain_graph).table()
         kind = self.plans.kind(graph)
         due = kind is not None and kind.use(plan) and not plan.hidden
-        columns = Columns(self._columns(losses))
         try:
-            self._read(plan, graph, losses, columns.take, retain_graph or due)
+            table = self._filled(plan, graph, losses, retain_graph or due).table()
         except OutdatedPlanError:
             return self._first(graph, losses).table
-        table = columns.table()
         if kind is not None and due and not self._agrees(graph, kind, losses, table):
             self.plans.distrust(graph, kind)
             return self._first(graph, losses).table
@@ -101,8 +100,7 @@ class Engine:
         plan = self._known(graph, losses)
         if plan is not None:
             try:
-                columns = Columns(self._columns(losses), ALL)
-                self._read(plan, graph, losses, columns.take, True, measure=True)
+                columns = self._filled(plan, graph, losses, True, ALL)
                 eps = coarsest_eps(graph, self.parameters)
                 return Measured(columns.table(), rounding_bound(columns.scale(), eps))
             except OutdatedPlanError:
@@ -110,23 +108,25 @@ class Engine:
         return self._first(graph, losses, ALL)
 
     def read(self, losses: Tensor, consume: Consumer, retain_graph: bool) -> Plan:
-        """Hand every used parameter's contribution to ``consume``; return by which plan."""
+        """Hand every used parameter's contribution to ``consume``, once; return by which plan."""
         graph = self._graph(losses)
         plan = self._known(graph, losses)
         if plan is not None:
+            found: dict[int, Contribution] = {}
+            take = found.__setitem__ if plan.watched else consume  # a plan that watches may fail
             try:
-                self._read(plan, graph, losses, consume, retain_graph)
-                return plan
+                self._read(plan, graph, losses, take, retain_graph)
             except OutdatedPlanError:
                 pass
+            else:
+                for j in list(found):
+                    consume(j, found.pop(j))
+                return plan
         self._first(graph, losses)
         plan = self.plans.plan(graph)
         assert plan is not None  # just made
         self._read(plan, graph, losses, consume, retain_graph)
         return plan
-
-    def _columns(self, losses: Tensor) -> Tensor:
-        return self.zeros(losses, len(losses), len(self.parameters))
 
     def _graph(self, losses: Tensor) -> Graph:
         """Return the graph of losses that can be read."""
@@ -193,8 +193,7 @@ class Engine:
         refuse_foreign_graphs(graph)
         N, eps = len(losses), coarsest_eps(graph, self.parameters)
         few = torch.tensor(sorted({0, N // 2, N - 1}), device=losses.device)
-        columns = Columns(self._columns(losses), few if chosen is None else chosen)
-        plan = self._new_plan(graph, losses, columns.take)
+        plan, columns = self._new_plan(graph, losses, few if chosen is None else chosen)
         found = Measured(columns.table(), rounding_bound(columns.scale(), eps))
         # What a strange sample hides is looked at again next time.
         plan.suspect = not bool(found.table.isfinite().all())
@@ -216,7 +215,7 @@ class Engine:
         self.plans.keep(graph, plan, kind)
         return found
 
-    def _new_plan(self, graph: Graph, losses: Tensor, consume: Consumer) -> Plan:
+    def _new_plan(self, graph: Graph, losses: Tensor, few: Chosen) -> tuple[Plan, Columns]:
         """Make a plan and read the batch by it; a graph that cannot be read goes by the loop.
 
         Raises:
@@ -230,8 +229,7 @@ class Engine:
                 before, kind = self.plans.plan(graph), self.plans.kind(graph)
                 plan = self._made(graph, losses, before, kind)
                 inspector = MixingInspector(graph, plan, len(losses))
-                self._read(plan, graph, losses, consume, True, True, inspector)
-                return plan
+                return plan, self._filled(plan, graph, losses, True, few, inspector)
             except CheckpointError:
                 why, plan = "checkpointing", Plan(by_loop=True)
             except OutdatedPlanError:
@@ -242,8 +240,25 @@ class Engine:
                     raise
                 why, plan = "no loss is finite", Plan(by_loop=True, volatile=True)
         logger.warning("%s: exact, but by one backward pass per sample", why)
-        self._loop(losses, consume, plan.hidden)
-        return plan
+        return plan, self._filled(plan, graph, losses, True, few)
+
+    def _filled(
+        self,
+        plan: Plan,
+        graph: Graph,
+        losses: Tensor,
+        retain_graph: bool,
+        measured: Chosen | None = None,
+        inspector: MixingInspector | None = None,
+    ) -> Columns:
+        """Return the columns of a batch; a loop fills them row by row, and holds one gradient."""
+        columns = Columns(self.zeros(losses, len(losses), len(self.parameters)), measured)
+        if plan.by_loop or (plan.direct and measured is None):
+            columns.fill(squares_one_by_one(losses, self.parameters, plan.hidden, retain_graph))
+        else:
+            measure = measured is not None
+            self._read(plan, graph, losses, columns.take, retain_graph, measure, inspector)
+        return columns
 
     def _read(
         self,
@@ -256,7 +271,10 @@ class Engine:
         inspector: MixingInspector | None = None,
     ) -> None:
         if plan.by_loop:
-            self._loop(losses, consume, plan.hidden)
+            one = hidden_gradient_of_one if plan.hidden else gradient_of_one
+            for j, g in enumerate(gradients_one_by_one(losses, self.parameters, one)):
+                if g is not None:
+                    consume(j, Dense(g))
             return
         names = list(self.named)
         with taken(self.parameters) as hooks:
@@ -270,28 +288,6 @@ class Engine:
             reader.read(losses, retain_graph)
         if len(losses) > 1:  # a single sample needs no rule
             self._announce(reader.slow)
-
-    def _of_one(self, losses: Tensor, retain_graph: bool) -> Tensor:
-        """Return the table of a single sample, whose gradient is the ordinary one."""
-        table = self._columns(losses)
-        found = torch.autograd.grad(
-            losses,
-            self.parameters,
-            torch.ones_like(losses),
-            retain_graph=retain_graph,
-            allow_unused=True,
-        )
-        for j, g in enumerate(found):
-            if g is not None:
-                table[0, j] = squared_norms(g.unsqueeze(0))[0]
-        return table
-
-    def _loop(self, losses: Tensor, consume: Consumer, hidden: bool) -> None:
-        """Take one backward pass per sample."""
-        one = hidden_gradient_of_one if hidden else gradient_of_one
-        for j, g in enumerate(gradients_one_by_one(losses, self.parameters, one)):
-            if g is not None:
-                consume(j, Dense(g))
 
     def _announce(self, operations: set[str]) -> None:
         """Say once which operations take a slower way."""

@@ -37,6 +37,12 @@ class Registered:
         return RemovableHandle.next_id - cls._own
 
     @classmethod
+    def on(cls, tensor: Tensor, hook: Hook) -> RemovableHandle:
+        """Register a hook of the engine on a tensor."""
+        cls._own += 1
+        return tensor.register_hook(hook)
+
+    @classmethod
     def prehook(cls, node: Node, hook: Hook) -> RemovableHandle:
         """Register a hook of the engine before an operation."""
         cls._own += 1

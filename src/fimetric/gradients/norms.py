@@ -10,6 +10,7 @@ from fimetric.gradients.contributions import Contribution, Dense
 from fimetric.gradients.engine import Engine, Measured
 from fimetric.gradients.positions import Positions
 from fimetric.gradients.projection import Projections
+from fimetric.gradients.sums import accumulated
 
 
 class GradientNorms:
@@ -28,6 +29,7 @@ class GradientNorms:
         ValueError: where there is no trainable parameter.
 
     Example:
+        >>> import torch
         >>> model = torch.nn.Linear(3, 2)
         >>> norms = GradientNorms(model)
         >>> losses = model(torch.ones(5, 3)).square().sum(dim=1)
@@ -91,6 +93,36 @@ class GradientNorms:
 
         self._engine.read(losses, consume, retain_graph)
         return products
+
+    @freed_graph_named()
+    def accumulate(self, windows: Iterable[Tensor]) -> Tensor:
+        """Return the squared norms of gradients that are summed over several graphs.
+
+        Sample n's loss is the sum of its losses in all windows, as of a text too long for one
+        graph: the table is that of the sum, which does not follow from the windows' own. Each graph
+        is read and freed before the next window is asked for. The samples' gradients are added up
+        as they are, which takes N times the memory of the parameters: keep N small.
+
+        Arguments:
+            windows: losses (N,) of one window after another, best from a generator that computes
+                them when they are asked for. A sample that has ended has a loss of zero.
+
+        Returns:
+            (N, J), as from a call on the sum of all windows' losses.
+
+        Raises:
+            ValueError: where there is no window, one has another N than the first, or the losses
+                are not (N,) real numbers with a graph.
+
+        Example:
+            >>> import torch
+            >>> model = torch.nn.Linear(3, 2)
+            >>> texts = torch.ones(5, 8, 3)  # 8 positions
+            >>> windows = (model(w).square().sum((1, 2)) for w in texts.split(4, dim=1))
+            >>> GradientNorms(model).accumulate(windows).shape
+            torch.Size([5, 2])
+        """
+        return accumulated(self._engine, windows)
 
     @freed_graph_named()
     def by_position(

@@ -10,8 +10,8 @@ Letters: N samples, T positions, O and I the two sides of a weight matrix.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterable
+from functools import cache, reduce
 from typing import Any
 
 import torch
@@ -64,6 +64,10 @@ class Contribution(ABC):
     def nbytes(self) -> int:
         """How much memory its tensors take."""
 
+    def bands(self, count: int) -> Iterable["Contribution"]:
+        """Cut the tensor into about ``count`` bands of rows, where that spares memory."""
+        return [self]
+
     def squared_norms(self) -> Tensor:
         """Return the squared Euclidean norms, (N,)."""
         return self.settled(self.quick_norms())
@@ -73,7 +77,7 @@ class Contribution(ABC):
 
         Nothing here looks at a number, so a device need not be waited for.
         """
-        return in_chunks(self, _written_out, 4 * math.prod(self.shape))
+        return in_chunks(self, _written_out, bytes_of_one(self))
 
     def settled(self, norms: Tensor) -> Tensor:
         """Return quick norms (N,), those that are NaN computed from the gradients themselves."""
@@ -81,9 +85,9 @@ class Contribution(ABC):
 
     def gram(self) -> Tensor:
         """Return the inner products between the samples' gradients, (N, N)."""
-        dense = self.dense()
-        flat = dense.reshape(len(dense), math.prod(self.shape))
-        return flat @ flat.mH
+        bands = math.ceil(len(self) * bytes_of_one(self) / budget(self.device))
+        flat = (band.dense().reshape(len(self), band.shape.numel()) for band in self.bands(bands))
+        return reduce(torch.add, (x @ x.mH for x in flat))
 
 
 def wide(kind: torch.dtype) -> torch.dtype:
@@ -125,6 +129,11 @@ def squared_norms(x: Tensor) -> Tensor:
     return flat.square().sum(1)
 
 
+def bytes_of_one(contribution: Contribution) -> int:
+    """Return what the gradient of one sample takes when it is written out."""
+    return 4 * contribution.shape.numel()
+
+
 def budget(device: torch.device) -> int:
     """Return how many bytes may be held for a while."""
     return 1 << (22 if device.type == "cpu" else 28)
@@ -155,10 +164,12 @@ def replace_where(
     """Compute the results of some samples anew, from the gradients themselves."""
     if lost.any():
         chosen = lost.nonzero().squeeze(1)
-        found = in_chunks(contribution[chosen], directly, 4 * contribution.shape.numel())
+        found = in_chunks(contribution[chosen], directly, bytes_of_one(contribution))
         result[chosen] = found.to(result)
     return result
 
 
 def _written_out(contribution: Contribution) -> Tensor:
-    return squared_norms(contribution.dense())
+    """Return the squared norms of gradients that are written out, some of their rows at a time."""
+    bands = math.ceil(bytes_of_one(contribution) / budget(contribution.device))
+    return reduce(torch.add, (squared_norms(x.dense()) for x in contribution.bands(bands)))

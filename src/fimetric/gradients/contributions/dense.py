@@ -50,9 +50,9 @@ class Dense(Contribution):
         """Return the gradients of the transposed matrix."""
         return Dense(self.values.transpose(-2, -1), self._scale)
 
-    def quick_norms(self) -> Tensor:
-        """Return the squared Euclidean norms, (N,)."""
-        return squared_norms(self.values)
+    def bands(self, count: int) -> Sequence["Dense"]:
+        """Cut the tensor into about ``count`` bands of rows."""
+        return [self] if count <= 1 else [Dense(band) for band in self.values.chunk(count, 1)]
 
 
 class Sum(Dense):

@@ -1,7 +1,8 @@
 """Gradients of a matrix as a sum of outer products, and of an embedding as rows."""
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -70,6 +71,18 @@ class Factors(Contribution):
         pairs = zip(self.lengths, ends, strict=True)
         return [self.at(slice(end - T, end)) for T, end in pairs] or [self]
 
+    def bands(self, count: int) -> Iterable["Factors"]:
+        """Cut the matrix into about ``count`` bands of rows."""
+        if count <= 1:
+            return [self]
+        O = self.shape[0]
+        height = math.ceil(O / count)
+        return (self.band(start, min(O, start + height)) for start in range(0, O, height))
+
+    def band(self, start: int, stop: int) -> "Factors":
+        """Return the rows from ``start`` to ``stop`` of the matrix."""
+        return Factors(self._u[:, :, start:stop], self._v)
+
     def dense(self) -> Tensor:
         """Return the gradients themselves, (N, *shape)."""
         return products(self.u.transpose(1, 2), self.v)
@@ -127,6 +140,14 @@ class Rows(Factors):
     def at(self, positions: slice) -> "Rows":
         """Return some of the terms."""
         return Rows(self.index[:, positions], self._v[:, positions], self.rows)
+
+    def band(self, start: int, stop: int) -> "Rows":
+        """Return the rows from ``start`` to ``stop`` of the matrix, in the terms that use any."""
+        inside = (self.index >= start) & (self.index < stop)
+        used = inside.any(0)
+        v = self._v[:, used].masked_fill(~inside[:, used].unsqueeze(2), 0)
+        index = (self.index[:, used] - start).clamp(0, stop - start - 1)
+        return Rows(index, v, stop - start)
 
     def dense(self) -> Tensor:
         """Return the gradients themselves, (N, rows, I)."""

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fimetric.gradients.contributions.base import Contribution, in_chunks
+from fimetric.gradients.contributions.base import SHORT, Contribution, in_chunks
 
 TRUSTED = 1 / 128  # share of Q from which on float32 keeps a relative precision of about 1e-4
 TINY = 2e-31  # a square below it has lost bits in float32, or is zero and should not be,
@@ -37,7 +37,9 @@ def norms_by_gram(whole: Contribution, parts: Callable[[Any], Sequence[Any]]) ->
         result, size, left, right = _products(_blocks(parts(chosen), block))
         return trusted(result, size).masked_fill_(drowned(left, right), torch.nan)
 
-    return in_chunks(whole, norms, 3 * 4 * block**2)
+    short = any(part.v.dtype in SHORT for part in parts(whole))  # and blocks are widened
+    widened = 2 * sum(whole.shape) if short else 0
+    return in_chunks(whole, norms, 4 * block * (3 * block + widened))
 
 
 def _blocks(parts: Sequence[Any], block: int) -> list[Any]:

@@ -13,10 +13,18 @@ import math
 import torch
 from torch import Tensor
 
-from fimetric.gradients.contributions.base import in_chunks, products, squared_norms
+from fimetric.gradients.contributions.base import (
+    budget,
+    bytes_of_one,
+    in_chunks,
+    products,
+    squared_norms,
+)
 from fimetric.gradients.contributions.costs import grouped_is_fast, pixel_gram_is_cheaper
-from fimetric.gradients.contributions.pixels import norms_by_pixels
+from fimetric.gradients.contributions.pixels import bytes_of_products, norms_by_pixels
 from fimetric.gradients.contributions.windows import Geometry, Windows, flat
+
+LARGEST = 1 << 26  # bytes that one sample's Gram matrices over pixels may take: they cannot be cut
 
 
 class Patches(Windows):
@@ -28,17 +36,21 @@ class Patches(Windows):
             return norms_by_pixels(self)
         if grouped_is_fast(self.x, self.shape):
             return in_chunks(self, norms_by_groups, 8 * self.shape.numel())
-        O, I, *kernel = self.shape
-        R, P, T = self.x.shape[1], self.x.shape[3:].numel(), self.g.shape[3:].numel()
-        K = math.prod(kernel)
-        return in_chunks(self, norms_unfolded, 4 * R * (K + 1) * min(I * P, O * T))
+        return in_chunks(self, norms_unfolded, self.bytes_unfolded())
 
     def pixels_are_cheaper(self) -> bool:
-        """Return whether a Gram matrix over the pixels costs less than the weights themselves."""
+        """Return whether Gram matrices over pixels can be held and cost less than the weights."""
         O, I, *kernel = self.shape
         R, size, positions = self.x.shape[1], self.x.shape[3:], self.g.shape[3:]
         stride = self.geometry.stride
-        return pixel_gram_is_cheaper(len(self), R, size, positions, kernel, stride, O, I)
+        small = bytes_of_products(self) <= LARGEST
+        return small and pixel_gram_is_cheaper(len(self), R, size, positions, kernel, stride, O, I)
+
+    def bytes_unfolded(self) -> int:
+        """Return what one sample's windows of the narrower side take, and that side once more."""
+        O, I, *kernel = self.shape
+        R, P, T = self.x.shape[1], self.x.shape[3:].numel(), self.g.shape[3:].numel()
+        return 4 * R * (math.prod(kernel) + 1) * min(I * P, O * T)
 
     def opposite(self) -> "Patches":
         """Return the same with the two sides exchanged, for stride 1: g slides over x.
@@ -66,10 +78,21 @@ def norms_by_groups(patches: Patches) -> Tensor:
 
 
 def norms_unfolded(patches: Patches) -> Tensor:
-    """Write out the windows of the narrower side, for one matrix product."""
+    """Write out the windows of the narrower side, for one matrix product.
+
+    Where one sample's are large, or its weights, there are several products, of some kernel offsets
+    each.
+    """
+    largest = max(patches.bytes_unfolded(), bytes_of_one(patches))
+    parts = math.ceil(largest / budget(patches.device))
     O, I, *_ = patches.shape
     if O < I and all(s == 1 for s in patches.geometry.stride):
         patches = patches.opposite()
-    unfolded = list(patches.windows(patches.x))
-    rows = unfolded[0] if len(unfolded) == 1 else torch.cat(unfolded, 2)
-    return squared_norms(products(flat(patches.g), flat(rows).transpose(1, 2)))
+    windows, g = list(patches.windows(patches.x)), flat(patches.g)
+    step = math.ceil(len(windows) / parts)
+    norms = g.new_zeros(len(g))
+    for start in range(0, len(windows), step):
+        some = windows[start : start + step]
+        rows = some[0] if len(some) == 1 else torch.cat(some, 2)
+        norms += squared_norms(products(g, flat(rows).transpose(1, 2)))
+    return norms

@@ -1,6 +1,6 @@
 """The sum of several contributions to one tensor."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -32,6 +32,12 @@ class Total(Contribution):
 
     def __getitem__(self, samples: slice | Tensor) -> "Total":
         return Total([part[samples] for part in self.parts])
+
+    def bands(self, count: int) -> Iterable[Contribution]:
+        """Cut the matrix into about ``count`` bands of rows, where all parts can be cut."""
+        if not all(isinstance(part, Factors) and part.shape == self.shape for part in self.parts):
+            return [self]
+        return map(Total, zip(*(part.bands(count) for part in self.parts), strict=True))
 
     def dense(self) -> Tensor:
         """Return the gradients themselves, (N, *shape)."""

@@ -68,6 +68,11 @@ class Windows(Factors):
         """Patches, (N, T, I * kernel)."""
         return flat(torch.stack(list(self.windows(self.x)), 3).flatten(2, 3)).transpose(1, 2)
 
+    def band(self, start: int, stop: int) -> Self:
+        """Return the gradients of the output channels from ``start`` to ``stop``."""
+        shape = torch.Size((stop - start, *self.shape[1:]))
+        return type(self)(self.x, self.g[:, :, start:stop], shape, self.geometry)
+
     def dense(self) -> Tensor:
         """Return the gradients themselves, (N, O, I, *kernel)."""
         g = flat(self.g)
