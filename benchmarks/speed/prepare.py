@@ -133,7 +133,7 @@ def _linear(layer: Conv1D) -> nn.Linear:
 
 def _with_positions(module: nn.Module, args, kwargs):
     ids = kwargs["input_ids"]
-    positions = torch.arange(ids.shape[1], device=ids.device).expand(ids.shape)
+    positions = torch.arange(ids.shape[1], device=ids.device).repeat(len(ids), 1)
     return args, {**kwargs, "position_ids": positions}
 
 
