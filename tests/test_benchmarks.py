@@ -15,6 +15,7 @@ from benchmarks.speed.tables import Table, write_csv
 from torch import nn
 
 import fimetric as fm
+from fimetric.gradients import engine as reading
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the peers, about themselves
 
@@ -79,6 +80,26 @@ def test_what_is_wrong_gets_no_time(monkeypatch):
     assert found.methods[ENGINE].first > 0
     assert found.methods["wrong"].ratio is None
     assert found.methods["wrong"].fault.startswith("wrong by 1 of the norm²")
+
+
+def test_hooks_of_a_library_do_not_cost_the_engine(monkeypatch):
+    """The engine searches a batch for hooks where one was registered after the batch before."""
+    searched = []
+    monkeypatch.setattr(reading, "refuse_changing", lambda *_: searched.append(1))
+    module, x = TINY.build()
+    table = engine(TINY, module).table
+
+    def hooking():
+        torch.zeros(1, requires_grad=True).register_hook(print).remove()
+
+    works = {timing.STEP: lambda: sum(range(10**5)), ENGINE: lambda: table(x)}
+    table(x)
+    _, found = timing.in_turns({**works, "Opacus hooks": hooking}, repeats=3)
+    assert set(found) == {ENGINE, "Opacus hooks"}
+    before = len(searched)
+    hooking()
+    timing.in_turns({**works, "Opacus hooks": hooking}, repeats=3)
+    assert len(searched) == before + 1  # in the round that does not count
 
 
 def test_opacus_is_wrong_in_silence_on_other_strides_unless_prepared():

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.speed.cases import Case
-from benchmarks.speed.checking import fault, refusal
+from benchmarks.speed.checking import NEEDS, fault, refusal
 from benchmarks.speed.peers import ENGINE, LOOP, METHODS, UNPREPARED
 
 Work = Callable[[], object]
+Clock = Callable[[], float]
 STEP = "one step"
 CHUNKS = (1, 2, 4, 8)  # a batch is tried in that many parts
 
@@ -64,12 +65,12 @@ class Timed:
     methods: dict[str, Entry] = field(default_factory=dict)
 
 
-def seconds(work: Work, device: str = "cpu") -> float:
+def seconds(work: Work, device: str = "cpu", clock: Clock = time.perf_counter) -> float:
     _wait(device)
-    start = time.perf_counter()
+    start = clock()
     work()
     _wait(device)
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def _wait(device: str) -> None:
@@ -77,14 +78,37 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def interleave(works: dict[str, Work], repeats: int, device: str = "cpu") -> dict[str, list[float]]:
+def interleave(
+    works: dict[str, Work], repeats: int, device: str = "cpu", clock: Clock = time.perf_counter
+) -> dict[str, list[float]]:
     """Time every work once a round, so that a slow spell of the machine hits all of them."""
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(repeats):
         gc.collect()
         for name, work in works.items():
-            times[name].append(seconds(work, device))
+            times[name].append(seconds(work, device, clock))
     return times
+
+
+def in_turns(
+    works: dict[str, Work], repeats: int, clock: Clock = time.perf_counter
+) -> tuple[Spread, dict[str, Spread]]:
+    """Return the seconds of a step, and the times of all other works over those of a step.
+
+    The libraries take turns of their own with the step. They register hooks in every pass, and
+    after that the engine looks at its next batch for hooks that change gradients, which costs two
+    backward passes: it does so once here, in a round that does not count.
+    """
+    steps: list[float] = []
+    found: dict[str, Spread] = {}
+    for libraries in (False, True):
+        names = [name for name in works if name != STEP and (name in NEEDS) is libraries]
+        group = {name: works[name] for name in (STEP, *names)} if names else {}
+        interleave(group, 1, clock=clock)
+        times = interleave(group, repeats, clock=clock)
+        found |= {name: ratios(times, name) for name in names}
+        steps += times.get(STEP, [])
+    return Spread.of(steps), found
 
 
 def ratios(times: dict[str, list[float]], name: str) -> Spread:
@@ -134,10 +158,9 @@ def measure(case: Case, repeats: int, batch: int | None = None) -> Timed:
     entries: dict[str, Entry] = {}
     for name in METHODS:
         entries[name] = _enter(name, case, len(x), works)
-    times = interleave(works, repeats)
-    for name in works.keys() - {STEP}:
-        entries[name].ratio = ratios(times, name)
-    usual = Spread.of(times[STEP])
+    usual, found = in_turns(works, repeats)
+    for name, ratio in found.items():
+        entries[name].ratio = ratio
     for entry in entries.values():
         if entry.first is not None:
             entry.first /= usual.median
