@@ -24,8 +24,8 @@ lint: $(STAMP)  ## Style, format, types, and which room imports which
 	$(RUN)/mypy
 	$(RUN)/lint-imports
 
-bench: $(PEERS)  ## Time and memory of the gradient engine against a training step and its peers
-	$(RUN)/python benchmarks/speed
+bench: $(PEERS)  ## Time and memory of the gradient engine against a training step and its peers; or ARGS=--clipping
+	$(RUN)/python benchmarks/speed $(ARGS)
 
 bench-gpu: $(PEERS)  ## The same on a CUDA GPU, with exactness, in four minutes; ARGS=--reduced: small models, without one
 	$(RUN)/python -m benchmarks.speed.gpu docs/engine-gpu.md $(ARGS)

@@ -1,7 +1,8 @@
-"""Measure everything, print the tables and write them to docs/engine-speed.md and .csv.
+"""Measure everything, print the tables and write them to docs/*-speed.md and .csv.
 
-python benchmarks/speed            some ten minutes on two idle cores
-python benchmarks/speed --quick    a glance at the VAE, written to a temporary folder
+python benchmarks/speed             some fifteen minutes on two idle cores
+python benchmarks/speed --clipping  clipped sums alone: docs/clipping-speed.md and .csv
+python benchmarks/speed --quick     a glance at the VAE, written to a temporary folder
 """
 
 import sys
@@ -15,7 +16,17 @@ from rich.markup import escape
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # opacus installs a package `benchmarks` too, ours comes first
 
-from benchmarks.speed import first_calls, fitting, forms, jobs, memory, scaling, summary, timing  # noqa: E402
+from benchmarks.speed import (  # noqa: E402
+    clipping,
+    first_calls,
+    fitting,
+    forms,
+    jobs,
+    memory,
+    scaling,
+    summary,
+    timing,
+)
 from benchmarks.speed.cases import CASES, Case, quieten  # noqa: E402
 from benchmarks.speed.machine import machine  # noqa: E402
 from benchmarks.speed.tables import Table, write_csv  # noqa: E402
@@ -84,11 +95,11 @@ class Report:
         for table in tables:
             table.print(self.console)
 
-    def write(self, folder: Path) -> None:
-        lines = ["# Speed of the engine", "", f"As `make bench` wrote it. {machine()}.", ""]
+    def write(self, folder: Path, of: str = "engine") -> None:
+        lines = [f"# Speed of the {of}", "", f"As `make bench` wrote it. {machine()}.", ""]
         lines += [table.markdown() for table in self.tables]
-        (folder / "engine-speed.md").write_text("\n".join(lines), encoding="utf-8")
-        write_csv(self.tables, folder / "engine-speed.csv")
+        (folder / f"{of}-speed.md").write_text("\n".join(lines), encoding="utf-8")
+        write_csv(self.tables, folder / f"{of}-speed.csv")
         self.console.print(f"{machine()}; written to {folder}")
 
 
@@ -105,6 +116,13 @@ def full(console: Console, folder: Path = ROOT / "docs", repeats: int = REPEATS)
     report.add(*sizes(min(repeats, 3), scaling.BATCHES[-1], console))
     report.add(whole_jobs(IMAGES, console))
     report.write(folder)
+    clipped(console, folder, repeats)
+
+
+def clipped(console: Console, folder: Path = ROOT / "docs", repeats: int = REPEATS) -> None:
+    report = Report(console)
+    report.add(clipping.measure(repeats, console.log))
+    report.write(folder, "clipping")
 
 
 def quick(console: Console, folder: Path) -> None:
@@ -123,8 +141,10 @@ def main() -> None:
     console = Console()
     if sys.argv[1:] == ["--quick"]:
         quick(console, Path(tempfile.mkdtemp()))
+    elif sys.argv[1:] == ["--clipping"]:
+        clipped(console)
     elif sys.argv[1:]:
-        sys.exit("the only option is --quick")
+        sys.exit("the only options are --quick and --clipping, one at a time")
     else:
         full(console)
 

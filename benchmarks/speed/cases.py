@@ -43,6 +43,7 @@ def quieten() -> None:
 
     diffusers.logging.set_verbosity_error()  # of casts
     warnings.filterwarnings("ignore", message="There is a performance drop")  # of vmap
+    warnings.filterwarnings("ignore", message="Full backward hook is firing")  # of torch at Opacus
 
 
 def unet(channels: tuple[int, ...] = (32, 64, 128), attention: int | None = None) -> nn.Module:
@@ -91,7 +92,12 @@ def vae(config: str = "small", shape: tuple[int, int, int] = IMAGE) -> nn.Module
 
 
 def gpt2(
-    layers: int = 4, width: int = 256, heads: int = 4, vocabulary: int = 4096, positions: int = 128
+    layers: int = 4,
+    width: int = 256,
+    heads: int = 4,
+    vocabulary: int = 4096,
+    positions: int = 128,
+    tied: bool = True,
 ) -> nn.Module:
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -103,6 +109,7 @@ def gpt2(
         n_positions=positions,
         bos_token_id=0,
         eos_token_id=0,
+        tie_word_embeddings=tied,
     )
     return GPT2LMHeadModel(config).eval()
 

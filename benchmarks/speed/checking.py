@@ -2,9 +2,10 @@
 
 import importlib.util
 import re
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.speed.cases import Case
 from benchmarks.speed.peers import Maker, WrongTableError
@@ -15,10 +16,22 @@ RTOL = {
     torch.float32: 1e-2,
 }  # of squared norms; some models are coarser inside
 NOISE = {torch.float64: 1e-20, torch.float32: 1e-12}  # of a sample's largest: zeros by structure
-NEEDS = {"Opacus hooks": "opacus", "Opacus ghost norms": "opacus", "BackPACK": "backpack"}
+NEEDS = {
+    "Opacus hooks": "opacus",
+    "Opacus ghost norms": "opacus",
+    "Opacus ghost clipping": "opacus",
+    "BackPACK": "backpack",
+}
+Oracle = Callable[[Case, nn.Module, Tensor], Tensor]
 
 
-def fault(name: str, make: Maker, case: Case, device: str = "cpu") -> str:
+def norms_by_the_loop(case: Case, module: nn.Module, x: Tensor) -> Tensor:
+    return squared_gradient_norms(case.losses(module), x.split(1), list(module.parameters()))
+
+
+def fault(
+    name: str, make: Maker, case: Case, device: str = "cpu", oracle: Oracle = norms_by_the_loop
+) -> str:
     """Return why a method cannot be counted on a case, or nothing where it is right.
 
     Its table of two samples is compared with the loop's in float64, or, since some libraries
@@ -27,21 +40,23 @@ def fault(name: str, make: Maker, case: Case, device: str = "cpu") -> str:
     package = NEEDS.get(name)
     if package is not None and importlib.util.find_spec(package) is None:
         return f"not installed: {package}"
-    found = _fault(make, case, device, torch.float64)
-    return _fault(make, case, device, torch.float32) if found.startswith("refuses") else found
+    found = _fault(make, case, device, torch.float64, oracle)
+    if found.startswith("refuses"):
+        return _fault(make, case, device, torch.float32, oracle)
+    return found
 
 
-def _fault(make: Maker, case: Case, device: str, dtype: torch.dtype) -> str:
+def _fault(make: Maker, case: Case, device: str, dtype: torch.dtype, oracle: Oracle) -> str:
     module, x = case.build(2, device, dtype)
-    named = dict(module.named_parameters())
-    expected = squared_gradient_norms(case.losses(module), x.split(1), list(named.values()))
+    names = [name for name, _ in module.named_parameters()]
+    expected = oracle(case, module, x)
     try:
         found = make(case, module).table(x)
     except WrongTableError as error:
         return f"wrong: {error}"
     except Exception as error:  # whatever a library says, it goes into the table
         return refusal(error)
-    return difference(found, expected, list(named))
+    return difference(found, expected, names)
 
 
 def difference(found: Tensor, expected: Tensor, names: list[str]) -> str:

@@ -7,13 +7,15 @@ import resource
 import statistics
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from benchmarks.speed.cases import CASES, quieten
 from benchmarks.speed.peers import METHODS
-from benchmarks.speed.timing import STEP, Timed, in_chunks, training_step
+from benchmarks.speed.timing import STEP, Timed, Work, in_chunks, training_step
 
 REPEATS = 3
 PROCESS = Path("/proc/self")
@@ -23,7 +25,8 @@ def measure(timed: Timed) -> dict[str, float]:
     """Return the peaks in MB of a step and of every method that was timed."""
     rows = {STEP: 0} | {name: e.chunk or 0 for name, e in timed.methods.items() if e.ratio}
     return {
-        name: alone(peak, timed.case.name, name, chunk, timed.batch) for name, chunk in rows.items()
+        name: alone(peak, partial(one_batch, timed.case.name, name, chunk, timed.batch))
+        for name, chunk in rows.items()
     }
 
 
@@ -38,16 +41,20 @@ def alone(function: Callable[..., float], *arguments: object) -> float:
         return pool.submit(function, *arguments).result()
 
 
-def peak(case_name: str, method: str, chunk: int, batch: int) -> float:
-    """Return the median peak in MB of a few batches, after two that are not counted."""
-    quieten()
+def one_batch(case_name: str, method: str, chunk: int, batch: int) -> tuple[nn.Module, Work]:
+    """Return a model and the work of one batch on it."""
     case = CASES[case_name]
     module, x = case.build(batch)
     if method == STEP:
-        work = training_step(module, case.losses(module), x)
-    else:
-        table = METHODS[method](case, module).table
-        work = in_chunks(table, x, chunk or batch)
+        return module, training_step(module, case.losses(module), x)
+    table = METHODS[method](case, module).table
+    return module, in_chunks(table, x, chunk or batch)
+
+
+def peak(prepare: Callable[[], tuple[nn.Module, Work]]) -> float:
+    """Return the median peak in MB of a few batches, after two that are not counted."""
+    quieten()
+    module, work = prepare()
     found = []
     for repeat in range(2 + REPEATS):
         module.zero_grad(set_to_none=True)

@@ -42,6 +42,12 @@ def loop(case: Case, module: nn.Module) -> Method:
 
 
 def vmap_of_grad(case: Case, module: nn.Module) -> Method:
+    gradients = gradients_by_vmap(case, module)
+    return Method(lambda x: _squares(gradients(x)))
+
+
+def gradients_by_vmap(case: Case, module: nn.Module) -> Callable[[Tensor], list[Tensor]]:
+    """Return the function from a batch to all samples' gradients, (N, *shape) a parameter."""
     whole = _Whole(module, case.losses(module))
     parameters = {name: p.detach() for name, p in whole.named_parameters()}
 
@@ -50,7 +56,7 @@ def vmap_of_grad(case: Case, module: nn.Module) -> Method:
 
     # an objective's noise is the same for all samples
     gradients = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0), randomness="same")
-    return Method(lambda x: _squares(gradients(parameters, x).values()))
+    return lambda x: list(gradients(parameters, x).values())
 
 
 def opacus_hooks(case: Case, module: nn.Module, prepare: Prepare = for_opacus) -> Method:
