@@ -3,10 +3,11 @@
 import csv
 import json
 import re
+from functools import partial
 
 import pytest
 import torch
-from benchmarks.speed import first_calls, fitting, forms, jobs, memory, scaling, timing
+from benchmarks.speed import first_calls, fitting, forms, full_size, jobs, memory, scaling, timing
 from benchmarks.speed.cases import CASES, Case, gpt2, tokens
 from benchmarks.speed.checking import NEEDS, difference, fault
 from benchmarks.speed.peers import ENGINE, METHODS, UNPREPARED, Method, engine
@@ -206,3 +207,16 @@ def test_the_whole_job_is_measured_by_all_ways():
     job = fitting.Job("tiny", lambda: fm.models.build("vae", "tiny", (3, 32, 32)).eval(), *TINY_JOB)
     ((name, *times),) = fitting.measure((job,)).rows
     assert name == "tiny" and all(time > 0 for time in times)
+
+
+def test_a_language_model_of_full_size_is_measured(monkeypatch):
+    with torch.device("meta"):
+        assert sum(p.numel() for p in full_size.SMALL.model().parameters()) == 124_439_808
+    monkeypatch.setattr(memory, "alone", lambda function, *arguments: function(*arguments))
+    words = partial(tokens, vocabulary=61, positions=8)
+    model = partial(gpt2, 2, 16, 2, 61, 8)
+    case = Case("tiny", model, words, fm.objectives.CausalLM, 2, 1.0)
+    rows = full_size.measure(1, case).rows
+    assert [row[0] for row in rows] == ["all", "the last block"]
+    assert rows[0][1] > rows[1][1] > 0
+    assert all(row[3].median > 0 and row[5] > 0 for row in rows)

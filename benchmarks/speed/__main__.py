@@ -1,6 +1,6 @@
 """Measure everything, print the tables and write them to docs/*-speed.md and .csv.
 
-python benchmarks/speed             some fifteen minutes on two idle cores
+python benchmarks/speed             some twenty minutes on two idle cores
 python benchmarks/speed --clipping  clipped sums alone: docs/clipping-speed.md and .csv
 python benchmarks/speed --quick     a glance at the VAE, written to a temporary folder
 """
@@ -21,6 +21,7 @@ from benchmarks.speed import (  # noqa: E402
     first_calls,
     fitting,
     forms,
+    full_size,
     jobs,
     memory,
     scaling,
@@ -114,6 +115,8 @@ def full(console: Console, folder: Path = ROOT / "docs", repeats: int = REPEATS)
     console.log("forms of a layer's norms")
     report.add(forms.measure(repeats))
     report.add(*sizes(min(repeats, 3), scaling.BATCHES[-1], console))
+    console.log(f"{full_size.SMALL.name}: time and memory")
+    report.add(full_size.measure(min(repeats, 3)))
     report.add(whole_jobs(IMAGES, console))
     report.write(folder)
     clipped(console, folder, repeats)

@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint_sequential
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from fimetric.gradients import GradientNorms
+from fimetric.gradients import GradientNorms, columns
 from fimetric.gradients.contributions import (
     Dense,
     Factors,
@@ -29,7 +29,7 @@ GOAL = 1.1  # of the peak of a training step
 
 @pytest.fixture(autouse=True)
 def small_budget(monkeypatch):
-    for module in (base, patches):
+    for module in (base, columns, patches):
         monkeypatch.setattr(module, "budget", lambda device: BUDGET)
 
 
