@@ -11,6 +11,7 @@ import torch
 from fimetric.features.table import Features
 
 os.environ["FIMETRIC_CACHE"] = ""  # no test knows what another process has learnt
+os.environ["FIMETRIC_COSTS"] = "fixed"  # nor do bits depend on how busy the machine is
 
 
 @pytest.fixture

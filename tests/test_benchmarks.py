@@ -180,8 +180,8 @@ def test_forms_of_a_layer_are_compared(monkeypatch):
     monkeypatch.setattr(forms, "CONVOLUTIONS", [(2, 16, 8, 4, 3, 1)])
     monkeypatch.setattr(forms, "MATRICES", [(2, 3, 4, 5)])
     table = forms.measure(1)
-    assert [len(row) for row in table.rows] == [6, 6]
-    assert all(row[5] > 0 for row in table.rows)
+    assert [len(row) for row in table.rows] == [7, 7]
+    assert all(row[6] > 0 for row in table.rows)
     for layer in (forms.convolution(2, 16, 8, 4, 3, 1), forms.matrix(2, 3, 4, 5)):
         norms = [form() for form in layer.forms.values()]
         for other in norms[1:]:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import platform
 from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,6 +24,8 @@ from measure import (
     Row,
 )
 from paths import CALLED, FAST, LOOP, UNUSED
+
+from fimetric.gradients.machine import processor
 
 PACKAGES = ("torch", "transformers", "diffusers", "zuko", "normflows", "peft")
 WAYS = (FAST, CALLED, LOOP, UNUSED)
@@ -83,8 +84,8 @@ def _introduction(rows: Sequence[Row], seconds: float) -> str:
     versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
     tolerances = ", ".join(f"{value:g} in {name}" for name, value in TOLERANCE.items())
     return f"""\
-Written by `make coverage-zoo` on {_processor()}, {torch.get_num_threads()} thread(s), in
-{seconds / 60:.0f} minutes; {versions}.
+Written by `make coverage-zoo` on {processor()},
+{torch.get_num_threads()} thread(s), in {seconds / 60:.0f} minutes; {versions}.
 
 {len(rows)} models with random weights, made as small as they can be. Each one's table of norms is
 compared with the loop that runs every sample alone: on the first batch of a plan, on two other
@@ -109,15 +110,6 @@ A row is *{EXACT}*, *{REFUSED}* (the engine raised), *{COUPLED}* (the model's ow
 depends on its batch, so that no gradient of one sample exists; `fimetric.extract` refuses those),
 *{NOT_BUILT}* (the model failed before the engine saw it) or *{WRONG}*. All but the first are
 misses."""
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    return f"{model} ({torch.multiprocessing.cpu_count()} cores)"
 
 
 HEADINGS = (

@@ -1,17 +1,21 @@
-"""The cost model against measured times: every form of a layer's norms, and the one it takes."""
+"""The costs against measured times: every form of a layer's norms, and the one that they take."""
 
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from benchmarks.speed.tables import Table
+from fimetric.gradients import machine
 from fimetric.gradients.contributions import Contribution, Factors, Geometry, Patches, patches
+from fimetric.gradients.contributions.costs import FIXED, Costs, using
 from fimetric.gradients.contributions.gram import norms_by_gram
 
+TAKEN = "taken", "taken by constants"
 # samples, input channels, output channels, side of the output, kernel, stride
 CONVOLUTIONS = [
     (32, 32, 32, 32, 3, 1),
@@ -95,23 +99,31 @@ def matrix(N: int, T: int, O: int, I: int) -> Layer:
 
 
 def measure(repeats: int) -> Table:
-    """Time all forms of all shapes, interleaved."""
+    """Time all forms of all shapes, interleaved, and the choices by measured and constant costs."""
+    costs = machine.costs_on(torch.device("cpu"))
     table = Table(
         "Forms of a layer's norms",
-        ("layer", "pixels or Gram", "grouped", "unfolded or direct", "taken", "taken / fastest"),
+        ("layer", "pixels or Gram", "grouped", "unfolded or direct", *TAKEN, "taken / fastest"),
         "Time over that of the summed weight gradient, which a training step computes in their "
-        "place. The cost model should take the fastest form: the last column is then 1.",
+        "place. The costs should take the fastest form: the last column is then 1. "
+        f"{machine.processor()}: {_told(costs)}; the constants are {_told(FIXED)}.",
     )
     with torch.no_grad():
         for shape in CONVOLUTIONS:
-            table.rows.append(_row(convolution(*shape), repeats))
+            table.rows.append(_row(convolution(*shape), repeats, costs))
         for shape in MATRICES:
-            table.rows.append(_row(matrix(*shape), repeats))
+            table.rows.append(_row(matrix(*shape), repeats, costs))
     return table
 
 
-def _row(layer: Layer, repeats: int) -> tuple:
-    works = {**layer.forms, "taken": layer.contribution.squared_norms, "summed": layer.summed}
+def _told(costs: Costs) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {x:.3g}" for name, x in asdict(costs).items())
+
+
+def _row(layer: Layer, repeats: int, costs: Costs) -> tuple:
+    chosen = zip(TAKEN, (costs, FIXED), strict=True)
+    works = {**layer.forms, **{name: _taking(layer, by) for name, by in chosen}}
+    works["summed"] = layer.summed
     times: dict[str, list[float]] = {name: [] for name in works}
     for repeat in range(repeats + 1):
         for name, work in works.items():
@@ -126,6 +138,14 @@ def _row(layer: Layer, repeats: int) -> tuple:
         first,
         middle[0] if middle else None,
         last,
-        found["taken"] / found["summed"],
-        found["taken"] / fastest,
+        *(found[name] / found["summed"] for name in TAKEN),
+        found[TAKEN[0]] / fastest,
     )
+
+
+def _taking(layer: Layer, costs: Costs) -> Callable[[], Tensor]:
+    def taken() -> Tensor:
+        with using(costs):
+            return layer.contribution.squared_norms()
+
+    return taken

@@ -5,8 +5,6 @@ order: there log norms agree to 1e-4, scores to 1e-3 of the interquartile range 
 p-values to one rank.
 """
 
-import os
-import platform
 from pathlib import Path
 
 import numpy as np
@@ -16,28 +14,18 @@ from safetensors.numpy import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import fimetric as fm
+from fimetric.gradients import machine
 from fimetric.objectives import Objective
 
 HERE = Path(__file__).parent
 Numbers = dict[str, NDArray[np.float64]]
 N = 48  # own samples to fit and calibrate on
 LAYERS, SCORES = 1e-4, 1e-3
-ORDERS = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
 
 
 def processor() -> str:
     """Return what decides the order of sums: the processor, the threads and the libraries."""
-    known = ("vendor_id", "cpu family", "model", "model name", "stepping")
-    told = dict(line.split("\t", 1) for line in _cpu_lines() if "\t" in line)
-    words = [told[name].strip("\t: ") for name in known if name in told]
-    words += [platform.machine(), torch.backends.cpu.get_cpu_capability(), torch.__version__]
-    words += [f"{name}={os.environ[name]}" for name in ORDERS if name in os.environ]
-    return ", ".join([*words, f"{torch.get_num_threads()} threads"])
-
-
-def _cpu_lines() -> list[str]:
-    place = Path("/proc/cpuinfo")
-    return place.read_text().splitlines() if place.exists() else []
+    return f"{machine.processor()}, {torch.get_num_threads()} threads"
 
 
 def objectives() -> dict[str, tuple[Objective, torch.Tensor, torch.Tensor]]:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from fimetric.gradients import GradientNorms, engine, kinds
+from fimetric.gradients import GradientNorms, cache, engine, kinds
+from fimetric.store import archive
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_nothing_is_kept_where_the_folder_is_empty(monkeypatch, tmp_path, checks
 
 def test_the_default_is_the_users_cache(monkeypatch):
     monkeypatch.delenv("FIMETRIC_CACHE")
-    assert kinds.cache_folder().name == "fimetric"
+    assert cache.folder().name == "fimetric"
 
 
 def test_a_folder_that_cannot_be_written_is_no_loss(folder, checks):
@@ -79,7 +80,7 @@ def test_a_damaged_file_is_learnt_again(folder, checks, damage):
         content["content"]["mixed"] = []
         path.write_text(json.dumps(content))
     elif damage == "of other sizes":
-        form = kinds.archive.Kind(path.stem, kinds.VERSION, kinds._Kept, "")
+        form = archive.Kind(path.stem, kinds.VERSION, kinds._Kept, "")
         path.write_bytes(form.encode(kinds._Kept([0.0] * 9, [10**6])))
     else:
         path.write_text(text.replace('"version": 1', '"version": 0'))

@@ -237,6 +237,7 @@ class Detector:
             split_seed=int(self.seed),
             density=density,
             attributes=self._origin.attributes,
+            costs=self._origin.costs,
         )
         saved.write(folder, description, arrays, self.calibration.scores, overwrite)
 

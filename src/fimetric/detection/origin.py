@@ -1,5 +1,7 @@
 """What ties a fitted detector to its objective: whether it is still what it was fitted with."""
 
+from dataclasses import asdict
+
 from fimetric.data import Spec
 from fimetric.extraction.extractor import Extractor
 from fimetric.extraction.intake import refuse_idle_tensors
@@ -10,6 +12,7 @@ from fimetric.features.table import Features
 from fimetric.fingerprint.attributes import Attributes
 from fimetric.fingerprint.attributes import difference as models_differ
 from fimetric.fingerprint.model import look
+from fimetric.gradients.contributions.costs import Costs, restored
 from fimetric.objectives.base import Objective
 
 State = tuple[Objective | None, str, int]
@@ -26,6 +29,7 @@ class Origin:
         self.fingerprint: str | None = None
         self.unsteady: tuple[str, ...] = ()
         self.probe: Probe | None = None
+        self.costs: dict[str, float] | None = None  # by which forms of norms were chosen
         self.attributes: Attributes | None = None
         self._extractor: Extractor | None = None
         self._extracted = ""  # the fingerprint that it was made with
@@ -33,13 +37,14 @@ class Origin:
 
     def forget(self) -> None:
         """Let any objective do again, with an extractor of its own."""
-        self.fingerprint = self.probe = self._extractor = None
+        self.fingerprint = self.probe = self.costs = self._extractor = None
         self.unsteady = ()
 
     def keep(self, objective: Objective, made: Made, attributes: Attributes | None) -> None:
         """Let this objective do alone, as it is now, by what was made with it."""
         self.fingerprint, self.unsteady = made.fingerprint, made.unsteady
         self.probe, self.attributes = made.probe, attributes
+        self.costs = asdict(restored(made.costs))
         self._extracted = made.fingerprint
         _, self._asked = self._look(objective)
 
@@ -65,6 +70,7 @@ class Origin:
         if self._extractor is None or self._extracted != now:
             self._extractor = Extractor(objective, size, self.probe)
             self._extracted = now
+        self._extractor.costs = None if self.costs is None else Costs(**self.costs)
         return self._extractor
 
     def _look(self, objective: Objective) -> tuple[str, State]:

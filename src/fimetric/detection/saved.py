@@ -29,7 +29,8 @@ class Description(msgspec.Struct, forbid_unknown_fields=True):
     """What ``detector.json`` says.
 
     ``density`` is the density's own ``state``; ``settings`` are those of the objective, and
-    ``attributes`` tell which of them differ where its fingerprint does.
+    ``attributes`` tell which of them differ where its fingerprint does; the norms were made by
+    ``costs``.
     """
 
     objective: str
@@ -44,6 +45,7 @@ class Description(msgspec.Struct, forbid_unknown_fields=True):
     split_seed: int
     density: dict[str, Any]
     attributes: dict[str, str] | None = None
+    costs: dict[str, float] | None = None
 
 
 KIND = archive.Kind(

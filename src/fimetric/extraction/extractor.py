@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
 import numpy as np
@@ -19,7 +19,9 @@ from fimetric.features.probe import Probe
 from fimetric.features.table import Features
 from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.fingerprint.structure import original, state, unsteady
+from fimetric.gradients.contributions.costs import Costs, using
 from fimetric.gradients.engine import Measured
+from fimetric.gradients.machine import costs_on
 from fimetric.gradients.norms import GradientNorms
 from fimetric.objectives.base import Objective
 from fimetric.objectives.steadiness import unchanged
@@ -53,6 +55,8 @@ class Extractor:
         objective: what is differentiated.
         group_size: consecutive samples to a row.
         probe: of the objective, where there is one already.
+
+    ``costs``, by which the forms of norms are chosen, are this machine's where nobody sets others.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class Extractor:
         self.objective, self.group_size = objective, group_size
         self.model = original(objective.module)
         self.norms = GradientNorms(self.model)
+        self.costs: Costs | None = None
         self.fingerprint = ""  # learned from the first batch, as all below
         self.unsteady: tuple[str, ...] = ()
         self._before = state(objective)  # of before the first forward pass
@@ -92,7 +97,9 @@ class Extractor:
     def __call__(self, batch: Batch) -> Features:
         """Return the features of one batch of whole groups."""
         x = placed(batch, self.objective.module)
-        tables = {view: self._view(view, x) for view in self.objective.views()}
+        self.costs = self.costs or costs_on(next(self.model.parameters()).device)
+        with using(self.costs):
+            tables = {view: self._view(view, x) for view in self.objective.views()}
         if not self._learned:
             self._learn(x, tables)
         values = side_by_side({view: _log(table.norms) for view, table in tables.items()})
@@ -112,6 +119,7 @@ class Extractor:
             seed=self.objective.seed,
             group_size=self.group_size,
             probe=self.probe,
+            costs=asdict(self.costs),
         )
 
     def _view(self, view: str, x: Input) -> "_Table":

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fimetric.data import Batch, Spec
 from fimetric.features.table import Features
+from fimetric.gradients.contributions.costs import Costs, restored
 from fimetric.objectives.base import values_of
 from fimetric.store.archive import damaged
 from fimetric.store.files import sweep, whole_folder
@@ -38,6 +39,8 @@ class Parts:
         self.folder, self.other = folder, other
         self.batch_size: int | None = None
         """Samples to a batch, which a later call goes on with."""
+        self.costs: Costs | None = None
+        """What the earlier parts' norms were chosen by, if there are any."""
         self.done: list[Features] = []
         self.new: list[tuple[Features, str]] = []  # with the digest of the data up to there
         self._digest, self._samples = hashlib.sha256(), 0
@@ -46,6 +49,8 @@ class Parts:
         self.waiting = [] if folder is None else self._earlier(folder)
         if self.waiting and not (folder and (folder / DIGEST).exists()):
             self.batch_size = self.waiting[0][0].batch_size
+        if self.waiting:
+            self.costs = restored(self.waiting[0][0].costs)
         self._number = len(self.waiting)
 
     def features(self, batch: Batch, make: Callable[[Batch], Features]) -> Features:

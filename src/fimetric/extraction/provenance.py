@@ -22,6 +22,8 @@ class Made(Protocol):
     @property
     def unsteady(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
+    def costs(self) -> dict[str, float] | None: ...  # noqa: D102
+    @property
     def probe(self) -> Probe | None: ...  # noqa: D102
 
 

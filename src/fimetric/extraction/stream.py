@@ -15,6 +15,7 @@ from fimetric.extraction.parts import Parts
 from fimetric.extraction.reference import Reference
 from fimetric.features.groups import refuse_rest
 from fimetric.features.table import Features
+from fimetric.gradients.contributions.costs import Costs
 from fimetric.objectives.base import Objective
 from fimetric.progress import progress as show_progress
 from fimetric.typing import Array
@@ -24,6 +25,7 @@ class Extraction(Protocol):
     """Turns batches into features: ``Extractor``, or one of other statistics."""
 
     group_size: int
+    costs: Costs | None  # by which the forms of norms are chosen; those of this machine if None
 
     @property
     def objective(self) -> Objective:
@@ -114,6 +116,7 @@ def run(
     group_size, module = extractor.group_size, extractor.objective.module
     check = Intake(extractor.objective) if intake is None else intake
     parts = Parts(None if folder is None else Path(folder), extractor.difference)
+    extractor.costs = parts.costs or extractor.costs
     reference = Reference()
     total = length(data)
     whole = None if total is None else total // group_size * group_size

@@ -32,6 +32,7 @@ class Description(msgspec.Struct, forbid_unknown_fields=True):
     probe: Probe | None
     spec: Spec | None
     batch_size: int | None
+    costs: dict[str, float] | None = None  # there are tables without
 
 
 KIND = archive.Kind("features", VERSION, Description, "extract again")

@@ -51,6 +51,8 @@ class Features:
         probe: losses of made-up rows, which tell another loss; None where there are none.
         spec: what a sample looks like; None where that is not known.
         batch_size: samples that went to a forward pass, where that is known.
+        costs: what the forms of the norms were chosen by, see ``fimetric.gradients``; None where
+            the columns are no norms, or were made before costs were kept.
         version: version of this format.
 
     Raises:
@@ -74,6 +76,7 @@ class Features:
     probe: Probe | None = None
     spec: Spec | None = None
     batch_size: int | None = None
+    costs: dict[str, float] | None = None
     version: int = VERSION
 
     def __post_init__(self) -> None:

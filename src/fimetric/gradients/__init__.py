@@ -12,6 +12,8 @@ halving     the same in float16
 plan        where each parameter is used
 plans       the plans kept, and which of them serves a graph
 kinds       what holds for a graph of any size, kept for later processes
+machine     what the steps of the norms cost on this machine, kept likewise
+cache       the files that outlive a process
 reader      one backpropagation that collects the contributions
 subgraphs   parameter-only operations below the taps
 squares     squared norms of ordinary gradients, one backward pass per sample

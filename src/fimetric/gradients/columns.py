@@ -9,6 +9,8 @@ from torch import Tensor
 
 from fimetric.gradients.contributions import Contribution, Dense, squared_norms
 from fimetric.gradients.contributions.base import budget
+from fimetric.gradients.contributions.costs import using
+from fimetric.gradients.machine import costs_on
 from fimetric.gradients.squares import Squares
 
 SMALL = 1 << 10  # numbers in a tensor whose norm costs less than the call that computes it
@@ -32,6 +34,7 @@ class Columns:
 
     def __init__(self, zeros: Tensor, measured: Chosen | None = None) -> None:
         self._zeros, self._measured = zeros, measured
+        self._costs = costs_on(zeros.device)  # a device's own threads do not know who says what
         self._scale = torch.full_like(zeros, torch.nan)
         if measured is not None:
             self._scale[measured] = 0.0  # of parameters that nothing arrives at
@@ -56,7 +59,8 @@ class Columns:
             if len(self._waiting[kind]) == TOGETHER:
                 self._reduce(self._waiting.pop(kind))
         else:
-            self._columns[j] = contribution.quick_norms()
+            with using(self._costs):
+                self._columns[j] = contribution.quick_norms()
             if not isinstance(contribution, Dense):
                 self._hold(j, contribution)
 

@@ -20,6 +20,7 @@ from fimetric.features.probe import Probe
 from fimetric.features.table import Features
 from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.fingerprint.structure import state, unsteady
+from fimetric.gradients.contributions.costs import Costs
 from fimetric.objectives.base import Objective, refuse_untold, untold
 from fimetric.objectives.steadiness import unchanged
 
@@ -94,6 +95,7 @@ class StatisticExtractor:
     """Turns one batch after another into features; three samples of the first are checked alone."""
 
     group_size = 1
+    costs: Costs | None = None  # no norms are taken
 
     def __init__(self, statistic: Statistic) -> None:
         self.statistic = statistic

@@ -2,7 +2,7 @@
 
 With few positions this costs far less than the matrix itself. Where the terms cancel it loses
 digits: each product is rounded by about eps times its size, and the errors add up to about eps Q,
-Q = sum_t |u_t|^2 |v_t|^2, however small the result. So a result below Q / 128 is not taken: it is
+Q = sum_t |u_t|^2 |v_t|^2, however small the result. So a result below Q / 16 is not taken: it is
 NaN, and those samples are computed from the matrix, which loses only eps sqrt(Q) of the norm.
 """
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fimetric.gradients.contributions.base import SHORT, Contribution, in_chunks
 
-TRUSTED = 1 / 128  # share of Q from which on float32 keeps a relative precision of about 1e-4
+TRUSTED = 1 / 16  # share of Q from which on float32 keeps a relative precision of about 1e-5
 TINY = 2e-31  # a square below it has lost bits in float32, or is zero and should not be,
 LARGE = 1e7  # which shows where the other factor is as large as that
 
