@@ -113,6 +113,13 @@ def bilinear(b: Sketch) -> str:
     return f"F.bilinear(h, h.sin().contiguous(), {b.parameter(F, F, F)}{bias})"
 
 
+@operation(last_is_free)
+def distances(b: Sketch) -> str:
+    D, M = b.state.sizes[-1], b.size()
+    b.state = b.state.resized(-1, M)
+    return f"torch.cdist(h, {b.parameter(M, D)}, p={b.pick([1.0, 2.0, 3.0])})"
+
+
 @operation(lambda s: s.rank == 2 and s.dim == 0, keeps=True)
 def addmm(b: Sketch) -> str:
     F = b.state.sizes[1]
@@ -335,6 +342,16 @@ def rows_of_a_table(b: Sketch) -> str:
         ]
     )
     return f"h {b.pick('+*')} {found}{view}"
+
+
+@operation(lambda s: s.plain and s.dim == 0 and s.rank == 2, keeps=True)
+def bags_of_rows(b: Sketch) -> str:
+    """The rows of a sample and the first one, so that some are used twice."""
+    I, tokens, mode = b.state.sizes[-1], b.tokens_of_samples(), b.pick(["sum", "mean", "max"])
+    rows = f"torch.stack([{tokens}, torch.zeros_like({tokens})], 1)"
+    weights = ", per_sample_weights=h[:, :1].expand(-1, 2).sin()" if mode == "sum" else ""
+    padding = f", padding_idx={b.pick([0, 1])}" if b.seldom(1) else ""
+    return f"h * F.embedding_bag({rows}, {b.parameter(3, I)}, mode='{mode}'{padding}{weights})"
 
 
 @operation(lambda s: s.plain and s.dim == 0 and s.rank >= 2, keeps=True)

@@ -7,7 +7,7 @@ import torch
 from against_loop import assert_equals_the_loop, no_calls, table_by_loop
 from torch import nn
 
-from fimetric.gradients import GradientNorms, engine
+from fimetric.gradients import GradientNorms, colouring, engine
 from fimetric.gradients.contributions import squared_norms
 from fimetric.gradients.layout import Colours, Layout, Ragged
 from fimetric.gradients.reference import gradients_one_by_one
@@ -197,3 +197,23 @@ def test_packed_sequences(kind, padded, monkeypatch):
         torch.testing.assert_close(norms(losses(batch)), expected, rtol=1e-9, atol=0)
     if padded:  # one graph for all, and a new plan where other samples are in its rows
         assert len(made) == 3
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_other_lengths_are_not_looked_at_again(kind, monkeypatch):
+    """Whose rows are whose follows from the lengths, where at each step another sequence ends."""
+    no_calls(monkeypatch)
+    below, rnn = nn.Linear(I, I).double(), kind(I, H, batch_first=True).double()
+    packed, probes = packed_losses(rnn, padded=True), []
+    module, probe = nn.ModuleList([below, rnn]), colouring.weighted_gradients
+    losses = lambda x, lengths: packed((below(x), lengths))  # noqa: E731
+    norms = GradientNorms(module)
+    for _ in range(6):
+        lengths = torch.cat([torch.arange(1, T + 1), torch.randint(1, T + 1, (4,))])
+        x, lengths = torch.randn(9, T, I, dtype=torch.float64), lengths[torch.randperm(9)]
+        expected = table_by_loop(losses(x, lengths), list(module.parameters()))
+        torch.testing.assert_close(norms(losses(x, lengths)), expected, rtol=1e-9, atol=0)
+        monkeypatch.setattr(
+            colouring, "weighted_gradients", lambda *given: probes.append(1) or probe(*given)
+        )
+    assert not probes

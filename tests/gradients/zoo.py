@@ -178,6 +178,40 @@ def gru_time_first():
 
 
 @case
+def packed_sequences():
+    """Sequences of unlike lengths, above a layer and one after another in one tensor."""
+    module = nn.ModuleDict({"below": nn.Linear(3, 3), "gru": nn.GRU(3, 4, batch_first=True)})
+
+    def losses(x):
+        lengths = 1 + (100 * x[:, 0, 0].abs()).long() % 6
+        rows = nn.utils.rnn.pack_padded_sequence(
+            module["below"](x), lengths, batch_first=True, enforce_sorted=False
+        )
+        rows, state = module["gru"](rows)
+        y, _ = nn.utils.rnn.pad_packed_sequence(rows, batch_first=True)
+        return y.square().sum((1, 2)) + state.sum((0, 2))
+
+    return module, torch.randn(N, 6, 3), losses
+
+
+@case
+def pieces_of_ragged_rows():
+    """Rows of the samples one after another, cut where the batch has its middle."""
+    module = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+
+    def losses(x):
+        counts = 1 + (100 * x[:, 0, 0].abs()).long() % 6
+        rows = torch.cat([sample[:count] for sample, count in zip(x, counts, strict=True)])
+        h = module(rows)
+        first, last = h[: len(h) // 2], h[len(h) // 2 :]
+        joined = torch.cat([first, last]) + torch.cat([first.sin(), h[:0], last.sin()])
+        owner = torch.arange(len(x)).repeat_interleave(counts)
+        return joined.new_zeros(len(x)).index_add(0, owner, joined.square().sum(1))
+
+    return module, torch.randn(N, 6, 3), losses
+
+
+@case
 def transformer_time_first():
     module = nn.TransformerEncoderLayer(8, 2, 16).eval()
     module.self_attn.batch_first = False
@@ -266,6 +300,28 @@ def unused_and_frozen_parameters():
 def bilinear():
     module = nn.Bilinear(3, 2, 4)
     return module, torch.randn(N, 5), lambda x: module(x[:, :3], x[:, 3:]).pow(2).sum(1)
+
+
+@case
+def distances_to_a_codebook():
+    module = nn.ModuleDict({"below": nn.Linear(3, 3), "codes": nn.Embedding(N, 3)})
+
+    def losses(x):
+        distances = torch.cdist(module["below"](x), module["codes"].weight)
+        return distances.square().sum((1, 2)) + torch.cdist(x[:, 0], module["codes"].weight).sum(1)
+
+    return module, torch.randn(N, 4, 3), losses
+
+
+@case
+def weighed_bags():
+    module = nn.ModuleDict({"bags": nn.EmbeddingBag(7, 3, mode="sum"), "weigh": nn.Linear(4, 4)})
+
+    def losses(x):
+        rows = (100 * x).abs().long() % 7
+        return module["bags"](rows, per_sample_weights=module["weigh"](x)).square().sum(1)
+
+    return module, torch.randn(N, 4), losses
 
 
 @case

@@ -24,6 +24,7 @@ projection  random projections of whole gradients
 rules/      contribution of one operation: one file per family
 contributions/  dense or in factors, and their norms
 routing     operations that move samples by data
+writing     where in-place operations on views have written
 hooks       hooks that change gradients
 checkpoints checkpointed regions, whose nodes compute anew what they have saved
 checks      what comes in, and one sample against autograd

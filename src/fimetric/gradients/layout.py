@@ -123,17 +123,18 @@ def owner_of_rows(layout: Axis, size: int) -> Tensor:
 
 def rows_of(owner: Tensor, dim: int, samples: int) -> Axis:
     """Return the layout of rows of which each one's sample is known, or -1 where it is zero."""
-    known, size = owner >= 0, len(owner)
-    position = torch.arange(size, device=owner.device)
-    for inner in _divisors(size // samples) if size % samples == 0 else []:
-        guess = position.div(inner, rounding_mode="floor") % samples
-        if torch.equal(guess[known], owner[known]):
-            return Layout(dim, size // (inner * samples), samples, inner, sure=bool(known.all()))
+    size, position = len(owner), torch.arange(len(owner), device=owner.device)
+    known = size % samples == 0 and bool((owner >= 0).all())
+    for inner in _divisors(size // samples) if known else []:
+        if torch.equal(position.div(inner, rounding_mode="floor") % samples, owner):
+            return Layout(dim, size // (inner * samples), samples, inner)
     return Ragged(dim, samples, owner)
 
 
 def both(a: Axis, b: Axis) -> Axis | None:
     """Return the layout of a sum, None where an entry would belong to two samples."""
+    if a is b:
+        return a
     if isinstance(a, Layout) and isinstance(b, Layout):
         return replace(a, sure=a.sure and b.sure) if replace(a, sure=b.sure) == b else None
     if a.dim != b.dim:

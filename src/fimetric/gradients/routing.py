@@ -8,7 +8,6 @@ listed by name, so that an operation that nobody thought of is not trusted.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -16,8 +15,7 @@ from torch import Tensor
 
 from fimetric.gradients.graph import Graph, axis_of
 from fimetric.gradients.layout import Axis, Colour, Layout, Uncoloured
-
-WRITING = "CopySlices"  # in-place writing: it does not say where, but shows it when called
+from fimetric.gradients.writing import WRITING, shows_places, written
 
 # Operation -> the attributes with its indices; those named in ALONG act along one axis only.
 INDICES = {
@@ -32,7 +30,7 @@ INDICES = {
     "IndexSelectBackward0": ["index"],
     "MaskedScatterBackward0": ["mask"],
     "MaskedSelectBackward0": ["mask"],
-    "PackPaddedSequenceBackward0": ["batch_sizes"],
+    "PackPaddedSequenceBackward0": ["result1"],
     "ScatterAddBackward0": ["index"],
     "ScatterBackward0": ["index"],
     "ScatterReduceBackward0": ["index"],
@@ -120,7 +118,7 @@ def may_route(
     """Return whether data other than recorded indices could move samples through the node."""
     name = graph.name(node)
     coloured = [(k, c) for k, c in enumerate(sources) if not isinstance(c, Uncoloured)]
-    if name == WRITING and not _shows_places(graph.nodes[node]):
+    if name == WRITING and not shows_places(graph.nodes[node]):
         return not _keeps_formula(colours, sources)
     if not coloured or name in INDICES:
         return False
@@ -181,25 +179,9 @@ def _keeps_samples(node: Any, colours: Sequence[Colour]) -> bool:
 
 def _indices(node: Any, attribute: str) -> list[Tensor | None]:
     if attribute == "written":
-        return list(node(_places(*_kind(node)))[1:])
+        return written(node)
     value = getattr(node, f"_saved_{attribute}")
     return list(value) if isinstance(value, tuple | list) else [value]
-
-
-def _shows_places(node: Any) -> bool:
-    """Return whether its numbers have bits enough to tell its entries apart."""
-    return _kind(node)[1].itemsize >= 4
-
-
-def _kind(node: Any) -> tuple[torch.Size, torch.dtype, torch.device]:
-    m = node._input_metadata[0]
-    return torch.Size(m.shape), m.dtype, m.device
-
-
-@lru_cache(maxsize=4)
-def _places(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Draw a gradient in which every entry and every sum of some is another number."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=dtype).to(device)
 
 
 def _on_sample_axis(indices: list[Tensor | None], source: Colour) -> list[Tensor | None]:

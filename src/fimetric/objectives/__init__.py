@@ -1,7 +1,6 @@
 """What is differentiated: a batch -> one loss per sample. One file per family.
 
 base        what is differentiated: a batch -> one loss per sample
-compiled    compiled models: their losses come from the code that was compiled
 denoising   denoising losses of diffusion models
 language    likelihoods of language models
 likelihood  likelihoods of explicit densities, and the bound of variational autoencoders
@@ -11,6 +10,7 @@ standard    the objective that each reference model is scored with
 steadiness  models that change in their own forward pass
 takes       what a model itself tells of the samples that it takes: tokens, sequences
 texts       texts as a causal model reads them
+transparent losses that autograd can look into: nothing compiled, no reentrant checkpoint
 """
 
 from fimetric.objectives.base import Objective

@@ -23,8 +23,8 @@ from fimetric.data.reader import Reader
 from fimetric.data.spec import Spec
 from fimetric.fingerprint.structure import named, original
 from fimetric.noise import fixed_noise, own_noise
-from fimetric.objectives.compiled import uncompiled
 from fimetric.objectives.steadiness import refuse_changing
+from fimetric.objectives.transparent import transparent
 
 Losses = Callable[[Input], Tensor]
 
@@ -108,7 +108,7 @@ class Objective(nn.Module):
             ValueError: where the function does not return one loss per sample.
         """
         prepared = self.prepared(batch)
-        with uncompiled(self.module):
+        with transparent(self.module):
             losses = self.views()[view](prepared)
         samples = len(values_of(batch)[0])
         if not isinstance(losses, Tensor) or losses.shape != (samples,):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from fimetric.gradients.graph import axis_of
-from fimetric.gradients.layout import Axis, Layout, Ragged
+from fimetric.gradients.layout import Axis, Layout, Ragged, owner_of_rows
 
 
 class Shared(enum.Enum):
@@ -75,14 +75,16 @@ def broadcast(use: Use) -> Found:
 
 def reshaped(use: Use) -> Found:
     """The same entries in the same order, with other axes."""
-    old, new, layout = use.output, use.shape, use.layout
+    layout, inner, below = use.layout, math.prod(use.output[use.dim + 1 :]), 1
     if isinstance(layout, Ragged):
-        return _same_rows(use)
-    inner, below = layout.inner * math.prod(old[layout.dim + 1 :]), 1
+        return _same_rows(use) or _folded_rows(use, inner)
+    if 0 in use.shape:
+        return None
+    inner *= layout.inner
     period = inner * layout.samples
-    for dim in reversed(range(len(new))):
-        above = below * new[dim]
-        if inner % below == 0 and above > 0 and above % period == 0:
+    for dim in reversed(range(len(use.shape))):
+        above = below * use.shape[dim]
+        if inner % below == 0 and above % period == 0:
             return Layout(dim, above // period, layout.samples, inner // below, layout.sure)
         below = above
     return None
@@ -94,6 +96,20 @@ def _same_rows(use: Use) -> Found:
     for dim, size in enumerate(use.shape):
         if size == use.output[use.dim] and math.prod(use.shape[:dim]) == before:
             return use.at(dim)
+    return None
+
+
+def _folded_rows(use: Use, inner: int) -> Found:
+    """Rows that become one axis with those around them."""
+    if 0 in use.shape:
+        return None
+    owner, below = owner_of_rows(use.layout, use.output[use.dim]), 1
+    for dim in reversed(range(len(use.shape))):
+        above, period = below * use.shape[dim], inner * len(owner)
+        if inner % below == 0 and above % period == 0:
+            rows = owner.repeat_interleave(inner // below).repeat(above // period)
+            return Ragged(dim, use.layout.samples, rows)
+        below = above
     return None
 
 

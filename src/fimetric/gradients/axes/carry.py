@@ -14,6 +14,7 @@ from fimetric.gradients.axes.views import VIEWS
 from fimetric.gradients.checkpoints import Group, readable
 from fimetric.gradients.graph import Graph
 from fimetric.gradients.layout import Axis, Colour, Layout, Uncoloured, both
+from fimetric.gradients.writing import WRITING
 
 
 def _by_overload(rules: Mapping[str, Rule]) -> dict[str, Rule]:
@@ -23,8 +24,8 @@ def _by_overload(rules: Mapping[str, Rule]) -> dict[str, Rule]:
 # Operations are called after their derivative, with a number for each overload. A function written
 # in Python has no number, and so no rule.
 RULES = _by_overload({**VIEWS, **POINTWISE, **PRODUCTS, **REDUCTIONS, **LOOKUPS})
-RULES["CopySlices"] = LOOKUPS["CopySlices"]
 RULES_BY_DATA = _by_overload(BY_DATA)
+RULES[WRITING], RULES_BY_DATA[WRITING] = LOOKUPS[WRITING], BY_DATA[WRITING]
 
 Edge = tuple[int, int]  # node and number of its output
 Colours = dict[int, list[Colour]]  # node -> of each of its outputs
@@ -143,7 +144,7 @@ class Carried:
 
     def _found(self, node: int, rule: Rule, use: Use) -> Found:
         """Ask a rule, then the indices of this batch."""
-        by_data = RULES_BY_DATA.get(use.node.name())
+        by_data = RULES_BY_DATA.get(self._graph.name(node))
         if by_data is None:
             return rule(use)
         with readable(use.node, self._group):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fimetric.gradients.axes.base import Rule, Use
 from fimetric.gradients.layout import Axis, owner_of_rows, rows_of
+from fimetric.gradients.writing import WRITING, places, shows_places
 
 
 def index(use: Use) -> Axis | None:
@@ -48,6 +49,36 @@ def index_add(use: Use) -> Axis | None:
     return rows_of(owner, use.dim, use.layout.samples)
 
 
+def embedding_bag(use: Use) -> Axis | None:
+    """Weights of positions (L,): each belongs to the sample of its bag."""
+    offsets = use.node._saved_offsets.cpu().long()
+    bag = torch.searchsorted(offsets, torch.arange(use.shape[0]), right=True) - 1
+    owner = _owner(use)[bag.clamp_max(use.output[0] - 1)]
+    return rows_of(owner, 0, use.layout.samples) if use.dim == 0 else None
+
+
+def pack_padded_sequence(use: Use) -> Axis | None:
+    """Steps of sequences (T, B, ...) sorted by length: row by row those that go on."""
+    if use.dim != 0:
+        return None
+    first = _owner(use)[: int(use.node._saved_result1[0])]
+    return rows_of(first, 0 if use.node._saved_batch_first else 1, use.layout.samples)
+
+
+def copy_slices(use: Use) -> Axis | None:
+    """Writing into a view, which shows the place of each entry that was written."""
+    found = places(use.node, use.input) if shows_places(use.node) else None
+    if found is None:
+        return None
+    stride = use.output[use.dim + 1 :].numel()
+    owner = _owner(use)[found.cpu() // stride % use.output[use.dim]]
+    for dim in range(owner.dim()):
+        rows = owner.movedim(dim, 0).unsqueeze(1).flatten(1)
+        if rows.numel() and bool((rows == rows[:, :1]).all()):
+            return rows_of(rows[:, 0], dim, use.layout.samples)
+    return None
+
+
 def _owner(use: Use) -> Tensor:
     """Return the sample of each entry of the output along the samples' axis."""
     return owner_of_rows(use.layout, use.output[use.dim]).cpu().long()
@@ -74,8 +105,11 @@ def _looked_up(owner: Tensor, places: Tensor, axis: int, use: Use) -> Axis | Non
 
 
 BY_DATA: dict[str, Rule] = {
+    WRITING: copy_slices,
+    "EmbeddingBag": embedding_bag,
     "Index": index,
     "IndexAdd": index_add,
     "IndexCopy": index_add,
     "IndexSelect": index_select,
+    "PackPaddedSequence": pack_padded_sequence,
 }

@@ -6,11 +6,22 @@ import torch
 from torch import Tensor
 
 from fimetric.gradients.axes.base import Found, Rule, Shared, Use, kept, same
+from fimetric.gradients.writing import WRITING
 
 
 def embedding(use: Use) -> Found:
     """Rows of one table for all samples."""
     return Shared.CONTRACTED if use.dim < len(use.output) - 1 else None
+
+
+def embedding_bag(use: Use) -> Found:
+    """Sums of rows of one table for all samples, perhaps weighed: the data say which."""
+    return Shared.CONTRACTED if use.input == 0 and use.dim == 0 else None
+
+
+def pack_padded_sequence(use: Use) -> Found:
+    """Rows of sequences that the data make long or short."""
+    return None
 
 
 def gather(use: Use) -> Found:
@@ -55,10 +66,12 @@ def _places(indices: Sequence[Tensor | None], of: int, into: int) -> dict[int, i
 
 
 LOOKUPS: dict[str, Rule] = {
-    "CopySlices": copy_slices,
+    WRITING: copy_slices,
     "Embedding": embedding,
+    "EmbeddingBag": embedding_bag,
     "Index": index,
     "IndexPut": index_put,
+    "PackPaddedSequence": pack_padded_sequence,
     **dict.fromkeys(
         (
             *("Gather", "IndexAdd", "IndexCopy", "IndexFill", "IndexSelect"),

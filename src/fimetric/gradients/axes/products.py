@@ -62,6 +62,24 @@ def attention(use: Use) -> Found:
     return found if not isinstance(found, Shared) or use.input == 3 else None
 
 
+def bilinear(use: Use) -> Found:
+    """Rows (R, I), weight (O, I, K), rows (R, K)."""
+    if use.dim != 0 or tuple(use.node._saved_sumdim) != (2, 3):
+        return None
+    return CONTRACTED if use.input == 1 else use.layout
+
+
+def distances(use: Use) -> Found:
+    """Rows (*batch, P, D) and (*batch, M, D), whose distances are (*batch, P, M)."""
+    size, own = len(use.output), len(use.output) - 2 + use.input
+    if use.dim == 2 * size - 3 - own:  # the rows of the other side
+        return CONTRACTED
+    dim = len(use.shape) - 2 if use.dim == own else use.dim - size + len(use.shape)
+    if dim >= 0 and use.shape[dim] == use.output[use.dim]:
+        return use.at(dim)
+    return CONTRACTED if use.output[use.dim] > 1 else None
+
+
 def recurrent(use: Use) -> Found:
     """Steps (T, N, I), four tensors of weights, states (N, H)."""
     if 1 <= use.input <= 4:
@@ -98,7 +116,9 @@ PRODUCTS: dict[str, Rule] = {
     "Addmm": addmm,
     "Baddbmm": baddbmm,
     "Bmm": bmm,
+    "Cdist": distances,
     "Convolution": convolution,
+    "EuclideanDist": distances,
     "GroupedMm": grouped_mm,
     "LinalgMatrixExp": _of_batches(2),
     "LinalgSolveTriangular": solve_triangular,
@@ -109,6 +129,7 @@ PRODUCTS: dict[str, Rule] = {
     "ScaledDotProductEfficientAttention": attention,
     "ScaledDotProductFlashAttention": attention,
     "ScaledDotProductFlashAttentionForCpu": attention,
+    "Trilinear": bilinear,
     "Tril": _of_batches(2),
     "Triu": _of_batches(2),
 }

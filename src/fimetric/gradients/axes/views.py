@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from fimetric.gradients.axes.base import Found, Rule, Use, kept, repeated, reshaped, same
 from fimetric.gradients.graph import axis_of, signed
-from fimetric.gradients.layout import Layout
+from fimetric.gradients.layout import Layout, Ragged, owner_of_rows, rows_of
 
 
 def permute(use: Use) -> Found:
@@ -44,17 +44,19 @@ def split(use: Use) -> Found:
 
 
 def slice_(use: Use) -> Found:
-    """A range along an axis, of whole rounds of samples where it is the samples' own."""
+    """A range along an axis; where that is the samples' own, of whole rounds of them, or ragged."""
     (axis,), layout = use.axes(), use.layout
     if axis != use.dim or use.shape[axis] == use.output[axis]:
         return kept(use, () if axis == use.dim else (axis,))
-    if not isinstance(layout, Layout):
-        return None
     start, size = signed(use.node._saved_start), use.shape[axis]
     start = max(0, start + size if start < 0 else min(start, size))
-    if use.node._saved_step != 1 or start % (layout.samples * layout.inner):
-        return None
-    return _rounds(layout, size)
+    if isinstance(layout, Layout) and size % (layout.samples * layout.inner) == 0:
+        whole = use.node._saved_step == 1 and start % (layout.samples * layout.inner) == 0
+        return _rounds(layout, size) if whole else None
+    owner = owner_of_rows(layout, use.output[axis]).cpu().long()
+    rows = owner.new_full((size,), -1)
+    rows[start :: use.node._saved_step][: len(owner)] = owner
+    return Ragged(axis, layout.samples, rows)
 
 
 def _rounds(layout: Layout, size: int) -> Layout | None:
@@ -70,9 +72,16 @@ def stack(use: Use) -> Found:
 
 
 def cat(use: Use) -> Found:
-    """Inputs one after another along an axis."""
+    """Inputs one after another along an axis; where that is the samples' own, ragged ones."""
     axis = axis_of(use.node._saved_dim, len(use.output))
-    return kept(use, (axis,))
+    if axis != use.dim or not isinstance(use.layout, Ragged):
+        return kept(use, (axis,))
+    before = [node for node, _ in use.node.next_functions[: use.input]]
+    if None in before:  # of a size that is not told
+        return None
+    edges = use.node.next_functions[: use.input]
+    start = sum(node._input_metadata[k].shape[axis] for node, k in edges)
+    return rows_of(use.layout.owner[start : start + use.shape[axis]], axis, use.layout.samples)
 
 
 def pad(use: Use) -> Found:

@@ -1,11 +1,13 @@
-"""Compiled models are read through the code that was compiled."""
+"""Compiled models and reentrant checkpoints, as objectives run them."""
 
 import logging
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import fimetric as fm
 from fimetric.gradients.graph import read_graph
@@ -111,6 +113,57 @@ def test_nothing_is_said_of_others(model, caplog):
     with caplog.at_level(logging.INFO, "fimetric"):
         fm.objectives.Objective(losses_of(model), model).losses("", torch.randn(5, 4))
     assert not caplog.text
+
+
+def reentrant(model, x):
+    """A region within a region, and a sequence of regions."""
+    run = lambda part, x: checkpoint(part, x, use_reentrant=True)  # noqa: E731
+    return run(lambda h: run(model.first, h.sin()), run(model.last, x))
+
+
+def plain(model, x):
+    return model.first(model.last(x).sin())
+
+
+def test_features_of_reentrant_checkpoints(model, caplog):
+    data = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
+
+    def objective(way):
+        return fm.objectives.Objective(
+            lambda x: way(model, x.clone().requires_grad_()).square().sum(1), model
+        )
+
+    found, expected = (fm.extract(objective(way), data) for way in (reentrant, plain))
+    np.testing.assert_allclose(found.values, expected.values, rtol=1e-5)
+    assert "one backward pass per sample" not in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # of the inner region
+def test_checkpoints_are_reentrant_outside(model):
+    """Also after losses that fail."""
+    x = torch.randn(5, 4, requires_grad=True)
+    for number, function in enumerate([lambda x: reentrant(model, x).sum(1), lambda x: 1 / 0]):
+        objective = fm.objectives.Objective(function, model)
+        with nullcontext() if number == 0 else pytest.raises(ZeroDivisionError):
+            losses = objective.losses("", x)
+        assert "CheckpointFunctionBackward" not in operations(losses, model)
+        assert "CheckpointFunctionBackward" in operations(reentrant(model, x).sum(1), model)
+
+
+def test_noise_in_a_reentrant_region_is_drawn_again_as_it_was(model):
+    dropout = nn.Dropout(0.5)
+    x = torch.randn(5, 4, requires_grad=True)
+
+    def losses(x):
+        noisy = lambda h: dropout(model.first(h)).square()  # noqa: E731
+        return checkpoint(noisy, x, use_reentrant=True).sum(1)
+
+    torch.manual_seed(1)
+    losses(x).sum().backward()
+    torch.manual_seed(1)
+    found = fm.objectives.Objective(losses, model).losses("", x).sum()
+    weight = model.first.linear.weight
+    assert torch.equal(torch.autograd.grad(found, weight)[0], weight.grad)
 
 
 def test_compiling_is_set_aside_where_a_loss_fails(model):
