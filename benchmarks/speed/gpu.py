@@ -29,7 +29,7 @@ from benchmarks.speed.large import GOAL, LARGE, in_bfloat16
 from benchmarks.speed.machine import machine
 from benchmarks.speed.peers import ENGINE, LOOP
 from benchmarks.speed.tables import Table, Value, shown, write_csv
-from fimetric.gradients.kinds import FOLDER
+from fimetric.gradients.cache import FOLDER
 
 SECONDS = 200.0  # after which no row is begun: the last one may take a while, and so do imports
 SPEND = 3.0  # seconds for the pairs of a row
