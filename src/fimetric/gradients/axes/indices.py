@@ -43,9 +43,9 @@ def index_add(use: Use) -> Axis | None:
     """``x.index_add(dim, index, source)``, or copied: the index says where the source's rows go."""
     if use.input == 0:
         return use.layout
-    if use.axes()[0] != use.dim:
+    if use.axes()[0] != use.dim or len(use.shape) != len(use.output):
         return None
-    owner = _owner(use)[use.node._saved_index.cpu()]
+    owner = _owner(use)[use.node._saved_index.cpu().reshape(-1)]
     return rows_of(owner, use.dim, use.layout.samples)
 
 
@@ -68,8 +68,9 @@ def pack_padded_sequence(use: Use) -> Axis | None:
 def copy_slices(use: Use) -> Axis | None:
     """Writing into a view, which shows the place of each entry that was written."""
     found = places(use.node, use.input) if shows_places(use.node) else None
-    if found is None:
+    if found is None or found.numel() != use.shape.numel():
         return None
+    found = found.reshape(use.shape)  # axes of one entry may have been put before
     stride = use.output[use.dim + 1 :].numel()
     owner = _owner(use)[found.cpu() // stride % use.output[use.dim]]
     for dim in range(owner.dim()):
