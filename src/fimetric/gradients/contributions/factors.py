@@ -171,9 +171,10 @@ class Rows(Factors):
         rows, order = self.index.sort(1)
         first = rows.diff(dim=1, prepend=rows[:, :1]) != 0
         place = torch.empty_like(order).scatter_(1, order, first.cumsum(1))
-        v = widened(self._v)
-        summed = torch.zeros_like(v).scatter_add_(1, place.unsqueeze(2).expand_as(v), v)
-        return summed, place
+        v, samples = widened(self._v), torch.arange(len(rows), device=rows.device)
+        flat = (place + samples.unsqueeze(1) * rows.shape[1]).flatten()
+        summed = v.new_zeros(flat.numel(), v.shape[2]).index_add_(0, flat, v.flatten(0, 1))
+        return summed.view(v.shape), place
 
     def left_gram(self, other: Factors) -> Tensor:
         """Return the inner products of left factors, (N, T, S): an entry of the other's each."""
