@@ -30,8 +30,9 @@ def paths(norms: GradientNorms, losses: Tensor) -> dict[str, Path]:
     with _recording() as recorded:
         norms.measure(losses)
     graph = read_graph(losses, parameters)
-    plan = norms._engine.plans.plan(graph)
-    assert plan is not None  # it was just read by it
+    known = norms._engine.plans.find(graph)
+    assert known is not None  # it was just read
+    plan = known.plan
     if plan.by_loop:
         used = -1 if plan.hidden else graph.reached[graph.root]
         found = [Path(LOOP) if used >> j & 1 else Path(UNUSED) for j in range(len(parameters))]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from fimetric.gradients import GradientNorms, cache, engine, kinds
+from fimetric.gradients import GradientNorms, MixedSamplesError, cache, engine, kinds
 from fimetric.store import archive
 
 
@@ -97,3 +97,16 @@ def test_a_kind_that_is_distrusted_is_forgotten(folder):
     graph = engine.read_graph(module(x).pow(3).sum(1), list(module.parameters()))
     plans.distrust(graph, plans.kind(graph))
     assert not os.listdir(folder)
+
+
+@pytest.mark.parametrize("size", [6, 7])
+def test_samples_that_a_matrix_mixes_are_refused_in_a_graph_of_a_known_kind(folder, size):
+    """The matrix of the first process leaves each sample alone, and that of the next does not."""
+
+    def losses(module, x, matrix):
+        return (matrix @ module(x).tanh()).pow(3).sum(1)
+
+    first, second, x = nn.Linear(3, 4), nn.Linear(3, 4), torch.randn(7, 3)
+    GradientNorms(first)(losses(first, x[:6], torch.eye(6)))
+    with pytest.raises(MixedSamplesError, match="depends on the other samples"):
+        GradientNorms(second)(losses(second, x[:size], torch.eye(size) + 0.1))

@@ -28,9 +28,9 @@ from fimetric.gradients.hooks import (
     through_hooks,
 )
 from fimetric.gradients.kinds import Kind
-from fimetric.gradients.mixing import MixedSamplesError, MixingInspector
+from fimetric.gradients.mixing import MixedSamplesError, MixingInspector, refuse_batch_statistics
 from fimetric.gradients.plan import Plan, make_plan
-from fimetric.gradients.plans import plans_of
+from fimetric.gradients.plans import Known, plans_of
 from fimetric.gradients.reader import Consumer, OutdatedPlanError, Reader
 from fimetric.gradients.reference import (
     gradient_of_one,
@@ -78,18 +78,16 @@ class Engine:
 
     def _table(self, losses: Tensor, retain_graph: bool) -> Tensor:
         graph = self._graph(losses)
-        plan = self._known(graph, losses)
-        if plan is None:
+        known = self._known(graph, losses)
+        if known is None:
             return self._first(graph, losses).table
-        if plan.direct:
-            return self._filled(plan, graph, losses, retain_graph).table()
-        kind = self.plans.kind(graph)
-        due = kind is not None and kind.use(plan) and not plan.hidden
+        plan, kind = known
+        due = not plan.direct and kind.use(plan) and not plan.hidden
         try:
             table = self._filled(plan, graph, losses, retain_graph or due).table()
         except OutdatedPlanError:
             return self._first(graph, losses).table
-        if kind is not None and due and not self._agrees(graph, kind, losses, table):
+        if due and not self._agrees(graph, kind, losses, table):
             self.plans.distrust(graph, kind)
             return self._first(graph, losses).table
         return table
@@ -97,10 +95,10 @@ class Engine:
     def measure(self, losses: Tensor) -> Measured:
         """Return them with the bound below which each is rounding noise; the graph is kept."""
         graph = self._graph(losses)
-        plan = self._known(graph, losses)
-        if plan is not None:
+        known = self._known(graph, losses)
+        if known is not None:
             try:
-                columns = self._filled(plan, graph, losses, True, ALL)
+                columns = self._filled(known.plan, graph, losses, True, ALL)
                 eps = coarsest_eps(graph, self.parameters)
                 return Measured(columns.table(), rounding_bound(columns.scale(), eps))
             except OutdatedPlanError:
@@ -110,9 +108,9 @@ class Engine:
     def read(self, losses: Tensor, consume: Consumer, retain_graph: bool) -> Plan:
         """Hand every used parameter's contribution to ``consume``, once; return by which plan."""
         graph = self._graph(losses)
-        plan = self._known(graph, losses)
-        if plan is not None:
-            found: dict[int, Contribution] = {}
+        known = self._known(graph, losses)
+        if known is not None:
+            plan, found = known.plan, dict[int, Contribution]()
             take = found.__setitem__ if plan.watched else consume  # a plan that watches may fail
             try:
                 self._read(plan, graph, losses, take, retain_graph)
@@ -123,10 +121,10 @@ class Engine:
                     consume(j, found.pop(j))
                 return plan
         self._first(graph, losses)
-        plan = self.plans.plan(graph)
-        assert plan is not None  # just made
-        self._read(plan, graph, losses, consume, retain_graph)
-        return plan
+        known = self.plans.find(graph)
+        assert known is not None  # just made
+        self._read(known.plan, graph, losses, consume, retain_graph)
+        return known.plan
 
     def _graph(self, losses: Tensor) -> Graph:
         """Return the graph of losses that can be read."""
@@ -139,13 +137,13 @@ class Engine:
             self._hooks = Registered.count()
         return graph
 
-    def _known(self, graph: Graph, losses: Tensor) -> Plan | None:
+    def _known(self, graph: Graph, losses: Tensor) -> Known | None:
         """Return the plan for a graph of a known kind, None where a first one has to be made."""
-        kind, plan = self.plans.kind(graph), self.plans.plan(graph)
+        kept = self.plans.find(graph)
+        kind = self.plans.kind(graph) if kept is None else kept.kind
         if kind is None or kind.distrusted:
             return None
-        if kind.unreadable is not None:
-            return kind.unreadable
+        plan = kind.unreadable if kept is None else kept.plan
         if plan is not None and (plan.suspect or (plan.volatile and plan.by_loop)):
             return None
         if plan is None or plan.volatile or not same_routing(graph, plan.routing):
@@ -153,16 +151,21 @@ class Engine:
                 plan = self._made(graph, losses, plan, kind)
             except (CheckpointError, MixedSamplesError):  # said where it is a first one
                 return None
-        self.plans.keep(graph, plan, kind)
-        return plan
+        if kept is not None and plan is kept.plan:
+            return kept
+        known = Known(plan, kind)
+        self.plans.keep(graph, known)
+        return known
 
     def _made(self, graph: Graph, losses: Tensor, before: Plan | None, kind: Kind | None) -> Plan:
         """Make a plan for this batch."""
         distrusted = kind is not None and kind.distrusted
         mixed = kind.mixed if kind is not None else frozenset[int]()
         plan = make_plan(graph, losses, before, mixed, by_rules=not distrusted)
-        plan.volatile |= before is not None and before.volatile
-        MixingInspector(graph, plan, len(losses))  # refuses statistics of the batch
+        if before is not None:
+            plan.volatile |= before.volatile
+            plan.inspected = before.inspected
+        refuse_batch_statistics(graph, plan, len(losses))
         return plan
 
     def _agrees(self, graph: Graph, kind: Kind, losses: Tensor, table: Tensor) -> bool:
@@ -212,7 +215,7 @@ class Engine:
                 self.plans.distrust(graph, kind)
                 return self._first(graph, losses, chosen)
         self.plans.learn(graph, kind)
-        self.plans.keep(graph, plan, kind)
+        self.plans.keep(graph, Known(plan, kind))
         return found
 
     def _new_plan(self, graph: Graph, losses: Tensor, few: Chosen) -> tuple[Plan, Columns]:
@@ -226,10 +229,10 @@ class Engine:
             why, plan = f"parameters hidden in {hidden}", Plan(by_loop=True, hidden=True)
         else:
             try:
-                before, kind = self.plans.plan(graph), self.plans.kind(graph)
+                kept = self.plans.find(graph)
+                before, kind = kept.plan if kept else None, self.plans.kind(graph)
                 plan = self._made(graph, losses, before, kind)
-                inspector = MixingInspector(graph, plan, len(losses))
-                return plan, self._filled(plan, graph, losses, True, few, inspector)
+                return plan, self._filled(plan, graph, losses, True, few)
             except CheckpointError:
                 why, plan = "checkpointing", Plan(by_loop=True)
             except OutdatedPlanError:
@@ -249,7 +252,6 @@ class Engine:
         losses: Tensor,
         retain_graph: bool,
         measured: Chosen | None = None,
-        inspector: MixingInspector | None = None,
     ) -> Columns:
         """Return the columns of a batch; a loop fills them row by row, and holds one gradient."""
         columns = Columns(self.zeros(losses, len(losses), len(self.parameters)), measured)
@@ -257,7 +259,7 @@ class Engine:
             columns.fill(squares_one_by_one(losses, self.parameters, plan.hidden, retain_graph))
         else:
             measure = measured is not None
-            self._read(plan, graph, losses, columns.take, retain_graph, measure, inspector)
+            self._read(plan, graph, losses, columns.take, retain_graph, measure)
         return columns
 
     def _read(
@@ -268,7 +270,6 @@ class Engine:
         consume: Consumer,
         retain_graph: bool,
         measure: bool = False,
-        inspector: MixingInspector | None = None,
     ) -> None:
         if plan.by_loop:
             one = hidden_gradient_of_one if plan.hidden else gradient_of_one
@@ -284,8 +285,10 @@ class Engine:
                 consume(j, through_hooks(contribution, hooks[j], kind, names[j]))
 
             samples = len(losses)
-            reader = Reader(graph, plan, self.parameters, samples, hooked, measure, inspector)
+            inspect = None if plan.inspected else MixingInspector(graph, samples)
+            reader = Reader(graph, plan, self.parameters, samples, hooked, measure, inspect)
             reader.read(losses, retain_graph)
+        plan.inspected = True
         if len(losses) > 1:  # a single sample needs no rule
             self._announce(reader.slow)
 

@@ -14,6 +14,19 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
 
 
+class Key:
+    """A value of a thousand parts, whose hash is taken once."""
+
+    def __init__(self, value: Hashable) -> None:
+        self.value, self._hash = value, hash(value)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and self._hash == other._hash and self.value == other.value
+
+
 @dataclass
 class Graph:
     """Nodes in topological order: whatever a node leads to (its inputs) has a smaller number."""
@@ -22,12 +35,13 @@ class Graph:
     edges: list[tuple[tuple[int, int] | None, ...]]  # per node and input: (node, output) or None
     leaves: dict[int, int]  # node number -> number of the parameter it accumulates into
     root: int  # the node that made the losses
-    signature: Hashable = field(repr=False)
+    signature: Key = field(repr=False)
 
     @cached_property
-    def kind(self) -> Hashable:
+    def kind(self) -> Key:
         """What is the same for all batch sizes and lengths."""
-        return tuple(self.edges), tuple(self.leaves.items()), tuple(map(_structure, self.nodes))
+        structure = tuple(map(_structure, self.nodes))
+        return Key((tuple(self.edges), tuple(self.leaves.items()), structure))
 
     @cached_property
     def reached(self) -> list[int]:
@@ -76,11 +90,13 @@ def read_graph(losses: Tensor, parameters: Sequence[Tensor]) -> Graph:
             variable = getattr(node, "variable", None)
             if variable is not None and id(variable) in number_of:
                 leaves[k] = number_of[id(variable)]
-    signature = (
-        tuple(losses.shape),
-        tuple(edges),
-        tuple(leaves.items()),
-        tuple(map(_description, order)),
+    signature = Key(
+        (
+            tuple(losses.shape),
+            tuple(edges),
+            tuple(leaves.items()),
+            tuple(map(_description, order)),
+        )
     )
     return Graph(order, edges, leaves, number[losses.grad_fn], signature)
 

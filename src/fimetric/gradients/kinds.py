@@ -25,7 +25,7 @@ CERTAIN_USES = frozenset(64 * 8**k for k in range(18))  # where all follows from
 class Kind:
     """What the first batch of a kind of graphs has taught."""
 
-    bound: Tensor  # (J,) squared norms that were rounding noise
+    bound: Tensor  # (J,) squared norms that were rounding noise, on the CPU
     mixed: frozenset[int]  # nodes that were sums over the samples when they were looked at
     uses: int = 0  # after the first batch
     distrusted: bool = False  # data move samples in ways that neither rules nor indices show
@@ -42,14 +42,14 @@ class _Kept(msgspec.Struct, forbid_unknown_fields=True):
     mixed: list[int]
 
 
-def recall(graph: Graph, parameters: int, device: torch.device) -> Kind | None:
+def recall(graph: Graph, parameters: int) -> Kind | None:
     """Return what an earlier process has learnt of such graphs, if it was kept."""
     kept = cache.recall(_form(graph)) if cache.folder() else None
     if kept is None or len(kept.bound) != parameters:
         return None
     if any(not 0 <= k < len(graph.nodes) for k in kept.mixed):
         return None
-    return Kind(torch.tensor(kept.bound, device=device), frozenset(kept.mixed))
+    return Kind(torch.tensor(kept.bound, device="cpu"), frozenset(kept.mixed))
 
 
 def keep(graph: Graph, kind: Kind) -> None:
@@ -62,4 +62,4 @@ def keep(graph: Graph, kind: Kind) -> None:
 
 
 def _form(graph: Graph) -> archive.Kind[_Kept]:
-    return cache.form("graph", VERSION, f"{torch.__version__} {graph.kind!r}", _Kept)
+    return cache.form("graph", VERSION, f"{torch.__version__} {graph.kind.value!r}", _Kept)

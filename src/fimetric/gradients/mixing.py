@@ -30,10 +30,8 @@ class MixingInspector:
     tensor must come from a product with something that has a row per sample as well.
     """
 
-    def __init__(self, graph: Graph, plan: Plan, samples: int) -> None:
+    def __init__(self, graph: Graph, samples: int) -> None:
         self.graph, self.samples = graph, samples
-        for node in plan.taps:
-            self._refuse_batch_statistics(node, plan.taps[node])
 
     def __call__(self, tap: Tap, contribution: Contribution) -> None:
         """Inspect one contribution (N, *shape).
@@ -47,7 +45,9 @@ class MixingInspector:
         squares = contribution.dense().abs().square()
         for dim in range(1, squares.dim()):
             if squares.shape[dim] % self.samples == 0 and self._diagonal(squares, dim):
-                self._refuse(tap.node, "each sample's loss depends on the other samples")
+                raise MixedSamplesError(
+                    _told(self.graph, tap.node, "each sample's loss depends on the other samples")
+                )
 
     def _diagonal(self, squares: Tensor, dim: int) -> bool:
         """Return whether most of each sample's energy lies in its own block along ``dim``."""
@@ -90,20 +90,31 @@ class MixingInspector:
                 return True
         return False
 
-    def _refuse_batch_statistics(self, node: int, taps: list[Tap]) -> None:
-        operation = self.graph.nodes[node]
-        if getattr(operation, "_saved_scale_grad_by_freq", False) and self.samples > 1:
-            self._refuse(node, "scale_grad_by_freq counts the tokens of the whole batch")
-        if not getattr(operation, "_saved_training", False) or self.samples == 1:
-            return
+
+def refuse_batch_statistics(graph: Graph, plan: Plan, samples: int) -> None:
+    """Refuse operations that say themselves that they mix the samples of a batch.
+
+    Raises:
+        MixedSamplesError: naming the operation.
+    """
+    for node, taps in plan.taps.items() if samples > 1 else ():
+        operation = graph.nodes[node]
+        if getattr(operation, "_saved_scale_grad_by_freq", False):
+            raise MixedSamplesError(
+                _told(graph, node, "scale_grad_by_freq counts the tokens of the whole batch")
+            )
+        if not getattr(operation, "_saved_training", False):
+            continue
         saved = getattr(operation, "_saved_input", None)
         below = any(tap.input == 0 for tap in taps)
-        first = saved is not None and self.graph.edges[node][0] is None and saved.shape[0] > 1
+        first = saved is not None and graph.edges[node][0] is None and saved.shape[0] > 1
         if below or first:
-            self._refuse(node, "it normalises with the statistics of the batch; call model.eval()")
+            why = "it normalises with the statistics of the batch; call model.eval()"
+            raise MixedSamplesError(_told(graph, node, why))
 
-    def _refuse(self, node: int, why: str) -> None:
-        raise MixedSamplesError(
-            f"{self.graph.name(node)} mixes the samples of a batch, so a sample has no gradient "
-            f"of its own: {why}"
-        )
+
+def _told(graph: Graph, node: int, why: str) -> str:
+    return (
+        f"{graph.name(node)} mixes the samples of a batch, so a sample has no gradient of its own: "
+        f"{why}"
+    )

@@ -61,6 +61,7 @@ class Plan:
     suspect: bool = False  # made on numbers that are not finite: never reused
     by_rules: bool = False  # rules were asked first
     looked_at: bool = False  # and left something open, which gradients have shown
+    inspected: bool = False  # what enters parameter-only subgraphs was seen to hold no samples
     direct: bool = False  # one sample, whose gradient is the ordinary one
     mixed: frozenset[int] = frozenset()  # nodes that were looked at and are sums over the samples
     formulas: dict[int, list[Layout | None]] = field(default_factory=dict)  # likely to hold again

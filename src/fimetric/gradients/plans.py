@@ -6,14 +6,14 @@ them: where samples are summed over, and how often that was checked.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
 
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from fimetric.gradients import kinds
-from fimetric.gradients.graph import Graph
+from fimetric.gradients.graph import Graph, Key
 from fimetric.gradients.kinds import Kind
 from fimetric.gradients.plan import Plan
 
@@ -23,40 +23,46 @@ KINDS = 256  # kinds of graphs remembered
 Value = TypeVar("Value")
 
 
+class Known(NamedTuple):
+    """How to read a graph, and what is known of all of its kind."""
+
+    plan: Plan
+    kind: Kind
+
+
 class Plans:
     """Plans by their graphs, those used last at the end.
 
     Arguments:
-        parameters: that the graphs lead to.
+        parameters: the number of parameters that the graphs lead to.
     """
 
-    def __init__(self, parameters: Sequence[Tensor]) -> None:
-        self._count, self._device = len(parameters), parameters[0].device
-        self._plans: OrderedDict[Hashable, tuple[Plan, Kind]] = OrderedDict()
-        self._kinds: OrderedDict[Hashable, Kind] = OrderedDict()
+    def __init__(self, parameters: int) -> None:
+        self._parameters = parameters
+        self._plans: OrderedDict[Key, Known] = OrderedDict()
+        self._kinds: OrderedDict[Key, Kind] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._plans)
 
-    def plan(self, graph: Graph) -> Plan | None:
-        """Return the plan kept for such a graph."""
-        kept = self._plans.get(graph.signature)
-        return kept and kept[0]
+    def find(self, graph: Graph) -> Known | None:
+        """Return what is kept for such a graph."""
+        found = self._plans.get(graph.signature)
+        if found is not None:
+            self._plans.move_to_end(graph.signature)
+        return found
 
     def kind(self, graph: Graph) -> Kind | None:
         """Return what is known of such graphs of any size, in this process or an earlier one."""
-        kept = self._plans.get(graph.signature)
-        if kept is not None:
-            return kept[1]
         if graph.kind not in self._kinds:
-            found = kinds.recall(graph, self._count, self._device)
+            found = kinds.recall(graph, self._parameters)
             if found is not None:
                 _put(self._kinds, graph.kind, found, KINDS)
         return self._kinds.get(graph.kind)
 
-    def keep(self, graph: Graph, plan: Plan, kind: Kind) -> None:
+    def keep(self, graph: Graph, known: Known) -> None:
         """Keep a plan; beyond ``PLANS`` drop the one that was not used for longest."""
-        _put(self._plans, graph.signature, (plan, kind), PLANS)
+        _put(self._plans, graph.signature, known, PLANS)
 
     def learn(self, graph: Graph, kind: Kind) -> None:
         """Remember what the first batch of a kind has taught."""
@@ -69,7 +75,7 @@ class Plans:
         self.learn(graph, kind)
 
 
-def _put(kept: OrderedDict[Hashable, Value], key: Hashable, value: Value, most: int) -> None:
+def _put(kept: OrderedDict[Key, Value], key: Key, value: Value, most: int) -> None:
     kept[key] = value
     kept.move_to_end(key)
     if len(kept) > most:
@@ -84,4 +90,4 @@ def plans_of(parameters: Sequence[Tensor]) -> Plans:
     """Return the plans for graphs over these parameters, the same ones for every caller."""
     key = tuple(map(id, parameters))
     by_all: dict[tuple[int, ...], Plans] = _shared.setdefault(parameters[0], {})
-    return by_all.setdefault(key, Plans(parameters))
+    return by_all.setdefault(key, Plans(len(parameters)))
