@@ -88,7 +88,7 @@ def matrix(N: int, T: int, O: int, I: int) -> Layer:
     layer = Factors(u, v)
     forms = {
         "Gram": lambda: norms_by_gram(layer, lambda chosen: [chosen]),
-        "direct": lambda: Contribution.squared_norms(layer),
+        "direct": lambda: Contribution.quick_norms(layer),
     }
     return Layer(
         f"linear, {I} to {O} at {T} positions, N = {N}",
