@@ -9,15 +9,15 @@ import logging
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
 
 from fimetric.arguments import whole_or_none
+from fimetric.gradients.machine import one_thread
 from fimetric.progress import progress as show_progress
 
 Job = tuple[float, Callable[..., Any], tuple[Any, ...]]  # work, function, arguments
@@ -39,7 +39,7 @@ def do(what: str, jobs: Sequence[Job], processes: int | None, progress: bool) ->
         if processes > 1:
             return _side_by_side(jobs, processes, advance)
         results = []
-        with _one_thread():
+        with one_thread():
             for work, function, arguments in jobs:
                 results.append(function(*arguments))
                 advance(round(work))
@@ -78,13 +78,3 @@ def _end_with(connection: Connection) -> None:
         connection.recv()
     except (EOFError, OSError):
         os._exit(1)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

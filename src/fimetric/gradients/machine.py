@@ -95,7 +95,7 @@ def measured() -> Costs:
     Numbers are ratios of the shortest of interleaved tries, in steps of a square root of two, so
     that another measurement finds the same as a rule.
     """
-    with torch.autocast("cpu", enabled=False), _one_thread():
+    with torch.autocast("cpu", enabled=False), one_thread():
         seconds = _shortest(_tries())
     one = seconds["product"] / (N * T * SIDE**2)
     memory_pass = _step(seconds["pass"] / ENTRIES / one)
@@ -128,7 +128,8 @@ def _tries() -> Mapping[str, Callable[[], Tensor]]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Let PyTorch compute on one thread for a while."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
