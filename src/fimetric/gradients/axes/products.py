@@ -1,7 +1,5 @@
 """Products: where the samples lie in the output they lie in one factor, and are summed over."""
 
-from collections.abc import Sequence
-
 from fimetric.gradients.axes.base import Found, Rule, Shared, Use, broadcast, repeated
 
 CONTRACTED = Shared.CONTRACTED
@@ -98,18 +96,10 @@ def solve_triangular(use: Use) -> Found:
     return broadcast(use) if use.input == 1 else CONTRACTED
 
 
-def _of_batches(last: int) -> Rule:
-    """Matrix functions of the last axes."""
-
-    def rule(use: Use) -> Found:
-        fits: Sequence[int] = use.shape[: use.dim + 1]
-        return (
-            use.layout
-            if use.dim < len(use.shape) - last and fits == use.output[: use.dim + 1]
-            else None
-        )
-
-    return rule
+def of_matrices(use: Use) -> Found:
+    """Functions of the matrices in the last two axes."""
+    fits = use.shape[: use.dim + 1] == use.output[: use.dim + 1]
+    return use.layout if fits and use.dim < len(use.shape) - 2 else None
 
 
 PRODUCTS: dict[str, Rule] = {
@@ -120,7 +110,7 @@ PRODUCTS: dict[str, Rule] = {
     "Convolution": convolution,
     "EuclideanDist": distances,
     "GroupedMm": grouped_mm,
-    "LinalgMatrixExp": _of_batches(2),
+    "LinalgMatrixExp": of_matrices,
     "LinalgSolveTriangular": solve_triangular,
     "MkldnnRnnLayer": recurrent,
     "Mm": mm,
@@ -130,6 +120,6 @@ PRODUCTS: dict[str, Rule] = {
     "ScaledDotProductFlashAttention": attention,
     "ScaledDotProductFlashAttentionForCpu": attention,
     "Trilinear": bilinear,
-    "Tril": _of_batches(2),
-    "Triu": _of_batches(2),
+    "Tril": of_matrices,
+    "Triu": of_matrices,
 }

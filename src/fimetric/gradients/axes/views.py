@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from fimetric.gradients.axes.base import Found, Rule, Use, kept, repeated, reshaped, same
-from fimetric.gradients.graph import axis_of, signed
+from fimetric.gradients.graph import axis_of, metadata, signed
 from fimetric.gradients.layout import Layout, Ragged, owner_of_rows, rows_of
 
 
@@ -23,19 +23,10 @@ def transpose_matrix(use: Use) -> Found:
     return use.at(len(use.shape) - 1 - use.dim)
 
 
-def inserted(use: Use, axis: int) -> Found:
-    """The input has one axis more than the output."""
-    return use.at(use.dim + (use.dim >= axis))
-
-
 def select(use: Use) -> Found:
-    """One entry along an axis, which the output lacks."""
-    return inserted(use, use.axes()[0])
-
-
-def unbind(use: Use) -> Found:
-    """Every entry along an axis, an output each."""
-    return inserted(use, use.axes()[0])
+    """One entry along an axis, which the output lacks; or every one, an output each."""
+    axis = use.axes()[0]
+    return use.at(use.dim + (use.dim >= axis))
 
 
 def split(use: Use) -> Found:
@@ -50,9 +41,10 @@ def slice_(use: Use) -> Found:
         return kept(use, () if axis == use.dim else (axis,))
     start, size = signed(use.node._saved_start), use.shape[axis]
     start = max(0, start + size if start < 0 else min(start, size))
-    if isinstance(layout, Layout) and size % (layout.samples * layout.inner) == 0:
-        whole = use.node._saved_step == 1 and start % (layout.samples * layout.inner) == 0
-        return _rounds(layout, size) if whole else None
+    rounds = _rounds(layout, size) if isinstance(layout, Layout) else None
+    if rounds is not None:
+        whole = use.node._saved_step == 1 and start % (rounds.samples * rounds.inner) == 0
+        return rounds if whole else None
     owner = owner_of_rows(layout, use.output[axis]).cpu().long()
     rows = owner.new_full((size,), -1)
     rows[start :: use.node._saved_step][: len(owner)] = owner
@@ -76,11 +68,10 @@ def cat(use: Use) -> Found:
     axis = axis_of(use.node._saved_dim, len(use.output))
     if axis != use.dim or not isinstance(use.layout, Ragged):
         return kept(use, (axis,))
-    before = [node for node, _ in use.node.next_functions[: use.input]]
-    if None in before:  # of a size that is not told
+    before = use.node.next_functions[: use.input]
+    if any(node is None for node, _ in before):  # of a size that is not told
         return None
-    edges = use.node.next_functions[: use.input]
-    start = sum(node._input_metadata[k].shape[axis] for node, k in edges)
+    start = sum(metadata(node)[k].shape[axis] for node, k in before)
     return rows_of(use.layout.owner[start : start + use.shape[axis]], axis, use.layout.samples)
 
 
@@ -144,7 +135,7 @@ VIEWS: dict[str, Rule] = {
     "Stack": stack,
     "T": transpose_matrix,
     "Transpose": transpose,
-    "Unbind": unbind,
+    "Unbind": select,
     "Unfold": unfold,
     "UnsafeSplit": split,
     "ViewAsComplex": as_complex,
