@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from against_loop import no_calls, table_by_loop
 from torch import nn
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential, set_checkpoint_early_stop
+from zoo import Scale
 
 from fimetric.gradients import GradientNorms, checkpoints, colouring, engine
 from fimetric.gradients.graph import read_graph
@@ -108,18 +109,6 @@ class Called(nn.Module):
             return Scale.apply(torch.hypot(h, self.scale), self.scale) + torch.hypot(h, self.scale)
 
         return region(inner, self.layer(x)).pow(2).sum(1)
-
-
-class Scale(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, weight):
-        ctx.save_for_backward(x, weight)
-        return x * weight
-
-    @staticmethod
-    def backward(ctx, g):
-        x, weight = ctx.saved_tensors
-        return g * weight, (g * x).sum(0)
 
 
 class Sequence(nn.Module):

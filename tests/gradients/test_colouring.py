@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from zoo import Scale
 
 from fimetric.gradients import GradientNorms, MixedSamplesError, engine
 from fimetric.gradients.colouring import (
@@ -376,25 +377,13 @@ def test_counts_over_the_batch_are_refused():
         GradientNorms(table)(table(torch.tensor([1, 1, 2])).square().sum(1))
 
 
-class Doubled(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, p):
-        ctx.save_for_backward(x, p)
-        return x * p
-
-    @staticmethod
-    def backward(ctx, g):
-        x, p = ctx.saved_tensors
-        return g * p, (g * x).sum(0)
-
-
 def test_functions_whose_other_input_depends_on_the_parameter_too():
     torch.manual_seed(10)
     p = nn.Parameter(double(3))
     for losses in (
-        lambda x: Doubled.apply(x * p, p).square().sum(1),
-        lambda x: Doubled.apply(Doubled.apply(x, p), p).square().sum(1),
-        lambda x: Doubled.apply(x * p.exp(), p.exp()).square().sum(1),
+        lambda x: Scale.apply(x * p, p).square().sum(1),
+        lambda x: Scale.apply(Scale.apply(x, p), p).square().sum(1),
+        lambda x: Scale.apply(x * p.exp(), p.exp()).square().sum(1),
     ):
         assert_exact_in_every_batch(losses, [("p", p)], [double(4, 3) for _ in range(2)])
 

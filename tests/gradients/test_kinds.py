@@ -12,12 +12,6 @@ from fimetric.store import archive
 
 
 @pytest.fixture
-def folder(monkeypatch, tmp_path):
-    monkeypatch.setenv("FIMETRIC_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
 def checks(monkeypatch):
     done, check = [], engine.check_sample
     monkeypatch.setattr(engine, "check_sample", lambda *a: done.append(1) or check(*a))

@@ -16,12 +16,6 @@ FOUND = Costs(memory_pass=8.0, calls=-1e9, gram=1.0, grouped=2.0)
 
 
 @pytest.fixture
-def folder(monkeypatch, tmp_path):
-    monkeypatch.setenv("FIMETRIC_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
 def measurements(monkeypatch):
     """Count the measurements, which find ``FOUND``."""
     done = []

@@ -335,19 +335,22 @@ def einsum_with_experts():
     )
 
 
+class Scale(torch.autograd.Function):
+    """A product with a weight, written by hand."""
+
+    @staticmethod
+    def forward(ctx, x, weight):
+        ctx.save_for_backward(x, weight)
+        return x * weight
+
+    @staticmethod
+    def backward(ctx, g):
+        x, weight = ctx.saved_tensors
+        return g * weight, (g * x).sum(0)
+
+
 @case
 def custom_function():
-    class Scale(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x, weight):
-            ctx.save_for_backward(x, weight)
-            return x * weight
-
-        @staticmethod
-        def backward(ctx, g):
-            x, weight = ctx.saved_tensors
-            return g * weight, (g * x).sum(0)
-
     layers = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
     module = nn.ModuleDict({"layers": layers})
     module.register_parameter("scale", nn.Parameter(torch.randn(4)))
