@@ -192,6 +192,7 @@ def test_first_calls_and_streams_are_measured():
     table = first_calls.calls(1, {TINY.name: TINY})
     assert [row[1] for row in table.rows] == [
         "first batch, N = 4",
+        "the same in a later process",
         "the same, another GradientNorms",
         "a last batch, N = 3",
         "one sample",
