@@ -5,6 +5,7 @@ python benchmarks/speed --clipping  clipped sums alone: docs/clipping-speed.md a
 python benchmarks/speed --quick     a glance at the VAE, written to a temporary folder
 """
 
+import os
 import sys
 import tempfile
 from dataclasses import replace
@@ -31,6 +32,7 @@ from benchmarks.speed import (  # noqa: E402
 from benchmarks.speed.cases import CASES, Case, quieten  # noqa: E402
 from benchmarks.speed.machine import machine  # noqa: E402
 from benchmarks.speed.tables import Table, write_csv  # noqa: E402
+from fimetric.gradients.cache import FOLDER  # noqa: E402
 
 REPEATS = 5
 IMAGES = {("UNet", "engine"): 336, ("UNet", "loop"): 144}
@@ -141,6 +143,7 @@ def quick(console: Console, folder: Path) -> None:
 
 def main() -> None:
     quieten()
+    os.environ[FOLDER] = ""  # a first call is to know nothing of an earlier process
     console = Console()
     if sys.argv[1:] == ["--quick"]:
         quick(console, Path(tempfile.mkdtemp()))

@@ -141,7 +141,7 @@ CASES = {
     case.name: case
     for case in (
         Case("UNet", unet, normal, denoising, 32, 1.0),
-        Case("Glow", partial(glow, FLOW), uniform, likelihood, 16, 1.2),
+        Case("Glow", partial(glow, FLOW), uniform, likelihood, 16, 1.15),
         Case("VAE", vae, uniform, fm.objectives.standard_objective, 128, 1.0),
         Case("GPT-2", gpt2, tokens, next_tokens, 16, 1.0),
     )

@@ -6,11 +6,9 @@ References:
 """
 
 import gc
-import os
 import statistics
 from collections.abc import Callable, Iterable
 from functools import partial
-from unittest.mock import patch
 
 from torch import Tensor, nn
 
@@ -46,7 +44,6 @@ CHOICES: dict[str, Callable[[nn.Module], Parameters]] = {
     "all": lambda module: module.named_parameters(),
     "the last block": lambda module: module.get_submodule("transformer.h")[-1].named_parameters(),
 }
-NOTHING_KEPT = patch.dict(os.environ, FIMETRIC_CACHE="")  # of what other processes have learnt
 
 
 def _works(case: Case) -> tuple[nn.Module, dict[str, Work]]:
@@ -62,7 +59,6 @@ def _works(case: Case) -> tuple[nn.Module, dict[str, Work]]:
     return module, {STEP: training_step(module, losses, x), **tables}
 
 
-@NOTHING_KEPT
 def peaks(name: str, case: Case = SMALL, repeats: int = memory.REPEATS) -> tuple[float, float]:
     """Return the peak in MB of the first batch, and the median of those after the second."""
     module, works = _works(case)
@@ -74,7 +70,6 @@ def peaks(name: str, case: Case = SMALL, repeats: int = memory.REPEATS) -> tuple
     return found[0], statistics.median(found[2:])
 
 
-@NOTHING_KEPT
 def measure(repeats: int, case: Case = SMALL) -> Table:
     """Measure times here, and each peak in a process of its own."""
     module, works = _works(case)
