@@ -5,6 +5,7 @@ denoising   denoising losses of diffusion models
 language    likelihoods of language models
 likelihood  likelihoods of explicit densities, and the bound of variational autoencoders
 limits      what a language model can take: ids, lengths, no foresight
+pretrained  models that others trained, opened where they lie
 logits      the logits of a language model, however it takes token ids and whatever it returns
 standard    the objective that each reference model is scored with
 steadiness  models that change in their own forward pass
@@ -17,6 +18,7 @@ from fimetric.objectives.base import Objective
 from fimetric.objectives.denoising import Denoising
 from fimetric.objectives.language import CausalLM
 from fimetric.objectives.likelihood import NegativeELBO, NegativeLogLikelihood
+from fimetric.objectives.pretrained import from_pretrained
 from fimetric.objectives.standard import several_timesteps, standard_objective
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "NegativeELBO",
     "NegativeLogLikelihood",
     "Objective",
+    "from_pretrained",
     "several_timesteps",
     "standard_objective",
 ]

@@ -56,6 +56,7 @@ class Objective(nn.Module):
     """What the loss is, in words: only of a ``likelihood`` is the gradient known to be a score."""
     own_noise: bool = False
     """Whether each sample has noise of its own; see ``with_own_noise``."""
+    _opened: Any = None  # no part of what the loss is: the same model may lie elsewhere
 
     def __init__(
         self, function: Losses, module: nn.Module, seed: int = 0, *, name: str | None = None
@@ -87,6 +88,15 @@ class Objective(nn.Module):
     def spec(self) -> Spec | None:
         """What the samples must look like, as far as the loss itself says; None if it does not."""
         return None
+
+    @property
+    def opened(self) -> Any:
+        """How ``from_pretrained`` opened it, so that it can be opened again; None for others."""
+        return self._opened
+
+    @opened.setter
+    def opened(self, how: Any) -> None:
+        self._opened = how
 
     def views(self) -> dict[str, Losses]:
         """Return the named losses whose features stand side by side.

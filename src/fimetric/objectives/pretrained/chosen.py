@@ -1,0 +1,42 @@
+"""Which parameters of a model are differentiated: the others are frozen, and cost nothing."""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from fimetric.arguments import listed
+
+SHOWN = 8  # names in a message
+
+
+def choose(module: nn.Module, patterns: str | Sequence[str] | None) -> None:
+    """Freeze all parameters but those whose names fit one of some patterns.
+
+    Arguments:
+        module: the model.
+        patterns: as of a shell, such as ``*.lora_*`` or ``transformer.h.11.*``; a name fits itself.
+            None leaves the model as it is.
+
+    Raises:
+        ValueError: for a pattern that no parameter fits, with some names that there are; and where
+            one asks for a parameter without gradients, such as a quantised one.
+    """
+    if patterns is None:
+        return
+    each = [patterns] if isinstance(patterns, str) else listed("parameters", patterns, "['*.bias']")
+    named = dict(module.named_parameters())
+    kept: set[str] = set()
+    for pattern in each:
+        fitting = {name for name in named if fnmatchcase(name, str(pattern))}
+        if not fitting:
+            raise ValueError(
+                f"no parameter of {type(module).__name__} fits {pattern!r}; there are "
+                f"{', '.join(list(named)[:SHOWN])}{' ...' * (len(named) > SHOWN)}"
+            )
+        kept |= fitting
+    whole = [n for n in sorted(kept) if not named[n].dtype.is_floating_point]
+    if whole:
+        raise ValueError(f"{whole[0]} holds whole numbers (it is quantised) and has no gradient")
+    for name, parameter in named.items():
+        parameter.requires_grad_(name in kept)

@@ -1,0 +1,34 @@
+"""Models that ``fimetric train`` has written."""
+
+from pathlib import Path
+
+import msgspec
+
+from fimetric.models import load
+from fimetric.objectives.base import Objective
+from fimetric.objectives.pretrained.request import Found, Loader, Request, Shape
+from fimetric.objectives.standard import several_timesteps, standard_objective
+
+
+def _recognises(path: Path) -> bool:
+    try:
+        said = msgspec.json.decode((path / "config.json").read_bytes())
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return isinstance(said, dict) and {"kind", "shape", "config"} <= said.keys()
+
+
+def _open(found: Found, request: Request) -> tuple[Objective, Shape]:
+    model = load(found.path).to(request.device)
+    times = several_timesteps(model) if request.timesteps is None else request.timesteps
+    made = standard_objective(model, times, request.draws, request.seed)
+    return made, tuple(model.shape)
+
+
+LOADER = Loader(
+    "fimetric",
+    "a model that fimetric trained",
+    frozenset(("timesteps", "draws")),
+    _recognises,
+    _open,
+)

@@ -1,0 +1,46 @@
+"""Where a source lies: a folder, a file, or a name on the hub."""
+
+from pathlib import Path
+
+from fimetric.arguments import folder_of
+from fimetric.data.hub import looks_like_a_name
+from fimetric.objectives.pretrained.request import Found
+
+PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.ot")
+
+
+def find(source: str | Path, revision: str | None) -> Found:
+    """Return where a model lies; of one on the hub, a copy on this machine and its commit.
+
+    Raises:
+        FileNotFoundError: for what is neither there nor on the hub.
+        ValueError: for a revision of what lies on this machine.
+    """
+    path = folder_of(source, "the model").expanduser()
+    if path.exists():
+        if revision is not None:
+            raise ValueError(f"revision={revision!r} is for models of the hub; {source} lies here")
+        return Found(path, str(source))
+    if path.suffix == ".gguf" or not looks_like_a_name(str(source)):
+        raise FileNotFoundError(f"there is no {source}; give an existing folder or file")
+    return _from_hub(str(source), revision)
+
+
+def _from_hub(name: str, revision: str | None) -> Found:
+    """Return a model of the hub, or what an earlier call has left of it here.
+
+    Raises:
+        FileNotFoundError: where the hub does not know it, or cannot be asked.
+    """
+    import huggingface_hub
+
+    try:
+        place = huggingface_hub.snapshot_download(
+            name, revision=revision, ignore_patterns=list(PICKLED)
+        )
+    except Exception as error:  # a dozen kinds, of several libraries
+        said = " ".join(str(error).split())
+        raise FileNotFoundError(
+            f"{name} is no path, and the hub did not give it: {type(error).__name__}: {said}"
+        ) from error
+    return Found(Path(place), name, Path(place).name)

@@ -1,0 +1,78 @@
+"""Objectives that a function of a user's own file returns: the one way in which code runs."""
+
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+from fimetric.arguments import shown
+from fimetric.objectives.base import Objective
+from fimetric.objectives.pretrained.request import Found, Loader, Request
+
+
+def split(source: str) -> tuple[Path, str] | None:
+    """Return file and function of a source such as ``flow.py:objective``; None for another."""
+    file, colon, name = source.rpartition(":")
+    return (Path(file), name) if colon and file.endswith(".py") else None
+
+
+def _open(found: Found, request: Request) -> tuple[Objective, None]:
+    """Run the file, and return what its function returns.
+
+    Raises:
+        FileNotFoundError: where there is no such file.
+        ValueError: where it has no such function, or one with arguments, or one that fails.
+        TypeError: where it returns no objective.
+    """
+    parts = split(found.said)
+    assert parts is not None
+    file, name = parts
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no file {file}; give FILE.py:FUNCTION")
+    function = getattr(_module(file), name, None)
+    if not callable(function):
+        raise ValueError(f"{file} has no function {name!r}; define it, without arguments")
+    needed = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+    if any(p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in needed):
+        raise ValueError(f"{found.said} needs arguments ({needed[0].name}); give them defaults")
+    made = function()
+    if not isinstance(made, Objective):
+        raise TypeError(
+            f"{found.said} returned {shown(made)}; return one of fimetric.objectives, made with "
+            "its model"
+        )
+    made.module.to(request.device)
+    return made, None
+
+
+def _module(file: Path) -> Any:
+    """Return a file as a module, which runs it; files beside it can be imported by it.
+
+    Raises:
+        ValueError: with what the file itself raises.
+    """
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[file.stem] = module  # as dataclasses and pickles of it ask for
+    sys.path.insert(0, str(file.parent.resolve()))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[file.stem]
+        raise ValueError(f"{file} fails as it is run: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(file.parent.resolve()))
+    return module
+
+
+LOADER = Loader(
+    "python",
+    "a function of a file that returns an objective",
+    frozenset(),
+    lambda path: False,  # told by its name, before there is a path
+    _open,
+    code=True,
+)
