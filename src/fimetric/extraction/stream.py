@@ -84,7 +84,7 @@ def stream(
 
     def choice(first: Batch) -> int:
         size = batch_size or held.batch_size
-        first = check(first)
+        first = check(objective.conditioned(first))
         held.batch_size = size or batch_size_for(objective, placed(first, module))
         return held.batch_size
 
@@ -94,7 +94,7 @@ def stream(
 
     size = group_size or extractor.group_size
     source = (_whole if whole_groups else batches)(data, choice, size, objective.prepare)
-    for batch in map(check, source):
+    for batch in map(check, map(objective.conditioned, source)):
         yield batch, held.features(batch, make)
     check.tell()
 

@@ -10,13 +10,14 @@ stand side by side.
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from fimetric.arguments import seed_of, shown, whole
-from fimetric.data.batch import Input, join
+from fimetric.data.batch import Batch, Input, join
 from fimetric.data.keys import ALONE, ARGUMENTS
 from fimetric.data.kinds import data_of
 from fimetric.data.reader import Reader
@@ -56,6 +57,8 @@ class Objective(nn.Module):
     """What the loss is, in words: only of a ``likelihood`` is the gradient known to be a score."""
     own_noise: bool = False
     """Whether each sample has noise of its own; see ``with_own_noise``."""
+    condition: str | None = None
+    """The column beside the data, such as ``label``, that the loss is told of each sample."""
     _opened: Any = None  # no part of what the loss is: the same model may lie elsewhere
 
     def __init__(
@@ -149,6 +152,31 @@ class Objective(nn.Module):
             TypeError: for texts, where the objective does not say what to make of them.
         """
         return join(list(Reader(max(len(samples), 1)).parts(list(samples)))).x
+
+    def conditioned(self, batch: Batch) -> Batch:
+        """Return a batch with what the loss is told of its samples; as it is without ``condition``.
+
+        Raises:
+            ValueError: where the samples have no such column, naming those that they have.
+        """
+        if self.condition is None:
+            return batch
+        if self.condition not in batch.kept:
+            raise ValueError(
+                f"the loss is told the column {self.condition!r} of each sample, and the data have "
+                f"{', '.join(batch.kept) or 'none'} beside them; give samples as "
+                f"{{'x': ..., {self.condition!r}: ...}}"
+            )
+        told = self.tell(batch.kept[self.condition])
+        return replace(batch, x={**batch.entries(), **told})
+
+    def tell(self, values: Sequence[Any]) -> dict[str, Tensor]:
+        """Return what the loss gets of the values of ``condition``: name -> tensor (N, ...).
+
+        Raises:
+            NotImplementedError: where an objective with a condition does not say.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has a condition and no tell(values)")
 
     def with_own_noise(self) -> Self:
         """Return the objective with a draw of the noise for each sample, told by its content.
