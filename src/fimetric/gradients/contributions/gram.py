@@ -21,7 +21,7 @@ LARGE = 1e7  # which shows where the other factor is as large as that
 
 # Positions at a time: of two blocks' products, one triangle is enough. On a CPU they stay in the
 # cache; elsewhere small products leave a device idle, and each is a few launches.
-BLOCK, BLOCK_ELSEWHERE = 64, 1024
+BLOCK, BLOCK_ELSEWHERE = 128, 1024
 
 
 def norms_by_gram(whole: Contribution, parts: Callable[[Any], Sequence[Any]]) -> Tensor:
