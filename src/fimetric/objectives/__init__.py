@@ -20,7 +20,7 @@ from fimetric.objectives.base import Objective
 from fimetric.objectives.denoising import Denoising
 from fimetric.objectives.flow_matching import FlowMatching
 from fimetric.objectives.language import CausalLM
-from fimetric.objectives.likelihood import NegativeELBO, NegativeLogLikelihood
+from fimetric.objectives.likelihood import GaussianELBO, NegativeELBO, NegativeLogLikelihood
 from fimetric.objectives.pretrained import from_pretrained
 from fimetric.objectives.standard import several_timesteps, standard_objective
 
@@ -28,6 +28,7 @@ __all__ = [
     "CausalLM",
     "Denoising",
     "FlowMatching",
+    "GaussianELBO",
     "NegativeELBO",
     "NegativeLogLikelihood",
     "Objective",
