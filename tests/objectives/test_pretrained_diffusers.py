@@ -200,22 +200,29 @@ def test_a_denoiser_and_its_scheduler_need_no_pipeline(flat, home, tmp_path):
     assert torch.equal(found(x), there(x))
 
 
+def test_an_early_dit_is_saved_under_another_name(home, tmp_path):
+    path = shutil.copytree(folder_of(home, "dit"), tmp_path / "dit")
+    edited(path / "transformer/config.json", _class_name="Transformer2DModel")
+    x = x_of(16).float()
+    assert torch.equal(from_pretrained(path, [T])(x), opened(home, "dit")(x))
+
+
 @pytest.mark.parametrize(
     ("name", "column", "values"), [("class", "label", [0, 1, 2]), ("prompt", "prompt", PROMPTS)]
 )
 def test_a_detector_is_fitted_on_pictures_with_a_column(name, column, values, home, tmp_path):
-    x, told = x_of(CASES[name].size, 48).float(), values * 16
+    x, told = x_of(CASES[name].size, 30).float(), values * 10
     detector = Detector(opened(home, name, condition=column), batch_size=16)
-    detector.fit({"x": x[:40], column: told[:40]}).save(tmp_path / "detector")
+    detector.fit({"x": x[:24], column: told[:24]}).save(tmp_path / "detector")
     again = Detector.load(tmp_path / "detector", opened(home, name, condition=column))
     right, wrong = (
-        each.score({"x": x[40:], column: told[at : at + 8]})
-        for each, at in ((detector, 40), (again, 39))
+        each.score({"x": x[24:], column: told[at : at + 6]})
+        for each, at in ((detector, 24), (again, 23))
     )
-    assert (again.score({"x": x[40:], column: told[40:]}) == right).all()
-    assert right.shape == (8,) and not (right == wrong).any()
+    assert (again.score({"x": x[24:], column: told[24:]}) == right).all()
+    assert right.shape == (6,) and not (right == wrong).any()
     with pytest.raises(ValueError, match=f"told the column '{column}'[^;]*have none beside them"):
-        detector.score(x[40:])
+        detector.score(x[24:])
 
 
 def test_frozen_parts_are_hashed_and_stay_as_they_are(home):

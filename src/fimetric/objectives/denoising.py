@@ -51,11 +51,13 @@ class Denoising(Noising):
         seed: int = 0,
     ) -> None:
         _refuse_other_schedules(scheduler)
-        steps = len(scheduler.alphas_cumprod)
-        super().__init__(unet, scheduler, steps, timesteps, draws, centred, seed)
+        super().__init__(unet, scheduler, timesteps, draws, centred, seed)
         if loss not in ("l1", "l2"):
             raise ValueError(f"loss must be 'l1' or 'l2', not {loss!r}")
         self.loss, self.predicts = loss, prediction_of(scheduler)
+
+    def _length(self) -> int:
+        return len(self.scheduler.alphas_cumprod)
 
     def _levels(self, t: int, like: Tensor) -> tuple[Tensor, Tensor]:
         a = self.scheduler.alphas_cumprod[t].to(like)

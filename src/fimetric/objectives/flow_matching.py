@@ -53,12 +53,13 @@ class FlowMatching(Noising):
         seed: int = 0,
     ) -> None:
         _refuse_other_schedules(scheduler)
-        steps = steps_of(scheduler)
-        super().__init__(module, scheduler, steps, timesteps, draws, centred, seed)
-        self.steps = steps
+        super().__init__(module, scheduler, timesteps, draws, centred, seed)
+
+    def _length(self) -> int:
+        return steps_of(self.scheduler)
 
     def _levels(self, t: int, like: Tensor) -> tuple[float, float]:
-        sigma = (t + 1) / self.steps
+        sigma = (t + 1) / self._length()
         return 1 - sigma, sigma
 
     def _target(self, x: Tensor, eps: Tensor, t: int) -> Tensor:
@@ -69,7 +70,7 @@ class FlowMatching(Noising):
 
     def settings(self) -> dict[str, Any]:
         """Return the timesteps and the number that there are, the draws and whether centred."""
-        return {**super().settings(), "steps": self.steps}
+        return {**super().settings(), "steps": self._length()}
 
 
 def _refuse_other_schedules(scheduler: Any) -> None:

@@ -1,14 +1,15 @@
 """Losses of models that see noisy data and a noise level: what diffusion and flows share."""
 
+import copy
 import inspect
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
-from fimetric.arguments import listed, whole
+from fimetric.arguments import listed, seed_of, whole
 from fimetric.data.batch import Input
 from fimetric.data.kinds import data_of
 from fimetric.data.spec import Spec
@@ -35,14 +36,14 @@ class Noising(Objective):
 
         x_t = s_t x + n_t eps
 
-    A subclass says s_t and n_t (``_levels``), what the model predicts (``_target``), how it is told
-    the level (``_told_time``), and what is summed of the error (``_sum``).
+    A subclass says how many levels there are (``_length``), s_t and n_t (``_levels``), what the
+    model predicts (``_target``), how it is told the level (``_told_time``), and what is summed of
+    the error (``_sum``).
 
     Arguments:
         module: (x_t, timesteps (N,)) -> prediction, as a tensor, a tuple or with ``.sample``.
             Entries of a batch other than the data are passed on by name.
         scheduler: of the noise levels.
-        steps: number of noise levels.
         timesteps: 0-based from the clean end, each with its own columns.
         draws: noise draws per timestep; their log norms are averaged.
         centred: whether images in [0, 1] are brought to [-1, 1] first.
@@ -65,7 +66,6 @@ class Noising(Objective):
         self,
         module: nn.Module,
         scheduler: Any,
-        steps: int,
         timesteps: Sequence[int],
         draws: int,
         centred: bool,
@@ -73,8 +73,8 @@ class Noising(Objective):
     ) -> None:
         super().__init__(self.forward, module, seed)
         refuse_no_draws(draws)
-        self.timesteps = _indices(timesteps, steps)
         self.scheduler, self.draws, self.centred = scheduler, draws, centred
+        self.timesteps = _indices(timesteps, self._length())
         self.register_module("encoder", None)
         self.register_module("teller", None)
 
@@ -102,6 +102,16 @@ class Noising(Objective):
 
         return losses
 
+    def at(
+        self, timesteps: Sequence[int], draws: int | None = None, seed: int | None = None
+    ) -> Self:
+        """Return the objective at other timesteps, with other draws or another seed if given."""
+        other = copy.copy(self)
+        other.timesteps = _indices(timesteps, self._length())
+        other.draws = self.draws if draws is None else whole("draws", draws)
+        other.seed = self.seed if seed is None else seed_of(seed)
+        return other
+
     def clean(self, x: Tensor) -> Tensor:
         """Return samples (N, ...) as noise is added to them: centred, and encoded if at all."""
         x = 2 * x - 1 if self.centred else x
@@ -110,6 +120,9 @@ class Noising(Objective):
     def _noisy(self, x: Tensor, eps: Tensor, t: int) -> Tensor:
         signal, noise = self._levels(t, x)
         return signal * x + noise * eps
+
+    def _length(self) -> int:
+        raise NotImplementedError
 
     def _levels(self, t: int, like: Tensor) -> tuple[Tensor | float, Tensor | float]:
         raise NotImplementedError
