@@ -50,11 +50,13 @@ class Denoising(Noising):
         centred: bool = True,
         seed: int = 0,
     ) -> None:
-        _refuse_other_schedules(scheduler)
         super().__init__(unet, scheduler, timesteps, draws, centred, seed)
         if loss not in ("l1", "l2"):
             raise ValueError(f"loss must be 'l1' or 'l2', not {loss!r}")
         self.loss, self.predicts = loss, prediction_of(scheduler)
+
+    def _refuse_others(self, scheduler: Any) -> None:
+        _refuse_other_schedules(scheduler)
 
     def _length(self) -> int:
         return len(self.scheduler.alphas_cumprod)

@@ -52,8 +52,10 @@ class FlowMatching(Noising):
         centred: bool = True,
         seed: int = 0,
     ) -> None:
-        _refuse_other_schedules(scheduler)
         super().__init__(module, scheduler, timesteps, draws, centred, seed)
+
+    def _refuse_others(self, scheduler: Any) -> None:
+        _refuse_other_schedules(scheduler)
 
     def _length(self) -> int:
         return steps_of(self.scheduler)

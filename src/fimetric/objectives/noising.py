@@ -36,9 +36,9 @@ class Noising(Objective):
 
         x_t = s_t x + n_t eps
 
-    A subclass says how many levels there are (``_length``), s_t and n_t (``_levels``), what the
-    model predicts (``_target``), how it is told the level (``_told_time``), and what is summed of
-    the error (``_sum``).
+    A subclass refuses other schedulers (``_refuse_others``). It says how many levels there are
+    (``_length``), s_t and n_t (``_levels``), what the model predicts (``_target``), how it is told
+    the level (``_told_time``), and what is summed of the error (``_sum``).
 
     Arguments:
         module: (x_t, timesteps (N,)) -> prediction, as a tensor, a tuple or with ``.sample``.
@@ -73,6 +73,7 @@ class Noising(Objective):
     ) -> None:
         super().__init__(self.forward, module, seed)
         refuse_no_draws(draws)
+        self._refuse_others(scheduler)
         self.scheduler, self.draws, self.centred = scheduler, draws, centred
         self.timesteps = _indices(timesteps, self._length())
         self.register_module("encoder", None)
@@ -120,6 +121,9 @@ class Noising(Objective):
     def _noisy(self, x: Tensor, eps: Tensor, t: int) -> Tensor:
         signal, noise = self._levels(t, x)
         return signal * x + noise * eps
+
+    def _refuse_others(self, scheduler: Any) -> None:
+        raise NotImplementedError
 
     def _length(self) -> int:
         raise NotImplementedError

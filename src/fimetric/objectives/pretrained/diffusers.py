@@ -10,12 +10,17 @@ from fimetric.objectives.denoising import Denoising
 from fimetric.objectives.flow_matching import FlowMatching
 from fimetric.objectives.likelihood import GaussianELBO
 from fimetric.objectives.noising import said, several
-from fimetric.objectives.pretrained.diffusers_folder import DENOISERS, Folder, recognises
+from fimetric.objectives.pretrained.diffusers_folder import (
+    AUTOENCODER,
+    DENOISERS,
+    Folder,
+    recognises,
+)
 from fimetric.objectives.pretrained.diffusers_told import teller_of
 from fimetric.objectives.pretrained.frozen import LatentMean
 from fimetric.objectives.pretrained.request import Found, Loader, Request, Shape, number_format
 
-AUTOENCODER = ("AutoencoderKL",)
+AUTOENCODERS = ("AutoencoderKL",)
 
 
 def _open(found: Found, request: Request) -> tuple[Objective, Shape | None]:
@@ -26,7 +31,7 @@ def _open(found: Found, request: Request) -> tuple[Objective, Shape | None]:
     """
     folder = Folder(found.path, found.said, number_format(request.dtype) or torch.float32)
     parts = folder.parts()
-    if parts.get("") in AUTOENCODER:
+    if parts.get("") in AUTOENCODERS:
         return _autoencoder(folder, request)
     name = next((name for name in ("transformer", "unet", "") if name in parts), None)
     if name is None:
@@ -36,7 +41,7 @@ def _open(found: Found, request: Request) -> tuple[Objective, Shape | None]:
         )
     scheduler = folder.scheduler()
     module = folder.model(name, DENOISERS)
-    vae = _encoder(folder) if "vae" in parts else None
+    vae = _encoder(folder) if AUTOENCODER in parts else None
     shape = _shape(folder, module, vae)
     teller = teller_of(folder, parts, module, request.condition)
     made = (FlowMatching if _is_flow(scheduler) else Denoising)(
@@ -56,14 +61,14 @@ def _open(found: Found, request: Request) -> tuple[Objective, Shape | None]:
 def _encoder(folder: Folder) -> Any:
     """Return the autoencoder of a pipeline, in float32 at least: in less it overflows."""
     dtype = torch.promote_types(folder.dtype, torch.float32)
-    return replace(folder, dtype=dtype).model("vae", AUTOENCODER)
+    return replace(folder, dtype=dtype).model(AUTOENCODER, AUTOENCODERS)
 
 
 def _autoencoder(folder: Folder, request: Request) -> tuple[Objective, Shape | None]:
     request.refuse_others(
         frozenset(("draws", "dtype", "revision")), f"an autoencoder ({folder.said})"
     )
-    vae = folder.model("", AUTOENCODER)
+    vae = folder.model("", AUTOENCODERS)
     made = GaussianELBO(vae, request.draws, request.seed)
     made.shape = (vae.config.in_channels, *_sides(vae.config.sample_size))
     return made.to(request.device).eval(), _fixed(made.shape)

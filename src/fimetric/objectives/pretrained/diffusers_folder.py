@@ -11,6 +11,7 @@ from torch import nn
 from fimetric.objectives.pretrained.places import said_by
 
 Part = TypeVar("Part")
+AUTOENCODER = "vae"  # the name of that part
 INDEX, CONFIG, SCHEDULER = "model_index.json", "config.json", "scheduler_config.json"
 DENOISERS = (
     "UNet2DModel",
@@ -68,7 +69,7 @@ class Folder:
         return {name: each[1] for name, each in pairs.items() if len(each) == 2 and each[1]}
 
     def _lying_here(self) -> dict[str, str]:
-        names = ("unet", "transformer", "vae", "scheduler")
+        names = ("unet", "transformer", AUTOENCODER, "scheduler")
         found = {name: self._class_of(name) for name in names if (self.path / name).is_dir()}
         if not {"unet", "transformer"} & found.keys() and (self.path / CONFIG).is_file():
             found[""] = self._class_of("")  # the model lies in the folder itself
