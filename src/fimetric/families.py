@@ -25,8 +25,8 @@ from fimetric.models.vae import VAE
 from fimetric.objectives.base import Objective
 from fimetric.objectives.denoising import Denoising
 from fimetric.objectives.likelihood import NegativeELBO, NegativeLogLikelihood
+from fimetric.objectives.noising import in_proportion
 
-TIMESTEPS = (0, 50, 300)  # of 1,000; how they were chosen is told in docs/results/selection.md
 ROUND_TRIP = 1e-2  # of latents, which are standard normal
 
 
@@ -66,9 +66,8 @@ def _denoising(model: Diffusion, timesteps: Any, draws: int, seed: int) -> Objec
 
 
 def _timesteps(model: Diffusion) -> tuple[int, ...]:
-    """Return ``TIMESTEPS`` in proportion to the model's schedule."""
-    length = len(model.scheduler.alphas_cumprod)
-    return tuple(dict.fromkeys(t * length // 1000 for t in TIMESTEPS))
+    """Return several timesteps of the model's schedule."""
+    return in_proportion(len(model.scheduler.alphas_cumprod))
 
 
 def _pixel_draws(model: VAE) -> Draws:

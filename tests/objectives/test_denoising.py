@@ -165,7 +165,7 @@ def test_prediction_types_that_are_not_known_are_refused(make, kind):
 
 def test_a_scheduler_of_flow_matching_is_refused():
     scheduler = DPMSolverMultistepScheduler(use_flow_sigmas=True, prediction_type="epsilon")
-    with pytest.raises(ValueError, match=r"use_flow_sigmas=True.*pass it to Objective"):
+    with pytest.raises(ValueError, match=r"use_flow_sigmas=True.*take FlowMatching"):
         Denoising(Plain(), scheduler)
 
 

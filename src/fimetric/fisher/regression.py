@@ -66,9 +66,8 @@ class DenoisingRegression(Denoising):
         return losses
 
     def _residual(self, t: int, batch: dict[str, Tensor]) -> Tensor:
-        x = 2 * batch["x"] - 1 if self.centred else batch["x"]
-        a = self.scheduler.alphas_cumprod[t].to(x)
-        return self._target(x, batch["noise"], a) - self._predicted(t, batch)
+        target = self._target(self.clean(batch["x"]), batch["noise"], t)
+        return target - self._predicted(t, batch)
 
     def settings(self) -> dict[str, Any]:
         """Return the settings of the denoising, and s."""
@@ -77,9 +76,8 @@ class DenoisingRegression(Denoising):
     def _predicted(self, t: int, batch: Input) -> Tensor:
         if not isinstance(batch, dict) or not {"x", "noise", "target"} <= batch.keys():
             raise ValueError("a batch must have x, noise and target: wrap the data in Noised")
-        x = 2 * batch["x"] - 1 if self.centred else batch["x"]
-        a = self.scheduler.alphas_cumprod[t].to(x)
-        return self._predict(a.sqrt() * x + (1 - a).sqrt() * batch["noise"], t, x)
+        x = self.clean(batch["x"])
+        return self._predict(self._noisy(x, batch["noise"], t), t, x)
 
 
 class Noised:

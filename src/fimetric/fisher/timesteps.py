@@ -23,15 +23,7 @@ class Draw:
 
 def at(objective: Denoising, draw: Draw) -> Denoising:
     """Return the objective at one timestep, with the noise of another seed for each draw."""
-    return Denoising(
-        objective.module,
-        objective.scheduler,
-        (draw.t,),
-        1,
-        objective.loss,
-        objective.centred,
-        objective.seed + draw.draw,
-    )
+    return objective.at((draw.t,), 1, objective.seed + draw.draw)
 
 
 def norms_over_time(

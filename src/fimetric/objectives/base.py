@@ -213,13 +213,18 @@ class Objective(nn.Module):
 
     def _cast(self, batch: Input) -> Input:
         """Bring floating-point data to the model's number format."""
-        kinds = {p.dtype for p in self.module.parameters() if p.is_floating_point()}
-        kind = kinds.pop() if len(kinds) == 1 else None
+        kind = number_format(self.module)
 
         def cast(x: Tensor) -> Tensor:
             return x.to(kind) if kind is not None and x.is_floating_point() else x
 
         return {k: cast(v) for k, v in batch.items()} if isinstance(batch, dict) else cast(batch)
+
+
+def number_format(module: nn.Module) -> torch.dtype | None:
+    """Return the number format of a model's parameters; None where they have several, or none."""
+    kinds = {p.dtype for p in module.parameters() if p.is_floating_point()}
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def values_of(batch: Input) -> list[Tensor]:

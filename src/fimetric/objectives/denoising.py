@@ -1,22 +1,17 @@
 """Denoising losses of diffusion models."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fimetric.arguments import listed, whole
-from fimetric.data.batch import Input
-from fimetric.data.kinds import data_of
-from fimetric.data.spec import Spec
-from fimetric.objectives.base import Losses, Objective, refuse_no_draws
+from fimetric.objectives.noising import Noising, said
 
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
 
 
-class Denoising(Objective):
+class Denoising(Noising):
     """Creates the one-step denoising loss of a diffusion model at fixed timesteps.
 
         l_t(x) = || eps - eps_theta(sqrt(abar_t) x + sqrt(1 - abar_t) eps, t) ||
@@ -55,82 +50,43 @@ class Denoising(Objective):
         centred: bool = True,
         seed: int = 0,
     ) -> None:
-        super().__init__(self.forward, unet, seed)
-        refuse_no_draws(draws)
-        _refuse_other_schedules(scheduler)
-        timesteps = listed("timesteps", timesteps, "(0, 50, 300)")
+        super().__init__(unet, scheduler, timesteps, draws, centred, seed)
         if loss not in ("l1", "l2"):
             raise ValueError(f"loss must be 'l1' or 'l2', not {loss!r}")
-        steps, timesteps = (
-            len(scheduler.alphas_cumprod),
-            tuple(whole("a timestep", t, -math.inf) for t in timesteps),
-        )
-        wrong = [t for t in timesteps if not 0 <= t < steps]
-        if wrong or not timesteps or len(set(timesteps)) < len(timesteps):
-            raise ValueError(
-                f"timesteps must be different indices from 0 to {steps - 1}; got {timesteps}"
-            )
-        self.scheduler, self.timesteps, self.draws = scheduler, timesteps, draws
-        self.loss, self.centred = loss, centred
-        self.predicts = prediction_of(scheduler)
+        self.loss, self.predicts = loss, prediction_of(scheduler)
 
-    @property
-    def spec(self) -> Spec | None:
-        """Images in [0, 1], where they are centred here."""
-        return Spec("floats", low=0.0, high=1.0) if self.centred else None
+    def _refuse_others(self, scheduler: Any) -> None:
+        _refuse_other_schedules(scheduler)
 
-    def views(self) -> dict[str, Losses]:
-        """Return one view per timestep and draw."""
-        return {
-            f"t={t}/draw={k}": self._view(t, f"t={t}/draw={k}")
-            for t in self.timesteps
-            for k in range(self.draws)
-        }
+    def _length(self) -> int:
+        return len(self.scheduler.alphas_cumprod)
 
-    def _view(self, t: int, name: str) -> Losses:
-        def losses(batch: Input) -> Tensor:
-            x = data_of(batch)
-            x = 2 * x - 1 if self.centred else x
-            eps = self._noise(name, x.shape[1:], x, "normal")
-            a = self.scheduler.alphas_cumprod[t].to(x)
-            noisy = a.sqrt() * x + (1 - a).sqrt() * eps
-            error = self._target(x, eps, a) - self._predict(noisy, t, batch)
-            return (error.square() if self.loss == "l2" else error.abs()).flatten(1).sum(1)
+    def _levels(self, t: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        a = self.scheduler.alphas_cumprod[t].to(like)
+        return a.sqrt(), (1 - a).sqrt()
 
-        return losses
-
-    def _target(self, x: Tensor, eps: Tensor, a: Tensor) -> Tensor:
+    def _target(self, x: Tensor, eps: Tensor, t: int) -> Tensor:
         if self.predicts == "sample":
             return x
-        return a.sqrt() * eps - (1 - a).sqrt() * x if self.predicts == "v_prediction" else eps
+        signal, noise = self._levels(t, x)
+        return signal * eps - noise * x if self.predicts == "v_prediction" else eps
 
-    def _predict(self, noisy: Tensor, t: int, batch: Input) -> Tensor:
-        data = data_of(batch)
-        others = {}
-        if isinstance(batch, dict):
-            others = {key: value for key, value in batch.items() if value is not data}
-        steps = torch.full((len(noisy),), t, device=noisy.device)
-        found = self.module(noisy, steps, **others)
-        found = getattr(found, "sample", found)
-        found = found[0] if isinstance(found, tuple) else found
-        found = found[:, : noisy.shape[1]]  # the rest, if any, is a learned variance
-        if found.shape != noisy.shape:
-            raise ValueError(
-                f"{type(self.module).__name__} predicts {tuple(found.shape)} for data of shape "
-                f"{tuple(noisy.shape)}; it must predict one value per dimension"
-            )
-        return found
+    def _told_time(self, t: int, like: Tensor) -> Tensor:
+        return torch.full((len(like),), t, device=like.device)
+
+    def _sum(self, error: Tensor) -> Tensor:
+        return (error.square() if self.loss == "l2" else error.abs()).flatten(1).sum(1)
 
     def settings(self) -> dict[str, Any]:
         """Return the timesteps and their noise levels, the draws and the kind of loss."""
-        abar = self.scheduler.alphas_cumprod
+        abar, found = self.scheduler.alphas_cumprod, super().settings()
         return {
-            "timesteps": list(self.timesteps),
+            "timesteps": found.pop("timesteps"),
             "alphas_cumprod": [float(f"{float(abar[t]):.6g}") for t in self.timesteps],
             "prediction_type": self.predicts,
-            "draws": self.draws,
+            "draws": found.pop("draws"),
             "loss": self.loss,
-            "centred": self.centred,
+            **found,
         }
 
 
@@ -140,7 +96,7 @@ def prediction_of(scheduler: Any) -> str:
     Raises:
         ValueError: where it says something else: a loss of another target would look as good.
     """
-    found = _said(scheduler, "prediction_type", "epsilon")
+    found = said(scheduler, "prediction_type", "epsilon")
     if not isinstance(found, str) or found not in PREDICTIONS:
         raise ValueError(
             f"prediction_type is {found!r}; it must be one of {', '.join(PREDICTIONS)}. For "
@@ -159,19 +115,11 @@ def _refuse_other_schedules(scheduler: Any) -> None:
     if not isinstance(abar, Tensor) or abar.dim() != 1:
         raise ValueError(
             f"{type(scheduler).__name__} has no alphas_cumprod that is a tensor (T,): pass a "
-            "scheduler of discrete diffusion, such as diffusers' DDPMScheduler"
+            "scheduler of discrete diffusion, such as diffusers' DDPMScheduler; of flow matching, "
+            "take FlowMatching"
         )
-    if _said(scheduler, "use_flow_sigmas", False):
+    if said(scheduler, "use_flow_sigmas", False):
         raise ValueError(
             f"{type(scheduler).__name__} has use_flow_sigmas=True: its model was trained on "
-            "(1 - t) x + t eps and not at the noise levels of alphas_cumprod. Write that loss as a "
-            "function and pass it to Objective"
+            "(1 - t) x + t eps and not at the noise levels of alphas_cumprod; take FlowMatching"
         )
-
-
-def _said(scheduler: Any, name: str, default: Any) -> Any:
-    """Return a setting from a scheduler's config, a dictionary or an object, or from itself."""
-    config = getattr(scheduler, "config", None)
-    if isinstance(config, Mapping):
-        return config.get(name, default)
-    return getattr(scheduler if config is None else config, name, default)

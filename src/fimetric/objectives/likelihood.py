@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from fimetric.arguments import listed, shown, whole
@@ -168,3 +169,72 @@ class NegativeELBO(Objective):
     def settings(self) -> dict[str, Any]:
         """Return the number of draws."""
         return {"draws": self.draws}
+
+
+class GaussianELBO(Objective):
+    """Creates the negative evidence lower bound of a library's autoencoder of pictures.
+
+        l(x) = |x - decode(z)|^2 / 2 + D log(2 pi) / 2 + KL(q(z | x), N(0, 1)),   z = mu + s eps
+
+    in nats, for pictures brought from [0, 1] to [-1, 1]: the decoder's output is the mean of a
+    Gaussian of unit variance there, and the noise eps is fixed.
+
+    Arguments:
+        vae: ``encode(x).latent_dist`` has ``mean`` and ``logvar`` (N, ...), and
+            ``decode(z).sample`` is (N, ...), as of diffusers' AutoencoderKL.
+        draws: noise draws, each a view.
+        seed: of the noise.
+
+    References:
+        Auto-Encoding Variational Bayes (Kingma and Welling, 2014, arXiv 1312.6114)
+    """
+
+    kind = "likelihood bound"
+    shape: tuple[int | None, ...] | None = None
+    """Shape (C, H, W) of the pictures, where it is known."""
+
+    def __init__(self, vae: nn.Module, draws: int = 1, seed: int = 0) -> None:
+        super().__init__(self.forward, vae, seed)
+        refuse_no_draws(draws)
+        self.draws = draws
+
+    @property
+    def spec(self) -> Spec:
+        """Images in [0, 1]."""
+        return Spec("floats", self.shape, low=0.0, high=1.0)
+
+    def views(self) -> dict[str, Losses]:
+        """Return one view per draw."""
+        return {f"draw={k}": self._view(f"draw={k}") for k in range(self.draws)}
+
+    def _view(self, name: str) -> Losses:
+        def losses(batch: Input) -> Tensor:
+            x = 2 * data_of(batch) - 1
+            posterior = self.module.encode(x).latent_dist  # type: ignore[operator]
+            noise = self._noise(name, posterior.mean.shape[1:], x, "normal")
+            z = posterior.mean + (0.5 * posterior.logvar).exp() * noise
+            found = self.module.decode(z).sample  # type: ignore[operator]
+            return _gaussian(_fine(x), _fine(found)) + _divergence(
+                _fine(posterior.mean), _fine(posterior.logvar)
+            )
+
+        return losses
+
+    def settings(self) -> dict[str, Any]:
+        """Return the number of draws."""
+        return {"draws": self.draws}
+
+
+def _gaussian(x: Tensor, mean: Tensor) -> Tensor:
+    """Return -log N(x; mean, 1) in nats, (N,)."""
+    return 0.5 * ((x - mean).square() + math.log(2 * math.pi)).flatten(1).sum(1)
+
+
+def _divergence(mean: Tensor, logvar: Tensor) -> Tensor:
+    """Return the divergence of N(mean, exp(logvar)) from N(0, 1) in nats, (N,)."""
+    return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).flatten(1).sum(1)
+
+
+def _fine(x: Tensor) -> Tensor:
+    """Return numbers in float32 at least, so that their sum keeps its digits."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -69,8 +69,7 @@ class Denoiser:
         refuse_training_mode(objective.module)
         self.objective = objective
         self.batch = objective._cast(batch)
-        x = data_of(self.batch)
-        self.x = 2 * x - 1 if objective.centred else x  # (N, ...)
+        self.x = objective.clean(data_of(self.batch))  # (N, ...)
 
     def abar(self, t: int) -> Tensor:
         """Return the share of signal at timestep t, a scalar."""

@@ -41,17 +41,7 @@ class MultiscaleLosses(DiffusionStatistic):
         if timesteps is None:
             timesteps = of_thousand(objective, TIMESTEPS)
         super().__init__(objective, timesteps)
-        self.scales = Denoising(
-            objective.module,
-            objective.scheduler,
-            self.timesteps,
-            draws,
-            objective.loss,
-            objective.centred,
-            objective.seed,
-        )
-        if objective.own_noise:
-            self.scales = self.scales.with_own_noise()
+        self.scales = objective.at(self.timesteps, draws)
 
     @property
     def names(self) -> list[str]:

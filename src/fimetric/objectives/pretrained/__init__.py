@@ -5,6 +5,11 @@ places       where a source lies: a folder, a file, a name on the hub
 chosen       which parameters are differentiated
 own          models that ``fimetric train`` has written
 python       objectives that a function of a user's own file returns
+diffusers    pipelines, denoisers and autoencoders of the library diffusers
+
+diffusers_folder  which parts are in such a folder, and each of them opened
+diffusers_told    what a denoiser is told besides a noisy picture
+frozen            encoders of pictures and words, which are not differentiated
 """
 
 from collections.abc import Sequence
@@ -17,12 +22,12 @@ import torch
 from fimetric.arguments import seed_of, whole, whole_or_none
 from fimetric.models.devices import known_device
 from fimetric.objectives.base import Objective
-from fimetric.objectives.pretrained import own, python
+from fimetric.objectives.pretrained import diffusers, own, python
 from fimetric.objectives.pretrained.chosen import choose
 from fimetric.objectives.pretrained.places import find
 from fimetric.objectives.pretrained.request import Found, Loader, Opened, Request
 
-LOADERS: tuple[Loader, ...] = (own.LOADER,)
+LOADERS: tuple[Loader, ...] = (own.LOADER, diffusers.LOADER)
 """In the order in which they are asked whether they know a folder or file."""
 
 
