@@ -68,7 +68,9 @@ def test_an_existing_path_goes_before_a_bundled_name(tmp_path, grey, monkeypatch
 def test_names_of_sounds_are_no_sounds(tmp_path):
     table = pa.table({"audio": ["a.wav", "b.wav"], "label": [0, 1]})
     pq.write_table(table, tmp_path / "test.parquet")
-    with pytest.raises(ValueError, match="'audio' holds texts.*sounds are samples; store the bytes"):
+    with pytest.raises(
+        ValueError, match=r"'audio' holds texts.*sounds are samples; store the bytes"
+    ):
         load(tmp_path)
 
 

@@ -47,7 +47,8 @@ def named(text: str | Path) -> Path:
 
 DATA_HELP = (
     "File or folder: parquet, .csv, .tsv, .jsonl, .txt, images, sounds (.wav, .flac, .ogg, .mp3), "
-    ".npy, .npz; a Hugging Face name, or one under $FIMETRIC_DATA; bundled: digits, patches, letters"
+    ".npy, .npz; a Hugging Face name; a name under $FIMETRIC_DATA; "
+    "bundled: digits, patches, letters"
 )
 Data = Annotated[str, typer.Option("--data", help=DATA_HELP)]
 Split = Annotated[str, typer.Option(help="Part of the data set.")]

@@ -85,23 +85,23 @@ class Header:
         pictures = [name for name in ALONE if found.get(name) == PICTURE]
         if pictures:
             return self._with(PICTURE, [data_key(pictures, self.where)])
-        if SOUND_NAME in found:
+        if found.get(SOUND_NAME, NUMBER) != NUMBER:
             return self._with(self._asked(SOUND_NAME, (SOUND,)), [SOUND_NAME])
-        text = self.text(found)
+        text = self.text()
         if text is not None:
             return self._with(TEXT, [text])
         self._refuse_no_table(found)
         return self._with(NUMBER, list(found))
 
-    def text(self, among: Collection[str] | None = None) -> str | None:
+    def text(self) -> str | None:
         """Return the column of texts; None where there is none, or it stands among other data.
 
         Raises:
             ValueError: where several could be.
         """
-        found = [n for n in (self._data() if among is None else among) if self.kinds[n] == TEXT]
+        found = [name for name, kind in self._data().items() if kind == TEXT]
         known = [name for name in TEXT_NAMES if name in found]
-        alone = not self._of_kind(NUMBER)
+        alone = NUMBER not in self._data().values()
         if len(known) == 1 or (len(found) == 1 and alone):
             return (known or found)[0]
         if len(found) > 1 and (known or alone):
@@ -116,9 +116,6 @@ class Header:
         beside = {*LABELS, *IDS, *ROW_NAMES}
         told = {name for name in TOLD if self.kinds.get(name) == TEXT}
         return {n: kind for n, kind in self.kinds.items() if n not in beside | told}
-
-    def _of_kind(self, kind: str) -> list[str]:
-        return [name for name, found in self._data().items() if found == kind]
 
     def _asked(self, column: str, kinds: Collection[str] = (PICTURE, SOUND, FILES, TEXT)) -> str:
         if column not in self.kinds:

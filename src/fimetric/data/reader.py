@@ -138,7 +138,8 @@ class Reader:
         items = iter(loader)  # batch_size=None: of whatever the data set yields
         first = list(itertools.islice(items, 1))
         remedy = "give the DataLoader a batch_size, or pass iter(loader) where it yields batches"
-        single = bool(first) and are_samples(first, remedy)
+        texts = self.prepare is not None and bool(first) and holds_text(first[0], False)
+        single = bool(first) and not texts and are_samples(first, remedy)
         convert = self._single if single else self._batch
         return self._counted(itertools.chain(first, items), convert)
 

@@ -19,7 +19,7 @@ from torch import Tensor
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 LONGEST = 1 << 28  # values of one clip, all channels together: 1 GiB
 LOST = 1 << 12  # values at the end that a header may promise and a decoder drop, as of MP3
-CUT = re.compile(r"data : (?!4294967295)\d+ \(should be|File ended unexpectedly")
+CUT = re.compile(r"data : (?!4294967295)\d+ \(should be|Ogg ?: (File ended|Junk|Last page lacks)")
 """What libsndfile notes of a file that ends too soon; a stream of unknown length has 2^32 - 1."""
 
 
@@ -84,7 +84,7 @@ def sound(source: Path | bytes, where: str) -> Sound:
             "OGG and MP3; repair, convert or remove it"
         ) from error
     if CUT.search(info.extra_info):
-        raise ValueError(_damaged(where, "it ends before the end that its head tells"))
+        raise ValueError(_damaged(where, "it ends too soon"))
     if not info.frames:
         raise ValueError(f"{where} holds no sound: it has 0 values; remove it")
     if info.frames * info.channels > LONGEST:

@@ -59,15 +59,10 @@ def strings(items: Iterable[Any], single: bool, what: str) -> Iterator[String]:
         ValueError: naming an empty text.
     """
     number, column = 0, None
-    for item in items:
-        if isinstance(item, Mapping):
-            column = column or text_entry(item)
-        if isinstance(item, Mapping) and column is not None:
-            found = _of_columns(item, column)
-        else:
-            x = _of_pair(item, single)
-            found = (String(text) for text in (x if _is_row(x) else [x]))
-        for each in found:
+    for i, item in enumerate(items):
+        if i == 0 and isinstance(item, Mapping):
+            column = text_entry(item)
+        for each in _of_item(item, single, column):
             refuse_no_text(each.text, f"element {number} of the {what}")
             number += 1
             yield each
@@ -85,12 +80,22 @@ def text_entry(item: Mapping[Any, Any]) -> str | None:
     return Header("the data", kinds, advice=ALONE_ADVICE).text()
 
 
+def _of_item(item: Any, single: bool, column: str | None) -> Iterator[String]:
+    """Yield the texts of one item; what is none as it is."""
+    if isinstance(item, Mapping) and column is not None:
+        yield from _of_columns(item, column)
+        return
+    x = item if column is not None else _of_pair(item, single)
+    for text in _values(x) if _is_row(x) and column is None else [x]:
+        yield String(text)
+
+
 def _of_columns(item: Mapping[str, Any], column: str) -> Iterator[String]:
     """Yield the texts of a dictionary with one text, or with columns of as many values each."""
     several = _is_row(item.get(column))
 
     def values(name: str) -> list[Any]:
-        return list(item[name]) if several else [item[name]]
+        return _values(item[name]) if several else [item[name]]
 
     texts = values(column) if column in item else [None]
     beside = [n for n in item if n != column and (n in LABELS or (n in TOLD and _texts(item[n])))]
@@ -100,6 +105,10 @@ def _of_columns(item: Mapping[str, Any], column: str) -> Iterator[String]:
     for i, text in enumerate(texts):
         name = None if names is None else printable(_plain(names[i]))
         yield String(text, name, {key: _plain(each[i]) for key, each in kept.items()})
+
+
+def _values(row: Any) -> list[Any]:
+    return row.tolist() if isinstance(row, np.ndarray) else list(row)
 
 
 def _plain(value: Any) -> Any:

@@ -98,12 +98,12 @@ def rows(frame: "DataFrame", size: int) -> Iterator[Batch]:
     """
     names = [str(name) for name in frame.columns]
     kept = [k for k, name in enumerate(names) if name not in LABELS + IDS]
+    kinds = [_kind(frame.iloc[:, k], names[k]) for k in kept]
     if len(kept) < 2:
         raise TypeError(
             f"the table has the columns {', '.join(names) or 'none'}, so one column of numbers or "
             "none; where its rows are samples of one number each, pass an array of shape (N, 1)"
         )
-    kinds = [_kind(frame.iloc[:, k], names[k]) for k in kept]
     own = next((frame.iloc[:, names.index(key)] for key in IDS if key in names), frame.index)
     ids = [printable(name) for name in own]
     kind = np.result_type(np.float32, *kinds)
