@@ -65,6 +65,27 @@ def join(parts: list[Batch]) -> Batch:
     padded = [{**part.entries()} for part in parts]
     if all(TOKENS in entries for entries in padded):
         _pad(padded)
+    _refuse_unlike(parts, padded)
+    joined = {key: torch.cat([entries[key] for entries in padded]) for key in padded[0]}
+    ids = [name for part in parts for name in part.ids]
+    x = joined if isinstance(parts[0].x, dict) else joined["x"]
+    raws = [part.raw for part in parts if part.raw is not None]
+    raw = [sample for each in raws for sample in each] if len(raws) == len(parts) else None
+    shared = set.intersection(*(set(part.kept) for part in parts))
+    kept = {
+        name: [value for part in parts for value in part.kept[name]]
+        for name in parts[0].kept
+        if name in shared
+    }
+    return Batch(x, ids, parts[0].columns, raw, kept, parts[0].rate)
+
+
+def _refuse_unlike(parts: list[Batch], padded: list[dict[str, Tensor]]) -> None:
+    """Refuse to join batches of other shapes, columns or rates than the first.
+
+    Raises:
+        ValueError: naming a sample of each.
+    """
     first, columns = _kinds(padded[0]), parts[0].columns
     for part, entries in zip(parts, padded, strict=True):
         if _kinds(entries) != first:
@@ -82,18 +103,6 @@ def join(parts: list[Batch]) -> Batch:
                 f"samples differ: {parts[0].ids[0]} has {parts[0].rate} values a second, "
                 f"{part.ids[0]} has {part.rate}; resample them, as load(..., rate=...) does"
             )
-    joined = {key: torch.cat([entries[key] for entries in padded]) for key in padded[0]}
-    ids = [name for part in parts for name in part.ids]
-    x = joined if isinstance(parts[0].x, dict) else joined["x"]
-    raws = [part.raw for part in parts if part.raw is not None]
-    raw = [sample for each in raws for sample in each] if len(raws) == len(parts) else None
-    shared = set.intersection(*(set(part.kept) for part in parts))
-    kept = {
-        name: [value for part in parts for value in part.kept[name]]
-        for name in parts[0].kept
-        if name in shared
-    }
-    return Batch(x, ids, columns, raw, kept, parts[0].rate)
 
 
 def other_length(one: Batch, other: Batch) -> bool:
