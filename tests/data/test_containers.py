@@ -132,7 +132,11 @@ REFUSED = {  # what is given -> words of the refusal
     "dictionaries of a matrix": ([{"x": x} for x in GREY], TypeError, "samples, or batches of 5"),
     "grey and colour": ([PICTURES[0], PICTURES[0, :1]], TypeError, "cannot be told"),
     "pictures of two sizes": ([PICTURES[0], PICTURES[0, :, :4]], ValueError, "element 1 has shape"),
-    "vectors of two sizes": ([ROWS[0], ROWS[1], ROWS[2, :3]], ValueError, "element 2 has shape"),
+    "vectors of two sizes": (
+        [x.long() for x in (ROWS[0], ROWS[1], ROWS[2, :3])],
+        ValueError,
+        "element 2 has shape",
+    ),
     "matrices of two widths": ([GREY[0], GREY[0, :, :3]], ValueError, "element 1 has shape"),
     "lists of two lengths": ([[1.0, 2.0], [3.0, 4.0], [5.0]], ValueError, "element 2 has shape"),
     "other dimensions": ([ROWS[0], GREY[0]], ValueError, "element 1 has shape"),

@@ -110,8 +110,8 @@ def test_other_columns_alone():
         list(batches(pd.Series(["a", "b"]), 2))
     with pytest.raises(TypeError, match="row 1 of the column holds NoneType"):
         list(batches(pd.Series([A[0], None]), 2))
-    with pytest.raises(ValueError, match=r"element 1|samples differ"):
-        list(batches(pd.Series([A[0], A[0, :2]]), 2))
+    with pytest.raises(ValueError, match="samples differ"):
+        list(batches(pd.Series([A[0], A[:2, :2]]), 2))
     with pytest.raises(ValueError, match="empty"):
         list(batches(FRAME[:0], 2))
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from fimetric.data import load, parquet
+from fimetric.data import batches, load, parquet
 
 
 def png(level: int, side: int = 8) -> bytes:
@@ -160,3 +160,24 @@ def test_columns_that_are_no_pictures(columns, said, tmp_path):
     pq.write_table(pa.table(columns), tmp_path / "x.parquet")
     with pytest.raises(ValueError, match=said):
         load(tmp_path / "x.parquet")
+
+
+def test_labels_and_prompts_stand_beside_pictures(tmp_path):
+    write(tmp_path / "x.parquet", range(3), label=[5, 6, 7], prompt=["a", "b", "c"], other=[0] * 3)
+    found = load(tmp_path / "x.parquet", limit=2)
+    assert found.kept == {"label": [5, 6], "prompt": ["a", "b"]}
+    assert found[1]["label"] == 6 and found.select([1]).kept["prompt"] == ["b"]
+    [batch] = batches(found, 4)
+    assert batch.kept == found.kept
+
+
+def test_one_of_several_columns_of_pictures_is_named(tmp_path):
+    cells = [[{"bytes": png(10 * j + i), "path": None} for i in range(2)] for j in range(2)]
+    pq.write_table(pa.table({"left": cells[0], "right": cells[1]}), tmp_path / "x.parquet")
+    assert levels(tmp_path / "x.parquet", column="right") == [10, 11]
+    with pytest.raises(ValueError, match="no column 'image'; it has left, right"):
+        load(tmp_path / "x.parquet")
+    with pytest.raises(ValueError, match="no column 'middle'; it has left, right"):
+        load(tmp_path / "x.parquet", column="middle")
+    with pytest.raises(ValueError, match="rate=8 does not concern x, which holds pictures"):
+        load(tmp_path / "x.parquet", column="left", rate=8)

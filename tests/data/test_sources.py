@@ -65,10 +65,12 @@ def test_an_existing_path_goes_before_a_bundled_name(tmp_path, grey, monkeypatch
     assert len(load("digits")) == 5
 
 
-@pytest.mark.parametrize("column", ["text", "audio"])
-def test_text_and_audio_are_refused_with_advice(tmp_path, column):
-    pq.write_table(pa.table({column: ["a", "b"], "label": [0, 1]}), tmp_path / "test.parquet")
-    with pytest.raises(ValueError, match=f"'{column}'.*yourself"):
+def test_names_of_sounds_are_no_sounds(tmp_path):
+    table = pa.table({"audio": ["a.wav", "b.wav"], "label": [0, 1]})
+    pq.write_table(table, tmp_path / "test.parquet")
+    with pytest.raises(
+        ValueError, match=r"'audio' holds texts.*sounds are samples; store the bytes"
+    ):
         load(tmp_path)
 
 
@@ -328,3 +330,15 @@ def test_samples_items_selection_and_scale():
 def test_real_sets(name, shape):
     found = load(name, "test", limit=20)
     assert len(found) == 20 and found.shape == shape and len(set(found.ids)) == 20
+
+
+def test_an_array_of_an_archive_is_named(tmp_path):
+    np.savez(tmp_path / "a.npz", p=np.zeros((2, 3)), q=np.ones((4, 5)))
+    assert load(tmp_path / "a.npz", column="q").shape == (5,)
+    with pytest.raises(ValueError, match=r"a\.npz has no array 'r'; it has p, q"):
+        load(tmp_path / "a.npz", column="r")
+    np.save(tmp_path / "a.npy", np.zeros((2, 3)))
+    with pytest.raises(ValueError, match=r"column='q' does not concern .*one array"):
+        load(tmp_path / "a.npy", column="q")
+    with pytest.raises(TypeError, match="column must be the name of a column, not 3"):
+        load(tmp_path / "a.npz", column=3)

@@ -46,8 +46,9 @@ def named(text: str | Path) -> Path:
 
 
 DATA_HELP = (
-    "Hugging Face name, folder with parquet files or images, an image, .npy or .npz file, "
-    "or a name under $FIMETRIC_DATA; bundled: digits, patches, letters"
+    "File or folder: parquet, .csv, .tsv, .jsonl, .txt, images, sounds (.wav, .flac, .ogg, .mp3), "
+    ".npy, .npz; a Hugging Face name; a name under $FIMETRIC_DATA; "
+    "bundled: digits, patches, letters"
 )
 Data = Annotated[str, typer.Option("--data", help=DATA_HELP)]
 Split = Annotated[str, typer.Option(help="Part of the data set.")]
@@ -56,6 +57,14 @@ Size = Annotated[
     int | None, typer.Option(callback=counted, help="Resize 8-bit pictures to this side.")
 ]
 Channels = Annotated[int | None, typer.Option(help="1 makes pictures grey, 3 RGB.")]
+Column = Annotated[
+    str | None,
+    typer.Option(help="Column of a table that holds the samples, where its name does not tell."),
+]
+Rate = Annotated[
+    int | None,
+    typer.Option(callback=counted, help="Resample sounds to so many values a second."),
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps ...")]
 Seed = Annotated[int, typer.Option(callback=_seed, help="Seed of noise and permutations.")]
 Kind = Annotated[str, typer.Argument(help=f"{', '.join(FAMILIES)}.")]

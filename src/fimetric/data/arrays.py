@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from fimetric.data import images
-from fimetric.data.images import Size
+from fimetric.data.asked import Asked
 from fimetric.data.keys import data_key
 from fimetric.data.names import printable
 from fimetric.data.samples import Samples
@@ -17,21 +17,25 @@ from fimetric.data.samples import Samples
 MOST_UNPACKED, MOST_TIMES = 256 << 20, 100  # bytes, and times the stored size
 
 
-def read_array(path: Path) -> np.ndarray:
-    """Return the array of a .npy file, or the data of an .npz archive.
+def read_array(path: Path, column: str | None) -> np.ndarray:
+    """Return the array of a .npy file, or one of an .npz archive: the data, or what is asked for.
 
     Raises:
         ValueError: for a damaged file, pickled objects, or an archive in which it cannot be told
-            which array is the data.
+            which array is the data; for an array that it does not have.
     """
     where = printable(path)
     _refuse_bomb(path, where)
     with _named(where), path.open("rb") as stream:  # numpy leaves a damaged archive open
         found = np.load(stream, allow_pickle=False)
         if not isinstance(found, np.lib.npyio.NpzFile):
+            if column is not None:
+                raise ValueError(f"column={column!r} does not concern {where}, one array")
             return found
         names = found.files
-    key = data_key(names, where)
+    key = data_key(names, where) if column is None else column
+    if key not in names:
+        raise ValueError(f"{where} has no array {key!r}; it has {', '.join(names) or 'none'}")
     with _named(where), path.open("rb") as stream:
         return np.load(stream, allow_pickle=False)[key]
 
@@ -65,9 +69,7 @@ def _named(where: str) -> Iterator[None]:
         ) from error
 
 
-def from_array(
-    array: np.ndarray, name: str, limit: int | None, size: Size | None, channels: int | None
-) -> Samples:
+def from_array(array: np.ndarray, name: str, asked: Asked) -> Samples:
     """Return a data set of uint8 images or float data.
 
     Raises:
@@ -75,13 +77,15 @@ def from_array(
     """
     if array.ndim < 2 or len(array) == 0:
         raise ValueError(f"{name} is empty or has no sample dimension: shape {array.shape}")
-    array = array[:limit]
+    array = array[: asked.limit]
     if array.dtype == np.uint8:
+        asked.refuse_others("column size channels", f"{name}, which holds pictures")
         stored = images.layout(array, name)
         named = ((f"{name}/{i}", picture) for i, picture in enumerate(images.pictures(stored)))
-        return Samples(images.stack(named, size, channels), name=name)
+        return Samples(images.stack(named, asked.size, asked.channels), name=name)
     if array.dtype.kind != "f":
         raise ValueError(f"{name} has values of {array.dtype}; store uint8 images or float data")
-    if size is not None or channels is not None:
+    if asked.size is not None or asked.channels is not None:
         raise ValueError(f"{name} is float data, taken as it is: size and channels are for uint8")
+    asked.refuse_others("column", f"{name}, float data taken as they are")
     return Samples(torch.from_numpy(array.astype(np.float32)), name=name)

@@ -17,7 +17,8 @@ class Batch:
     """Some samples and their ids.
 
     ``x`` is a Tensor whose first dimension counts samples, or a dictionary of such; ``ids`` are
-    strings. ``columns`` are the names of the columns where the samples are rows of a table.
+    strings. ``columns`` are the names of the columns of a table, ``rate`` is that of sounds,
+    in samples a second.
     ``raw`` are the samples as they were given where that is no tensor, such as texts. ``kept`` are
     columns beside the data, such as labels and prompts, which no loss gets: name -> N values.
     """
@@ -27,6 +28,7 @@ class Batch:
     columns: tuple[str, ...] | None = None
     raw: Sequence[Any] | None = None
     kept: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    rate: int | None = None
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -63,6 +65,27 @@ def join(parts: list[Batch]) -> Batch:
     padded = [{**part.entries()} for part in parts]
     if all(TOKENS in entries for entries in padded):
         _pad(padded)
+    _refuse_unlike(parts, padded)
+    joined = {key: torch.cat([entries[key] for entries in padded]) for key in padded[0]}
+    ids = [name for part in parts for name in part.ids]
+    x = joined if isinstance(parts[0].x, dict) else joined["x"]
+    raws = [part.raw for part in parts if part.raw is not None]
+    raw = [sample for each in raws for sample in each] if len(raws) == len(parts) else None
+    shared = set.intersection(*(set(part.kept) for part in parts))
+    kept = {
+        name: [value for part in parts for value in part.kept[name]]
+        for name in parts[0].kept
+        if name in shared
+    }
+    return Batch(x, ids, parts[0].columns, raw, kept, parts[0].rate)
+
+
+def _refuse_unlike(parts: list[Batch], padded: list[dict[str, Tensor]]) -> None:
+    """Refuse to join batches of other shapes, columns or rates than the first.
+
+    Raises:
+        ValueError: naming a sample of each.
+    """
     first, columns = _kinds(padded[0]), parts[0].columns
     for part, entries in zip(parts, padded, strict=True):
         if _kinds(entries) != first:
@@ -75,27 +98,26 @@ def join(parts: list[Batch]) -> Batch:
                 f"samples differ: {parts[0].ids[0]} has the columns {columns}, {part.ids[0]} has "
                 f"{part.columns}; bring them to one order"
             )
-    joined = {key: torch.cat([entries[key] for entries in padded]) for key in padded[0]}
-    ids = [name for part in parts for name in part.ids]
-    x = joined if isinstance(parts[0].x, dict) else joined["x"]
-    raws = [part.raw for part in parts if part.raw is not None]
-    raw = [sample for each in raws for sample in each] if len(raws) == len(parts) else None
-    shared = set.intersection(*(set(part.kept) for part in parts))
-    kept = {
-        name: [value for part in parts for value in part.kept[name]]
-        for name in parts[0].kept
-        if name in shared
-    }
-    return Batch(x, ids, columns, raw, kept)
+        if part.rate != parts[0].rate:
+            raise ValueError(
+                f"samples differ: {parts[0].ids[0]} has {parts[0].rate} values a second, "
+                f"{part.ids[0]} has {part.rate}; resample them, as load(..., rate=...) does"
+            )
 
 
 def other_length(one: Batch, other: Batch) -> bool:
-    """Return whether both are rows of whole numbers, such as tokens, of different length."""
+    """Return whether both are tokens, or both clips of sound, (N, T) or (N, C, T), of other length.
+
+    Nothing says how to pad them, as a mask does for dictionaries of tokens.
+    """
     a, b = one.x, other.x
     if not (isinstance(a, Tensor) and isinstance(b, Tensor) and a.dtype == b.dtype):
         return False
-    numbers = not (a.is_floating_point() or a.is_complex() or a.dtype == torch.bool)
-    return numbers and a.ndim == b.ndim == 2 and a.shape[1] != b.shape[1]
+    if a.is_complex() or a.dtype == torch.bool or a.ndim != b.ndim:
+        return False
+    longest = 3 if a.is_floating_point() else 2
+    differing = [m != n for m, n in zip(a.shape[1:], b.shape[1:], strict=True)]
+    return 2 <= a.ndim <= longest and sum(differing) == 1
 
 
 def _kinds(entries: dict[str, Tensor]) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:

@@ -10,11 +10,11 @@ from torch.utils.data import DataLoader
 
 from fimetric.arguments import whole
 from fimetric.data.batch import Batch, join, other_length
+from fimetric.data.finite import check_finite
 from fimetric.data.keys import LABELS
 from fimetric.data.prepared import Prepare
 from fimetric.data.reader import Reader, is_map_style
 from fimetric.data.refusals import refuse_foreign
-from fimetric.data.samples import check_finite
 from fimetric.data.values import shape_of
 
 log = logging.getLogger(__name__)
@@ -36,13 +36,15 @@ def batches(
     index), and an only entry comes out as the tensor itself, unless it is an argument of a model
     such as ``input_ids``. uint8 and PIL images become float32 k/255, channels first; PIL images are
     turned as EXIF says, and a grey one of 28x28 becomes 32x32, as in ``load``. Texts, dictionaries
-    with ``input_ids``, are padded on the right to one length, with mask 0.
+    with ``input_ids``, are padded on the right to one length, with mask 0. Tokens alone and clips
+    of sound, rows of floats, are not: a batch ends where their length changes.
 
     Arguments:
         data: A Tensor, ndarray or dictionary of them (the first dimension counts samples); a table
             of numbers of pandas or arrow (rows are samples); a torch or Hugging Face Dataset, of
             samples; a DataLoader, generator or other iterable of batches; a list of samples or of
-            batches, whichever fits its items.
+            batches, whichever fits its items; what ``load`` returns. With ``prepare`` texts, in
+            any of these: strings, or dictionaries and tables with a column of them.
         batch_size: Samples in a batch, rounded down to whole groups, but one group at least; or
             what tells it from the first sample.
         group_size: Consecutive samples that belong together. Samples left over at the end that
@@ -70,7 +72,7 @@ def rounded(batch_size: int, group_size: int) -> int:
 
 def length(data: Any) -> int | None:
     """Return the number of samples in ``data``, or None where only reading them would tell."""
-    if isinstance(data, tuple):
+    if isinstance(data, tuple) and not (data and all(isinstance(x, str) for x in data)):
         return len(data[0]) if data and _has_rows(data[0]) else None
     refuse_foreign(data)
     if isinstance(data, Mapping):
@@ -99,7 +101,7 @@ def _rechunk(parts: Iterable[Batch], choice: Choice, group_size: int) -> Iterato
         if len(rest) and not batch_size:
             batch_size = rounded(choice(rest.cut(0, 1)), group_size)
         if held and count % group_size == 0 and other_length(held[-1], rest):
-            yield join(held)  # tokens alone have no mask to be padded with
+            yield join(held)  # nothing says how to pad them
             held, count = [], 0
         while len(rest):
             take = min(batch_size - count, len(rest))

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fimetric.data.samples import Samples
-
 SLACK = 1e-3  # of a range's width, beyond its ends: less than half a step of 8 bits
 NEAR = 0.1  # of a range's width: data that come so near to both ends span the range
 OFF_GRID = 0.02  # of a step: more than float32 rounds, much less than chance allows
@@ -59,19 +57,6 @@ class Range:
 
 UNIT, SIGNED, BYTES = Range(0.0, 1.0), Range(-1.0, 1.0), Range(0.0, 255.0)
 CONVENTIONS = (UNIT, SIGNED, BYTES)
-
-
-def refuse_outside_unit(samples: Samples) -> None:
-    """Refuse samples that are kept as floats and do not lie in [0, 1].
-
-    Raises:
-        ValueError: naming them and their range.
-    """
-    if samples.quantised:
-        return
-    low, high = float(samples.values.min()), float(samples.values.max())
-    if not 0 <= low <= high <= 1:
-        raise ValueError(f"{samples.name} has {outside(UNIT, low, high)}")
 
 
 def outside(expected: Range, low: float, high: float) -> str:

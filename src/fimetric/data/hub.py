@@ -8,12 +8,15 @@ from typing import Any
 from PIL import Image
 
 from fimetric.data import images
-from fimetric.data.images import Size
+from fimetric.data.arrow import Part, collected, header, told_apart
+from fimetric.data.asked import Asked
+from fimetric.data.columns import FILES, PICTURE
 from fimetric.data.names import printable
-from fimetric.data.parquet import picture_column
+from fimetric.data.parquet import TAKES
 from fimetric.data.samples import Samples
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(:.+)?")
+ROWS = 1024  # read at a time
 PATIENCE = 3.0  # seconds for the hub to answer at all
 
 
@@ -31,17 +34,13 @@ def looks_like_a_name(source: str) -> bool:
     return NAME.fullmatch(source) is not None
 
 
-def from_hub(
-    name: str,
-    split: str,
-    limit: int | None,
-    size: Size | None,
-    channels: int | None,
-    nowhere: str,
-) -> Samples:
+def from_hub(name: str, split: str, asked: Asked, nowhere: str) -> Samples:
     """Return a data set of the hub; without network what lies in its cache, at once.
 
     Arguments:
+        name: of the data set, with ``:configuration`` where it has several.
+        split: of it.
+        asked: what is asked of it.
         nowhere: what to say of the places where the name has been looked for before.
 
     Raises:
@@ -58,10 +57,24 @@ def from_hub(
             table = datasets.load_dataset(where, configuration or None, split=split)
     except Exception as error:  # a dozen kinds, of several libraries
         raise _told(error, name, split, nowhere) from error
-    column = picture_column(table.column_names, name)
-    table = table.select(range(min(len(table), limit or len(table))))
-    ids = [printable(i) for i in table["id"]] if "id" in table.column_names else None
-    return Samples(images.stack(_pictures(table, column, name), size, channels), ids, name)
+    table = table.select(range(min(len(table), asked.limit or len(table))))
+    return _read(table, name, asked)
+
+
+def _read(table: Any, name: str, asked: Asked) -> Samples:
+    chosen = header(table.features.arrow_schema, name).choose(asked.column)
+    arrow = table.select_columns(chosen.read).with_format("arrow")
+    parts = (Part(name, i, arrow[i : i + ROWS]) for i in range(0, len(arrow), ROWS))
+    if chosen.kind == FILES and len(arrow):
+        chosen = told_apart(chosen, Part(name, 0, arrow[:1]))
+    chosen.tell(name)
+    asked.refuse_others(TAKES.get(chosen.kind, "column"), f"{name}, which holds {chosen.kind}")
+    if chosen.kind != PICTURE:
+        return collected(parts, chosen, name, asked.rate)
+    ids = None if chosen.ids is None else [printable(i) for i in table[chosen.ids]]
+    kept = {key: list(table[key]) for key in chosen.kept}
+    pictures = _pictures(table, chosen.data[0], name)
+    return Samples(images.stack(pictures, asked.size, asked.channels), ids, name, kept=kept)
 
 
 def _pictures(table: Any, column: str, name: str) -> Iterator[tuple[str, Image.Image]]:

@@ -9,6 +9,11 @@ ARGUMENTS = ("pixel_values", "input_ids", "input_values", "input_features")
 LABELS, IDS = ("label", "labels"), ("id", "path")
 TOLD = ("prompt", "source")
 """What a sample was made from or for: kept beside the data where it is text."""
+TEXT_NAMES = ("text", "content", "sentence", "document", "article", "review")
+"""Names of the column of texts, where there are others."""
+SOUND_NAME = "audio"
+ROW_NAMES = ("", "Unnamed: 0", "__index_level_0__")
+"""What pandas calls the names of rows that it writes into a file."""
 TOKENS, MASK = "input_ids", "attention_mask"
 PADDED = (TOKENS, MASK, "token_type_ids")
 """What a text has for each token, with 0 at padding."""

@@ -11,6 +11,7 @@ from fimetric.data.batch import Batch, Input
 from fimetric.data.keys import COMPANIONS, data_key, likely_key
 
 FLOATS, INTEGERS, TOKENS, BOOLEANS, COMPLEX = "floats", "integers", "tokens", "booleans", "complex"
+TEXTS = "texts"  # before an objective has made tokens of them
 Shape = tuple[int | None, ...]
 
 
@@ -129,3 +130,19 @@ def other_columns(found: Sequence[str], expected: Sequence[str]) -> str:
     if said:
         return f"{', '.join(said)}; pass {listed(expected)}, in this order"
     return f"they stand in another order; pass {listed(expected)}, in this order"
+
+
+def refuse_other_source(batch: Batch, columns: tuple[str, ...] | None, rate: float | None) -> None:
+    """Refuse rows of a table with other columns, and sounds of another rate.
+
+    Raises:
+        ValueError: saying what differs.
+    """
+    found = columns_of(batch)
+    if columns is not None and found is not None and found != columns:
+        raise ValueError(f"the table has other columns: {other_columns(found, columns)}")
+    if rate is not None and batch.rate is not None and batch.rate != rate:
+        raise ValueError(
+            f"the clips have {batch.rate} values a second, where {rate:g} are expected; resample "
+            f"them, as load(..., rate={rate:g}) does"
+        )

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fimetric.arguments import folder_of
-from fimetric.data.conventions import refuse_outside_unit
-from fimetric.data.samples import Samples
+from fimetric.data.samples import Samples, refuse_outside_unit
 from fimetric.data.sources import load
 
 Shape = tuple[int, ...]
@@ -20,6 +19,8 @@ class Named:
     limit: int | None = None
     size: int | None = None
     channels: int | None = None
+    column: str | None = None
+    rate: int | None = None
 
     def open(self, source: str, shape: Shape | None = None) -> Samples:
         """Return a data set.
@@ -29,8 +30,9 @@ class Named:
             shape: of the samples that a model takes; None allows any.
 
         Raises:
-            ValueError: for samples of another shape, or outside [0, 1], saying what to do; and
-                whatever ``load`` raises.
+            ValueError: for samples of another shape, or pictures outside [0, 1], saying what to do;
+                and whatever ``load`` raises.
+            TypeError: for texts, or clips of several lengths, where the model takes one shape.
         """
         place = folder_of(source, "the name of the data")
         if not place.exists() and os.path.isdir(f"{source}.parts"):  # whose name may be too long
@@ -39,14 +41,21 @@ class Named:
                 "again as before to finish it"
             )
         samples = load(
-            source, split=self.split, limit=self.limit, size=self.size, channels=self.channels
+            source,
+            split=self.split,
+            column=self.column,
+            limit=self.limit,
+            size=self.size,
+            channels=self.channels,
+            rate=self.rate,
         )
         if shape is not None and samples.shape != shape:
             raise ValueError(
                 f"{samples.name} has samples of shape {samples.shape}, the model takes {shape}; "
                 + _advice(samples, shape)
             )
-        refuse_outside_unit(samples)
+        if samples.pictures:
+            refuse_outside_unit(samples)
         return samples
 
     def open_all(self, sources: Sequence[str], shape: Shape | None = None) -> Mapping[str, Samples]:

@@ -1,5 +1,6 @@
 """Texts, and the tensors that an objective makes of them."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,23 +11,27 @@ from fimetric.data.batch import Batch, Input
 Prepare = Callable[[Sequence[Any]], Input]
 
 
-def texts_in(data: Sequence[Any]) -> bool:
-    """Return whether a list holds texts.
+def refuse_no_text(value: Any, where: str) -> None:
+    """Refuse what is no text, or an empty one, among texts.
 
     Raises:
-        TypeError: naming an element that is none among others that are.
+        TypeError: for something else, a missing value among it.
+        ValueError: for a text without a letter.
     """
-    texts = [isinstance(item, str) for item in data]
-    if any(texts) and not all(texts):
-        i = texts.index(False)
+    if not isinstance(value, str):
+        missing = value is None or (isinstance(value, float) and math.isnan(value))
         raise TypeError(
-            f"element {i} of the list is {type(data[i]).__name__}, others are texts; leave it out"
+            f"{where} is {type(value).__name__}{' (a missing value)' * missing}, others are "
+            "texts; leave it out"
         )
-    return bool(texts) and all(texts)
+    if not value.strip():
+        raise ValueError(f"{where} is an empty text; leave it out")
 
 
-def prepared(raw: list[str], start: int, prepare: Prepare) -> Batch:
-    """Return some texts as a batch, numbered from ``start``.
+def prepared(
+    raw: list[str], ids: list[str], kept: Mapping[str, Sequence[Any]], prepare: Prepare
+) -> Batch:
+    """Return some texts as a batch.
 
     Raises:
         TypeError: where ``prepare`` returns no tensors.
@@ -47,5 +52,4 @@ def prepared(raw: list[str], start: int, prepare: Prepare) -> Batch:
             )
     if not x:
         raise TypeError("prepare(samples) of the objective returned an empty dictionary")
-    ids = [str(start + i) for i in range(len(raw))]
-    return Batch(x if isinstance(made, Mapping) else made, ids, raw=raw)
+    return Batch(x if isinstance(made, Mapping) else made, ids, raw=raw, kept=kept)

@@ -18,10 +18,11 @@ from fimetric.data.images import layout
 from fimetric.data.keys import IDS, LABELS, PADDED, TOKENS, TOLD, stands_alone
 from fimetric.data.names import printable
 from fimetric.data.pairs import x_of, x_of_pair
-from fimetric.data.prepared import Prepare, prepared, texts_in
+from fimetric.data.prepared import Prepare, prepared
 from fimetric.data.reading import are_samples
 from fimetric.data.refusals import refuse_foreign, refuse_no_rows
 from fimetric.data.samples import Samples
+from fimetric.data.strings import String, are_texts, holds_text, strings, text_entry
 from fimetric.data.values import Converter, is_array_of_numbers, plain
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Reader:
         refuse_foreign(data)
         for fits, read in (
             (isinstance(data, Samples), self._of_samples),
+            (self._is_row_of_texts(data), self._of_row),
             (isinstance(data, tuple), self._of_pair),
             (tables.is_table(data), self._of_table),
             (isinstance(data, Tensor | np.ndarray | Mapping), self._slices),
@@ -75,16 +77,29 @@ class Reader:
             "or an iterable of batches"
         )
 
+    def _is_row_of_texts(self, data: Any) -> bool:
+        """Return whether a tuple or array holds texts alone, as a list of them does."""
+        if isinstance(data, np.ndarray):
+            one = data.ndim == 1 and data.dtype.kind in "UTO" and len(data) > 0
+            return self.prepare is not None and one and isinstance(data[0], str)
+        alike = isinstance(data, tuple) and bool(data) and all(isinstance(x, str) for x in data)
+        return self.prepare is not None and alike
+
     def _of_samples(self, data: Samples) -> Iterator[Batch]:
+        self._kept.update(data.kept)
         for start in range(0, len(data), self.size):
             rows = range(start, min(start + self.size, len(data)))
-            yield Batch(data.tensor(rows), [data.ids[i] for i in rows])
+            yield from data.parts(rows, self.prepare)
 
     def _of_pair(self, data: tuple[Any, ...]) -> Iterator[Batch]:
         return self._parts(x_of_pair(data))
 
     def _of_table(self, data: Any) -> Iterator[Batch]:
-        opened = tables.opened(data)
+        found = tables.as_pandas(data)
+        texts = tables.texts(found) if self.prepare is not None else None
+        if texts is not None:
+            return self._of_strings(texts)
+        opened = tables.opened(found)
         if isinstance(opened, list):
             return self._counted(opened, self._single)
         self._kept.update(name for name in map(str, opened.columns) if name in LABELS)
@@ -93,14 +108,29 @@ class Reader:
     def _of_list(self, data: list[Any]) -> Iterator[Batch]:
         if data and isinstance(data[0], list | tuple) and is_array_of_numbers(data[0]):
             return self._slices(self.convert(data, "the list"))
-        if self.prepare is not None and texts_in(data):
-            return self._of_texts(data, self.prepare)
+        if self.prepare is not None and are_texts(data):
+            return self._of_strings(strings(data, False, "list"))
         single = bool(data) and are_samples(data)
         return self._counted(data, self._single if single else self._batch)
 
-    def _of_texts(self, texts: list[str], prepare: Prepare) -> Iterator[Batch]:
-        for start in range(0, len(texts), self.size):
-            yield prepared(texts[start : start + self.size], start, prepare)
+    def _of_row(self, data: "tuple[Any, ...] | np.ndarray") -> Iterator[Batch]:
+        return self._of_list(data.tolist() if isinstance(data, np.ndarray) else list(data))
+
+    def _of_strings(self, texts: Iterable[String]) -> Iterator[Batch]:
+        """Yield texts in portions; those without a name are numbered.
+
+        Raises:
+            TypeError: see ``fimetric.data.prepared``.
+        """
+        assert self.prepare is not None
+        start, remaining = 0, iter(texts)
+        while part := list(itertools.islice(remaining, self.size)):
+            ids = [str(i) if each.name is None else each.name for i, each in enumerate(part, start)]
+            shared = set.intersection(*(set(each.kept) for each in part))
+            kept = {key: [each.kept[key] for each in part] for key in sorted(shared)}
+            self._kept.update(kept)
+            yield prepared([each.text for each in part], ids, kept, self.prepare)
+            start += len(part)
 
     def _of_loader(self, loader: DataLoader[Any]) -> Iterator[Batch]:
         if loader.batch_sampler is not None:
@@ -108,7 +138,8 @@ class Reader:
         items = iter(loader)  # batch_size=None: of whatever the data set yields
         first = list(itertools.islice(items, 1))
         remedy = "give the DataLoader a batch_size, or pass iter(loader) where it yields batches"
-        single = bool(first) and are_samples(first, remedy)
+        texts = self.prepare is not None and bool(first) and holds_text(first[0], False)
+        single = bool(first) and not texts and are_samples(first, remedy)
         convert = self._single if single else self._batch
         return self._counted(itertools.chain(first, items), convert)
 
@@ -123,6 +154,9 @@ class Reader:
     def _slices(self, data: Any) -> Iterator[Batch]:
         """Yield portions of arrays that lie in memory, so that no more than one is converted."""
         columns = dict(data) if isinstance(data, Mapping) else {"x": data}
+        if self.prepare is not None and isinstance(data, Mapping) and text_entry(data) is not None:
+            yield from self._of_strings(strings([data], False, "data"))
+            return
         for key, value in columns.items():
             if isinstance(value, Tensor):
                 plain(value, f"column {key!r}")  # before it is cut
@@ -137,7 +171,12 @@ class Reader:
     def _counted(
         self, items: Iterable[Any], convert: Callable[[Any, int], Batch]
     ) -> Iterator[Batch]:
-        start = 0
+        remaining = iter(items)
+        first = list(itertools.islice(remaining, 1))
+        items, single, start = itertools.chain(first, remaining), convert == self._single, 0
+        if self.prepare is not None and first and holds_text(first[0], single):
+            yield from self._of_strings(strings(items, single, "data"))
+            return
         for item in items:
             batch = convert(item, start)
             start += len(batch)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from fimetric.data.batch import Batch
 from fimetric.data.keys import ALONE, ARGUMENTS, IDS, LABELS, TOKENS
@@ -21,7 +22,8 @@ def are_samples(items: Sequence[Any], remedy: str = FROM_LIST) -> bool:
 
     Pictures (PIL, or arrays of 1 or 3 channels), vectors, and items with a single label or id are
     samples; arrays of four and more dimensions, or with as many labels as rows, are batches, and so
-    are arrays that differ in their first dimension alone.
+    are arrays that differ in their first dimension alone. Rows of floats may differ in length, as
+    clips of sound do.
 
     Arguments:
         items: at least one.
@@ -45,7 +47,8 @@ def are_samples(items: Sequence[Any], remedy: str = FROM_LIST) -> bool:
     if dimensions == 1 or all(look.channels for look in looks):
         counted = dimensions == 3 and not alike and len({shape[1:] for shape in shapes}) == 1
         if not several and not counted:
-            refuse_ragged(shapes, "the list")
+            if not all(look.clip for look in looks):
+                refuse_ragged(shapes, "the list")
             return True
     else:
         refuse_ragged(shapes, "the list", start=1)
@@ -65,6 +68,7 @@ class _Look:
     picture: bool = False  # a PIL image
     channels: bool = False  # an array of as many channels as a picture has
     tokens: bool = False
+    clip: bool = False  # a row of floats, whose length may differ
     labelled: bool = False  # by a single value
     several: bool = False  # as many labels or ids as rows
 
@@ -83,6 +87,7 @@ def _look(item: Any, i: int) -> _Look:
         shape,
         channels=_has_channels(x, shape),
         tokens=tokens,
+        clip=len(shape) == 1 and _is_floating(x),
         labelled=None in rows,
         several=bool(shape and rows) and set(rows) == {shape[0]},
     )
@@ -100,6 +105,12 @@ def _apart(item: Any) -> tuple[Any, list[Any], bool]:
         x = x_of(item, False)
         return x, [] if x is item else list(item[1:]), False
     return item, [], False
+
+
+def _is_floating(x: Any) -> bool:
+    if isinstance(x, Tensor):
+        return x.is_floating_point()
+    return isinstance(x, np.ndarray) and x.dtype.kind == "f"
 
 
 def _rows(label: Any) -> int | None:

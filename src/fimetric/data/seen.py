@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from fimetric.data.batches import Batch
+from fimetric.data.batch import Batch
 from fimetric.data.conventions import BYTES, DISTINCT, SIGNED, UNIT, Range
 from fimetric.data.kinds import (
     FLOATS,
@@ -39,6 +39,7 @@ class Seen:
     apart: bool
     columns: tuple[str, ...] | None
     others: tuple[str, ...]
+    rate: int | None = None
 
     @classmethod
     def of(cls, batch: Batch) -> "Seen":
@@ -57,6 +58,7 @@ class Seen:
             apart=plain and _each_leaves_unit(x),
             columns=columns_of(batch),
             others=other_entries(batch),
+            rate=batch.rate,
         )
 
     def merge(self, other: "Seen") -> "Seen":
@@ -65,7 +67,12 @@ class Seen:
         Raises:
             ValueError: where the two differ in kind, columns, entries or number of dimensions.
         """
-        what = {"kind": "kind", "columns": "columns", "others": "entries besides the data"}
+        what = {
+            "kind": "kind",
+            "columns": "columns",
+            "others": "entries besides the data",
+            "rate": "rate",
+        }
         for name, words in what.items():
             a, b = getattr(self, name), getattr(other, name)
             if a != b:

@@ -1,4 +1,4 @@
-"""Folders of parquet files, as the Hugging Face hub lays them out: which files are a split."""
+"""Folders of tables, as the Hugging Face hub lays parquet files out: which files are a split."""
 
 import re
 from collections.abc import Iterable
@@ -11,20 +11,22 @@ SHARD = re.compile(r"(?P<name>.+?)-(?P<number>\d+)-of-(?P<total>\d+)(-[0-9a-f]+)
 SPLITS = set(SYNONYMS)
 
 
-def parquet_files(folder: Path, split: str) -> list[Path] | None:
-    """Return the parquet files of a split in natural order, or None where there are none at all.
+def table_files(folder: Path, split: str, suffix: str = ".parquet") -> list[Path] | None:
+    """Return the tables of a split in natural order, or None where there are none at all.
 
     They lie in the folder itself, in its subfolder ``data``, or in one subfolder named after a
     configuration; as ``<split>.parquet``, ``<split>-00000-of-00002.parquet`` or the like, or in a
-    subfolder ``<split>``.
+    subfolder ``<split>``; those of another suffix likewise.
 
     Raises:
         ValueError: for a split that is not there, several configurations, or a missing shard.
     """
-    if splits := _splits(folder):
+    if splits := _splits(folder, suffix):
         return _whole(folder, split, splits)
     below = {
-        place: splits for place in _folders(folder) if SPLITS & (splits := _splits(place)).keys()
+        place: splits
+        for place in _folders(folder)
+        if SPLITS & (splits := _splits(place, suffix)).keys()
     }
     configurations = {place: below[place] for place in below if place.name == "data"} or below
     if len(configurations) > 1:
@@ -41,21 +43,21 @@ def _folders(place: Path) -> list[Path]:
     return sorted((entry for entry in found if not entry.name.startswith(".")), key=natural)
 
 
-def _parquet(place: Path) -> Iterable[Path]:
+def _tables(place: Path, suffix: str) -> Iterable[Path]:
     for file in place.iterdir() if place.is_dir() else ():
-        wanted = file.suffix.lower() == ".parquet" and file.is_file()
+        wanted = file.suffix.lower() == suffix and file.is_file()
         if wanted and not file.name.startswith(".") and file.stem != "metadata":  # of pictures
             yield file
 
 
-def _splits(place: Path) -> dict[str, list[Path]]:
+def _splits(place: Path, suffix: str) -> dict[str, list[Path]]:
     """Return split -> its files in one place."""
     splits: dict[str, list[Path]] = {}
-    for file in _parquet(place):
+    for file in _tables(place, suffix):
         splits.setdefault(_split_of(file.stem), []).append(file)
     for below in _folders(place):
         if split := split_named(below.name):
-            splits.setdefault(split, []).extend(_parquet(below))
+            splits.setdefault(split, []).extend(_tables(below, suffix))
     found = {split: sorted(files, key=natural) for split, files in sorted(splits.items())}
     return {split: files for split, files in found.items() if files}
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from fimetric.data.batches import Batch
+from fimetric.data.batch import Batch
 from fimetric.data.conventions import BYTES, SLACK, UNIT, Range, outside
 from fimetric.data.kinds import (
     FLOATS,
@@ -19,15 +19,14 @@ from fimetric.data.kinds import (
     TOKENS,
     Shape,
     as_batch,
-    columns_of,
     data_of,
     fits,
     kind_of,
     listed,
     ordinary,
-    other_columns,
     other_entries,
     real_tokens,
+    refuse_other_source,
     shape_text,
     some,
 )
@@ -39,7 +38,8 @@ class Spec:
     """What the samples of a detector look like.
 
     Arguments:
-        kind: ``floats``, ``integers``, ``tokens``, ``booleans`` or ``complex``.
+        kind: ``floats``, ``integers``, ``tokens``, ``booleans`` or ``complex``; ``texts`` before
+            an objective has made tokens of them.
         shape: of one sample, None for a dimension of any length; None where any shape will do.
         low, high: the range by convention; None where it is free.
         vocabulary: number of tokens there are.
@@ -104,6 +104,7 @@ class Spec:
             None if found is None else found.low,
             None if found is None else found.high,
             columns=seen.columns,
+            rate=seen.rate,
             levels=levels,
             others=seen.others,
             apart=found is not None and found != UNIT and seen.apart,
@@ -144,6 +145,8 @@ class Spec:
             return f"samples of shape {shape_text(other.shape)}, not {shape_text(self.shape)}"
         if None not in (self.columns, other.columns) and self.columns != other.columns:
             return "a table of other columns"
+        if None not in (self.rate, other.rate) and self.rate != other.rate:
+            return f"sounds of {other.rate:g} values a second, not {self.rate:g}"
         if None not in (self.range, other.range) and self.range != other.range:
             return f"samples in {other.range}, not {self.range}"
         return ""
@@ -175,9 +178,7 @@ class Spec:
                 f"the batch has {listed(found)} besides the data, where {listed(self.others)} "
                 "is expected; give the same entries as at fit"
             )
-        columns = columns_of(batch)
-        if self.columns is not None and columns is not None and columns != self.columns:
-            raise ValueError(f"the table has other columns: {other_columns(columns, self.columns)}")
+        refuse_other_source(batch, self.columns, self.rate)
 
     def _check_kind(self, x: Tensor) -> None:
         found, wanted = kind_of(x), self.kind

@@ -1,4 +1,4 @@
-"""Tables of pandas and arrow: rows of numbers, (N, columns)."""
+"""Tables of pandas and arrow: rows of numbers, (N, columns), or a column of texts."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -8,9 +8,14 @@ import torch
 from PIL import Image
 
 from fimetric.data.batch import Batch
-from fimetric.data.keys import IDS, LABELS
+from fimetric.data.columns import NUMBER, TEXT, Header
+from fimetric.data.keys import ALONE, IDS, LABELS, TOLD
 from fimetric.data.names import printable
+from fimetric.data.prepared import refuse_no_text
+from fimetric.data.strings import String
 from fimetric.data.values import TOKENISE, leaf, shape_of
+
+HEAD = 1000  # rows by which it is told which columns hold texts
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -21,13 +26,43 @@ def is_table(data: Any) -> bool:
     return hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__")
 
 
-def opened(data: Any) -> "DataFrame | list[dict[str, Any]]":
+def texts(found: "DataFrame | Series") -> Iterator[String] | None:
+    """Yield the texts of a column, or of that column of a table; None where there are none.
+
+    Raises:
+        ValueError: where several columns could be the texts, or one is empty.
+        TypeError: naming a row without a text.
+    """
+    if found.ndim == 1:
+        named = len(found) > 0 and isinstance(found.iloc[0], str)
+        return _strings(found.to_frame(name="text"), "text") if named else None
+    frame = found.set_axis([str(name) for name in found.columns], axis=1)
+    kinds = {name: _holds(frame.iloc[:, i]) for i, name in enumerate(frame.columns)}
+    if any(name in frame and frame[name].dtype.kind not in "iufb" for name in ALONE):
+        return None  # pictures
+    column = Header("the table", kinds, advice="pass that column alone, as table[{!r}]").text()
+    return None if column is None else _strings(frame, column)
+
+
+def _holds(column: "Series") -> str:
+    return TEXT if any(isinstance(x, str) for x in column.iloc[:HEAD]) else NUMBER
+
+
+def _strings(frame: "DataFrame", column: str) -> Iterator[String]:
+    own = next((frame[key] for key in IDS if key in frame and key != column), frame.index)
+    beside = [name for name in frame if name in LABELS + TOLD and name != column]
+    kept = {name: frame[name].tolist() for name in beside}
+    for i, (name, text) in enumerate(zip(own, frame[column], strict=True)):
+        refuse_no_text(text, f"row {i} (index {frame.index[i]}) of column {column!r}")
+        yield String(text, printable(name), {key: values[i] for key, values in kept.items()})
+
+
+def opened(found: "DataFrame | Series") -> "DataFrame | list[dict[str, Any]]":
     """Return a table of numbers, or the samples of a column that holds an array in each row.
 
     Raises:
         TypeError: for a column of something else.
     """
-    found = _as_pandas(data)
     if found.ndim == 2:
         return found
     if found.dtype.kind != "O":
@@ -41,7 +76,8 @@ def opened(data: Any) -> "DataFrame | list[dict[str, Any]]":
     return [{"x": x, "id": str(i)} for i, x in zip(found.index, found, strict=True)]
 
 
-def _as_pandas(data: Any) -> "DataFrame | Series":
+def as_pandas(data: Any) -> "DataFrame | Series":
+    """Return a table or column of pandas or arrow as one of pandas."""
     if type(data).__module__.split(".")[0] == "pandas":
         return data
     import pyarrow as pa
@@ -62,12 +98,12 @@ def rows(frame: "DataFrame", size: int) -> Iterator[Batch]:
     """
     names = [str(name) for name in frame.columns]
     kept = [k for k, name in enumerate(names) if name not in LABELS + IDS]
+    kinds = [_kind(frame.iloc[:, k], names[k]) for k in kept]
     if len(kept) < 2:
         raise TypeError(
             f"the table has the columns {', '.join(names) or 'none'}, so one column of numbers or "
             "none; where its rows are samples of one number each, pass an array of shape (N, 1)"
         )
-    kinds = [_kind(frame.iloc[:, k], names[k]) for k in kept]
     own = next((frame.iloc[:, names.index(key)] for key in IDS if key in names), frame.index)
     ids = [printable(name) for name in own]
     kind = np.result_type(np.float32, *kinds)

@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from fimetric.data import Samples, batches
-from fimetric.data.conventions import refuse_outside_unit
+from fimetric.data.samples import refuse_outside_unit
 from fimetric.models import Model
 from fimetric.training.seeds import number
 
