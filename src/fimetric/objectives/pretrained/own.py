@@ -9,13 +9,16 @@ from fimetric.objectives.base import Objective
 from fimetric.objectives.pretrained.request import Found, Loader, Request, Shape
 from fimetric.objectives.standard import several_timesteps, standard_objective
 
+SAYS = ({"kind", "shape", "config"}, {"kind", "version", "sha256", "content"})
+"""What ``config.json`` says in its first version, and in all that have a checksum."""
+
 
 def _recognises(path: Path) -> bool:
     try:
         said = msgspec.json.decode((path / "config.json").read_bytes())
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
-    return isinstance(said, dict) and {"kind", "shape", "config"} <= said.keys()
+    return isinstance(said, dict) and any(keys <= said.keys() for keys in SAYS)
 
 
 def _open(found: Found, request: Request) -> tuple[Objective, Shape]:
