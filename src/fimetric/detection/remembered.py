@@ -5,17 +5,18 @@ call over the network: a model of the hub is opened from its copy on this machin
 """
 
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from fimetric.detection.saved import Description
+from fimetric.detection.saved import Description, damaged
 from fimetric.objectives import from_pretrained
 from fimetric.objectives.base import Objective
 from fimetric.objectives.pretrained.places import find, here_alone
 from fimetric.objectives.pretrained.python import split
-from fimetric.objectives.pretrained.request import Opened
+from fimetric.objectives.pretrained.request import Opened, Request
 
+ASKED = {field.name for field in fields(Request)} - {"device", "revision"}
 PASS = "pass --model on the command line, objective= to Detector.load in Python"
 
 
@@ -121,7 +122,13 @@ def named_again(
 
 
 def _asked(folder: Path, opened: Opened, base: str | None) -> dict[str, Any]:
-    """Return what was asked for, but for trust, which is given anew each time."""
+    """Return what was asked for, but for trust, which is given anew each time.
+
+    Raises:
+        ValueError: for what ``from_pretrained`` is not asked for, which no detector was saved with.
+    """  # noqa: DOC501  (damaged() makes it)
+    if others := opened.asked.keys() - ASKED:
+        raise damaged(folder, f"its model was asked for {', '.join(sorted(others))}")
     asked = {name: x for name, x in opened.asked.items() if name != "trust_remote_code"}
     if base is not None:
         asked["base"] = base

@@ -95,7 +95,8 @@ def words_of(kind: str) -> str:
 
 
 def _opened(loader: Loader, found: Found, request: Request) -> Objective:
-    request.refuse_others(loader.takes, f"{loader.words} ({found.said})")
+    of_hub = frozenset(("revision",) if found.commit else ())
+    request.refuse_others(loader.takes | of_hub, f"{loader.words} ({found.said})")
     objective, shape = loader.open(found, request)
     choose(objective.module, request.parameters)
     source = found.said if found.commit or loader is python.LOADER else str(found.path.resolve())
