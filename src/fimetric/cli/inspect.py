@@ -32,7 +32,7 @@ def inspect(
     from fimetric.detection.inspection import inspect as run
 
     with heard() as messages:
-        objective = asked.open()
+        objective = asked.objective()
         shape = objective.opened.shape
         samples = None if data is None else part.named().open(data, shape)
         found = run(objective, samples, shape)

@@ -96,7 +96,7 @@ def extract(
     from fimetric.store.folders import new_folder
 
     new_folder(out, data)
-    objective = asked.open()
+    objective = asked.objective()
     samples = part.named().open(data, objective.opened.shape)
     features = run(objective, samples, batch_size, group_size, out)
     typer.echo(f"{out}: {features!r}")
@@ -121,7 +121,7 @@ def fit(
     from fimetric.store.folders import new_folder
 
     check_target(new_folder(out, data), overwrite)
-    objective = asked.open()
+    objective = asked.objective()
     detector = Detector(objective, create(density), group_size, asked.seed)
     table = open_table(part.named(), data, objective.opened.shape)
     fit_into(detector, table, out, batch_size, overwrite)
@@ -153,7 +153,7 @@ def score(
     from fimetric.detection.scoring import check_target, write_scores
 
     check_target(out)
-    loaded, shape = again.open(detector)
+    loaded, shape = again.detector(detector)
     loaded.calibration.threshold(alpha, confidence)
     table = open_table(part.named(), data, shape)
     groups, alarms = write_scores(loaded, table, out, alpha, confidence, batch_size)

@@ -10,7 +10,6 @@ import typer
 from fimetric.arguments import folder_of, real, seed_of, whole
 from fimetric.data.named import Named, Shape
 from fimetric.detection.detector import Detector
-from fimetric.detection.opening import open_detector
 from fimetric.models import FAMILIES
 from fimetric.objectives import Objective, from_pretrained
 
@@ -177,7 +176,7 @@ class Asked:
     seed: Seed = 0
     device: Device = "cpu"
 
-    def open(self) -> Objective:
+    def objective(self) -> Objective:
         """Return the objective of the model; see ``from_pretrained`` for what it raises."""
         told = {field.name: getattr(self, field.name) for field in fields(self)}
         times = timesteps_of(told.pop("timesteps"))
@@ -200,9 +199,11 @@ class Again:
     trust_remote_code: TrustRemoteCode = False
     device: Device = "cpu"
 
-    def open(self, detector: Path) -> tuple[Detector, Shape | None]:
+    def detector(self, folder: Path) -> tuple[Detector, Shape | None]:
         """Return a detector on its model, and the shape of its samples; see ``open_detector``."""
-        return open_detector(detector, self.model, self.device, self.base, self.trust_remote_code)
+        from fimetric.detection.opening import open_detector
+
+        return open_detector(folder, self.model, self.device, self.base, self.trust_remote_code)
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def evaluate(
     from fimetric.store.folders import new_folder
 
     new_folder(out, data, *ood)
-    objective = asked.open()
+    objective = asked.objective()
     shape = objective.opened.shape
     own = part.named().open(data, shape)
     found = run(
