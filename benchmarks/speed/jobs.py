@@ -143,10 +143,10 @@ def engine_job(folder: Path, images: int, clock: Clock) -> None:
         timed(scoring, "_judge", "density")
         stack.enter_context(patch.object(scoring, "WRITERS", _stopping(scoring.WRITERS, clock)))
         models.score(
-            folder / "detector",
-            folder / "model",
-            str(folder / "images.npy"),
-            folder / "engine.csv",
+            detector=folder / "detector",
+            model=str(folder / "model"),
+            data=str(folder / "images.npy"),
+            out=folder / "engine.csv",
             limit=images,
         )
 

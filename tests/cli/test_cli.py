@@ -343,7 +343,7 @@ DAMAGE = {
     "no detector": (lambda: shutil.rmtree("detector"), "holds no detector"),
     "cut model": (lambda: cut(Path("model/model.safetensors")), "model.safetensors is damaged"),
     "newer model": (lambda: edit(Path("model/config.json"), version=99), "is of version 99"),
-    "no model": (lambda: shutil.rmtree("model"), "holds no config.json"),
+    "no model": (lambda: shutil.rmtree("model"), "model is no path, and the hub did not give it"),
     "pickled model": (
         lambda: (shutil.rmtree("model"), Path("model").write_bytes(b"\x80\x04.")),
         "pickled models are not read",

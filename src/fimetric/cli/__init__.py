@@ -1,9 +1,11 @@
 """The command line: reading arguments, one call each.
 
-options  what several commands share
-models   one model: demo, train, extract, fit, score
-studies  several models, sets or methods: evaluate, analyse, benchmark, retrain
-demo     the main job on data that ship with the dependencies: train, fit, calibrate, score, show
+options    what several commands share
+gathering  options that go together, as one object
+models     one model: demo, train, extract, fit, score
+inspect    one model, looked at before it is used
+studies    several models, sets or methods: evaluate, analyse, benchmark, retrain
+demo       the main job on data that ship with the dependencies: train, fit, calibrate, score, show
 """
 
 import io
@@ -19,6 +21,7 @@ from rich.logging import RichHandler
 from typer.core import TyperGroup
 
 from fimetric.cli import models, studies
+from fimetric.cli.inspect import inspect
 
 STOPPED = "stopped; what was done is kept, the same call goes on from there"
 
@@ -51,7 +54,7 @@ class Commands(TyperGroup):
             _stop(STOPPED, 130)
         except BrokenPipeError:
             raise  # whoever read our output has left; typer ends in silence
-        except (ValueError, TypeError, RuntimeError, OSError) as error:
+        except (ValueError, TypeError, RuntimeError, OSError, ImportError) as error:
             _stop(f"error: {' '.join(str(error).split()) or type(error).__name__}", 1)
 
 
@@ -62,7 +65,9 @@ def _stop(message: str, status: int) -> None:
 
 app = typer.Typer(
     cls=Commands,
-    help="Out-of-distribution detection with deep generative models, by gradient norms.",
+    help="Out-of-distribution detection with deep generative models, by gradient norms. A MODEL is "
+    "a folder or file, a name on the Hugging Face hub, or FILE.py:FUNCTION: the one way in which "
+    "code of your own is run.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -71,6 +76,7 @@ app = typer.Typer(
 for command in (
     models.demo,
     models.train,
+    inspect,
     models.extract,
     models.fit,
     models.score,

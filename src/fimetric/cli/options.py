@@ -1,13 +1,17 @@
-"""Options that several commands share."""
+"""Options that several commands share; those of a model, and of data, gathered in one object."""
 
 import math
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from fimetric.arguments import folder_of, real, seed_of, whole
+from fimetric.data.named import Named, Shape
+from fimetric.detection.detector import Detector
 from fimetric.models import FAMILIES
+from fimetric.objectives import Objective, from_pretrained
 
 
 def counted(param: typer.CallbackParam, value: Any) -> Any:
@@ -31,6 +35,13 @@ def positive(param: typer.CallbackParam, value: float | None) -> float | None:
 
 def _seed(value: int) -> int:
     return seed_of(value)
+
+
+def _source(value: str | None) -> str | None:
+    """Refuse what no file can be called, as soon as it is typed."""
+    if value is not None:
+        folder_of(value, "the model")
+    return value
 
 
 def named(text: str | Path) -> Path:
@@ -80,17 +91,144 @@ Group = Annotated[
 Groups = Annotated[
     list[int], typer.Option("--group-size", callback=counted, help="May be repeated.")
 ]
-Times = Annotated[str | None, typer.Option(help="Timesteps of a diffusion model, as in 0,50,300.")]
-Draws = Annotated[int, typer.Option(callback=counted, help="Noise draws of a loss that has noise.")]
 Alpha = Annotated[float, typer.Option(help="False-alarm rate.")]
 Confidence = Annotated[
     float | None, typer.Option(help="Keep the false-alarm rate with this probability.")
 ]
 Out = Annotated[Path, typer.Option("--out", parser=named, metavar="PATH", help="Where to write.")]
-ModelFolder = Annotated[
-    Path,
-    typer.Argument(parser=named, metavar="MODEL", help="Folder of a model, as `train` writes it."),
+
+MODEL_HELP = (
+    "A folder or file with a model, a name on the Hugging Face hub, or FILE.py:FUNCTION, which "
+    "returns an objective: that file is run, and can do anything"
+)
+OF_MODEL = "Options of the model"  # where help shows them; one that does not concern it is refused
+Model = Annotated[str, typer.Argument(callback=_source, metavar="MODEL", help=f"{MODEL_HELP}.")]
+Times = Annotated[
+    str | None,
+    typer.Option(rich_help_panel=OF_MODEL, help="Timesteps of a diffusion model, as in 0,50,300."),
 ]
+Draws = Annotated[
+    int,
+    typer.Option(
+        callback=counted, rich_help_panel=OF_MODEL, help="Noise draws of a loss that has noise."
+    ),
+]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        rich_help_panel=OF_MODEL,
+        help="Differentiate those alone whose names fit, as in '*.lora_*'; may be repeated.",
+    ),
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option(rich_help_panel=OF_MODEL, help="Number format of the weights, as in bfloat16."),
+]
+Condition = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=OF_MODEL, help="Column that the model is told, as in label or prompt."
+    ),
+]
+Window = Annotated[
+    int | None,
+    typer.Option(
+        callback=counted,
+        rich_help_panel=OF_MODEL,
+        help="Cut texts to so many tokens; else longer ones than the model takes are refused.",
+    ),
+]
+Positions = Annotated[
+    int | None,
+    typer.Option(
+        callback=counted,
+        rich_help_panel=OF_MODEL,
+        help="Positions of a text that a masked model is asked for; all if left out.",
+    ),
+]
+Base = Annotated[
+    str | None,
+    typer.Option(
+        callback=_source,
+        rich_help_panel=OF_MODEL,
+        help="Model of an adapter, where its folder does not say.",
+    ),
+]
+Revision = Annotated[
+    str | None, typer.Option(rich_help_panel=OF_MODEL, help="Revision of a model of the hub.")
+]
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code",
+        rich_help_panel=OF_MODEL,
+        help="Run the code that lies beside a model; it can do anything.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a command is told of its model, as ``fimetric.objectives.from_pretrained`` takes it."""
+
+    model: Model
+    timesteps: Times = None
+    draws: Draws = 1
+    parameters: Parameters = None
+    dtype: Dtype = None
+    condition: Condition = None
+    window: Window = None
+    positions: Positions = None
+    base: Base = None
+    revision: Revision = None
+    trust_remote_code: TrustRemoteCode = False
+    seed: Seed = 0
+    device: Device = "cpu"
+
+    def objective(self) -> Objective:
+        """Return the objective of the model; see ``from_pretrained`` for what it raises."""
+        told = {field.name: getattr(self, field.name) for field in fields(self)}
+        times = timesteps_of(told.pop("timesteps"))
+        return from_pretrained(told.pop("model"), times, **told)
+
+
+@dataclass(frozen=True)
+class Again:
+    """What a command is told of the model of a detector, which remembers all else of it."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            callback=_source,
+            metavar="MODEL",
+            help=f"The model that it was fitted with, where it has moved. {MODEL_HELP}.",
+        ),
+    ] = None
+    base: Base = None
+    trust_remote_code: TrustRemoteCode = False
+    device: Device = "cpu"
+
+    def detector(self, folder: Path) -> tuple[Detector, Shape | None]:
+        """Return a detector on its model, and the shape of its samples; see ``open_detector``."""
+        from fimetric.detection.opening import open_detector
+
+        return open_detector(folder, self.model, self.device, self.base, self.trust_remote_code)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a command is told of its data besides their name, as ``fimetric.data.load`` takes it."""
+
+    split: Split = "test"
+    limit: Limit = None
+    size: Size = None
+    channels: Channels = None
+    column: Column = None
+    rate: Rate = None
+
+    def named(self) -> Named:
+        """Return what opens data by their names."""
+        return Named(**vars(self))
 
 
 def timesteps_of(text: str | None) -> list[int] | None:

@@ -5,18 +5,19 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from fimetric.cli.gathering import gathered
 from fimetric.cli.options import (
     DATA_HELP,
+    Asked,
     BatchSize,
     Channels,
     Data,
     Device,
-    Draws,
     Groups,
     Kind,
-    Limit,
-    ModelFolder,
+    Model,
     Out,
+    Part,
     Seed,
     Size,
     Split,
@@ -25,55 +26,56 @@ from fimetric.cli.options import (
     timesteps_of,
 )
 
+LEFT_OUT = (
+    "Left out: samples of the model, and its bits per dimension, which are drawn and measured of "
+    "models alone that fimetric has trained"
+)
 
+
+@gathered
 def evaluate(
-    model: ModelFolder,
+    asked: Asked,
     data: Annotated[str, typer.Option("--id", help=f"In-distribution data. {DATA_HELP}")],
     ood: Annotated[list[str], typer.Option(help="Out-of-distribution data; may be repeated.")],
     out: Out,
-    split: Split = "test",
+    part: Part,
     group_size: Groups = [1, 5],  # noqa: B006
     density: Annotated[list[str] | None, typer.Option(help="May be repeated; all if none.")] = None,
-    timesteps: Times = None,
-    draws: Draws = 1,
     batch_size: BatchSize = None,
-    limit: Limit = None,
-    size: Size = None,
-    channels: Channels = None,
-    seed: Seed = 0,
-    device: Device = "cpu",
 ) -> None:
     """Print AUROC, AUPR and FPR of every detector on every OOD set, and draw them."""
-    from fimetric.data.named import Named
-    from fimetric.detection.opening import open_objective
     from fimetric.detectors import OF_ANY_TABLE
     from fimetric.evaluation.page import write_evaluation
     from fimetric.evaluation.run import evaluate as run
     from fimetric.evaluation.trained import write_model
     from fimetric.models import load
+    from fimetric.objectives.pretrained.own import LOADER
     from fimetric.store.folders import new_folder
 
     new_folder(out, data, *ood)
-    objective, shape = open_objective(model, device, timesteps_of(timesteps), draws, seed)
-    part = Named(split, limit, size, channels)
-    own = part.open(data, shape)
+    objective = asked.objective()
+    shape = objective.opened.shape
+    own = part.named().open(data, shape)
     found = run(
         objective,
         own,
-        part.open_all(ood, shape),
+        part.named().open_all(ood, shape),
         group_size,
         density or OF_ANY_TABLE,
         out / "features",
-        seed,
+        asked.seed,
         batch_size,
     )
     console = Console()
-    write_model(load(model).to(device), own, out, console, seed)
+    if objective.opened.kind == LOADER.kind:
+        write_model(load(asked.model).to(asked.device), own, out, console, asked.seed)
+    else:
+        console.print(LEFT_OUT)
     write_evaluation(found, objective, out, console)
 
 
 def analyse(
-    model: ModelFolder,
+    model: Model,
     data: Annotated[str, typer.Option("--data", help=f"In-distribution data. {DATA_HELP}")],
     out: Out,
     ood: Annotated[list[str] | None, typer.Option(help="Foreign data; may be repeated.")] = None,

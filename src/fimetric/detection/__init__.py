@@ -6,7 +6,11 @@ grouping  which samples are judged together
 saved     what a saved detector holds
 fitting   a fit that is stopped and goes on
 scoring   scores of a whole data set into a file
-opening   models, detectors and tables by the names that users give them
+remembered  where a detector's model lies, and what was asked of it
+inspection  what there is to know of a model before it is used
+measuring   what a sample costs on this machine
+remarks     what to know of a model and its loss
+opening   detectors and tables by the names that users give them
 """
 
 from fimetric.detection.detector import Detector

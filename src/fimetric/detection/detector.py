@@ -14,6 +14,7 @@ from fimetric.data.batches import rounded
 from fimetric.detection import saved
 from fimetric.detection.grouping import grouped, halves, to_fit
 from fimetric.detection.origin import Origin
+from fimetric.detection.remembered import remembered, reopened
 from fimetric.detectors import Density, as_density
 from fimetric.extraction.extractor import Extractor
 from fimetric.extraction.intake import Intake, coarse_format_named, refuse_labels
@@ -225,35 +226,34 @@ class Detector:
         refuse_untold(self.objective)
         arrays, density = self.density.state()
         description = saved.Description(
-            objective=self.objective.describe(),
-            seed=int(self.objective.seed),  # JSON knows no numpy integer
-            settings=self.objective.settings(),
-            fingerprint=self.fingerprint_,
-            unsteady=self.unsteady_,
-            probe=self.probe_,
+            **self._origin.told(self.objective),
             spec=self.spec_,
             batch_size=self.batch_size_,
-            group_size=int(self.group_size),
+            group_size=int(self.group_size),  # JSON knows no numpy integer
             split_seed=int(self.seed),
             density=density,
-            attributes=self._origin.attributes,
-            costs=self._origin.costs,
+            opened=remembered(self.objective, folder),
         )
         saved.write(folder, description, arrays, self.calibration.scores, overwrite)
 
     @classmethod
-    def load(cls, folder: str | Path, objective: Objective) -> Self:
+    def load(cls, folder: str | Path, objective: Objective | None = None) -> Self:
         """Read a detector and join it with its objective.
 
         The objective is compared with the one of ``fit``: what it says of itself, all that its
         modules are made of, and its losses of the made-up rows that are kept.
 
+        With None, what ``from_pretrained`` opened is opened again, without network or own code.
+
         Raises:
-            FileNotFoundError: where there is no detector.
-            ValueError: for a damaged folder, another version, or another objective or model.
+            FileNotFoundError: where there is no detector, or its model has moved.
+            ValueError: for a damaged folder, another version, or another objective or model; for
+                no objective, where it was made by hand or opening it would run code.
         """
-        folder, objective = folder_of(folder), as_objective(objective)
+        folder = folder_of(folder)
+        given = None if objective is None else as_objective(objective)
         kept, arrays = saved.read(folder)
+        objective = reopened(folder, kept) if given is None else given
         saved.refuse_another(folder, kept, objective)
         with saved.damage_named(folder):
             density = saved.density_of(kept, arrays)

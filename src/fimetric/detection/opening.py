@@ -1,49 +1,45 @@
-"""What a user names, opened: a model, a detector on its model, a table of features or data."""
+"""What a user names, opened: a detector on its model, a table of features or data."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from fimetric.arguments import folder_of, seed_of
+from fimetric.arguments import folder_of
 from fimetric.data import Samples
 from fimetric.data.named import Named, Shape
+from fimetric.detection import saved
 from fimetric.detection.detector import Detector
+from fimetric.detection.remembered import named_again, reopened
 from fimetric.features.table import Features
-from fimetric.models import load as load_model
-from fimetric.models.devices import known_device
-from fimetric.objectives import Objective, several_timesteps, standard_objective
 
 
-def open_objective(
+def open_detector(
     folder: Path,
+    model: str | Path | None = None,
     device: str = "cpu",
-    timesteps: Sequence[int] | None = None,
-    draws: int = 1,
-    seed: int = 0,
-) -> tuple[Objective, Shape]:
-    """Return the objective of a saved model, and the shape of the samples that it takes.
-
-    A diffusion model has ``several_timesteps`` where none are given.
-
-    Raises:
-        ValueError: for settings that do not concern this kind of model, or a device that is not
-            there.
-    """
-    seed_of(seed)
-    model = load_model(folder).to(known_device(device))
-    times = several_timesteps(model) if timesteps is None else timesteps
-    return standard_objective(model, times, draws, seed), tuple(model.shape)
-
-
-def open_detector(folder: Path, model_folder: Path, device: str = "cpu") -> tuple[Detector, Shape]:
+    base: str | None = None,
+    trust_remote_code: bool = False,
+) -> tuple[Detector, Shape | None]:
     """Return a saved detector on its model, and the shape of the samples that it takes.
 
+    Arguments:
+        folder: of the detector.
+        model: as ``fimetric.objectives.from_pretrained`` takes it; where the detector remembers it
+            if None.
+        device: where the model goes.
+        base: the base of an adapter, where that has moved.
+        trust_remote_code: run the code that lies beside the model.
+
     Raises:
-        ValueError: where it was fitted on another model, or either is damaged.
+        FileNotFoundError: where there is no detector, or its model has moved.
+        ValueError: where it was fitted on another model, either is damaged, or opening the model
+            would run code that was not named.
     """
-    kept = Detector.read_settings(folder)
-    settings = {name: kept[name] for name in ("timesteps", "draws", "seed") if name in kept}
-    model = load_model(model_folder).to(known_device(device))
-    return Detector.load(folder, standard_objective(model, **settings)), tuple(model.shape)
+    kept, _ = saved.read(folder_of(folder))
+    more = (device, base, trust_remote_code)
+    if model is None:
+        objective = reopened(folder, kept, *more)
+    else:
+        objective = named_again(folder, kept, model, *more)
+    return Detector.load(folder, objective), objective.opened.shape
 
 
 def open_table(named: Named, source: str, shape: Shape | None = None) -> Samples | Features:

@@ -1,6 +1,7 @@
 """What ties a fitted detector to its objective: whether it is still what it was fitted with."""
 
 from dataclasses import asdict
+from typing import Any
 
 from fimetric.data import Spec
 from fimetric.extraction.extractor import Extractor
@@ -47,6 +48,19 @@ class Origin:
         self.costs = asdict(restored(made.costs))
         self._extracted = made.fingerprint
         _, self._asked = self._look(objective)
+
+    def told(self, objective: Objective) -> dict[str, Any]:
+        """Return what a saved detector says of its objective and of the fit."""
+        return {
+            "objective": objective.describe(),
+            "seed": int(objective.seed),  # JSON knows no numpy integer
+            "settings": objective.settings(),
+            "fingerprint": self.fingerprint,
+            "unsteady": self.unsteady,
+            "probe": self.probe,
+            "attributes": self.attributes,
+            "costs": self.costs,
+        }
 
     def extractor(self, objective: Objective, size: int) -> Extractor:
         """Return the extractor with all it has learned, a new one where the model has changed.

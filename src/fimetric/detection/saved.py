@@ -13,6 +13,7 @@ from fimetric.detectors import Density, from_state
 from fimetric.extraction.provenance import difference
 from fimetric.features.probe import Probe
 from fimetric.objectives.base import Objective
+from fimetric.objectives.pretrained.request import Opened
 from fimetric.store import archive
 from fimetric.store.files import whole_folder
 from fimetric.store.folders import not_there
@@ -30,7 +31,7 @@ class Description(msgspec.Struct, forbid_unknown_fields=True):
 
     ``density`` is the density's own ``state``; ``settings`` are those of the objective, and
     ``attributes`` tell which of them differ where its fingerprint does; the norms were made by
-    ``costs``.
+    ``costs``; ``opened`` is how its model was opened, see ``fimetric.detection.remembered``.
     """
 
     objective: str
@@ -46,6 +47,7 @@ class Description(msgspec.Struct, forbid_unknown_fields=True):
     density: dict[str, Any]
     attributes: dict[str, str] | None = None
     costs: dict[str, float] | None = None
+    opened: Opened | None = None
 
 
 KIND = archive.Kind(

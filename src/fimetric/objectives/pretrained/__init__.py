@@ -90,11 +90,18 @@ def from_pretrained(
         if loader.recognises(found.path):
             return _opened(loader, found, request)
     known = "; ".join(loader.words for loader in (*LOADERS, python.LOADER))
-    raise ValueError(f"{source} is no model that is known here, which are: {known}")
+    hint = " (pickled models are not read, they can run code)" if found.path.is_file() else ""
+    raise ValueError(f"{source} is no model that is known here{hint}, which are: {known}")
+
+
+def words_of(kind: str) -> str:
+    """Return what a loader opens, in words, by its name in ``Opened.kind``."""
+    return next(each.words for each in (*LOADERS, python.LOADER) if each.kind == kind)
 
 
 def _opened(loader: Loader, found: Found, request: Request) -> Objective:
-    request.refuse_others(loader.takes, f"{loader.words} ({found.said})")
+    of_hub = frozenset(("revision",) if found.commit else ())
+    request.refuse_others(loader.takes | of_hub, f"{loader.words} ({found.said})")
     objective, shape = loader.open(found, request)
     choose(objective.module, request.parameters)
     source = found.said if found.commit or loader is python.LOADER else str(found.path.resolve())
@@ -111,8 +118,14 @@ def _opened(loader: Loader, found: Found, request: Request) -> Objective:
 
 def _plain(request: Request) -> dict[str, Any]:
     """Return what was asked for as values for JSON, without what another machine need not know."""
-    asked = replace(request, device="cpu", revision=None).asked()
+    asked = replace(request, device="cpu", revision=None, base=_base(request)).asked()
     return {name: _of_json(value) for name, value in asked.items()}
+
+
+def _base(request: Request) -> str | Path | None:
+    """Return the base by its whole path, where it lies on this machine."""
+    base = request.base
+    return Path(base).resolve() if base is not None and Path(base).exists() else base
 
 
 def _of_json(value: Any) -> Any:

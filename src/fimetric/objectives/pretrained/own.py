@@ -8,9 +8,13 @@ from fimetric.objectives.pretrained.places import said_by
 from fimetric.objectives.pretrained.request import Found, Loader, Request, Shape
 from fimetric.objectives.standard import several_timesteps, standard_objective
 
+SAYS = ({"kind", "shape", "config"}, {"kind", "version", "sha256", "content"})
+"""What ``config.json`` says in its first version, and in all that have a checksum."""
+
 
 def _recognises(path: Path) -> bool:
-    return {"kind", "shape", "config"} <= said_by(path / "config.json").keys()
+    said = said_by(path / "config.json").keys()
+    return any(keys <= said for keys in SAYS)
 
 
 def _open(found: Found, request: Request) -> tuple[Objective, Shape]:

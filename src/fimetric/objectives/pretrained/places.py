@@ -1,5 +1,8 @@
 """Where a source lies: a folder, a file, or a name on the hub."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,17 @@ from fimetric.data.hub import looks_like_a_name
 from fimetric.objectives.pretrained.request import Found
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.ot")
+_HERE_ALONE: ContextVar[bool] = ContextVar("here_alone", default=False)
+
+
+@contextmanager
+def here_alone() -> Iterator[None]:
+    """Find models of the hub by what an earlier call has left of them here, without a call."""
+    token = _HERE_ALONE.set(True)
+    try:
+        yield
+    finally:
+        _HERE_ALONE.reset(token)
 
 
 def find(source: str | Path, revision: str | None) -> Found:
@@ -39,7 +53,10 @@ def _from_hub(name: str, revision: str | None) -> Found:
 
     try:
         place = huggingface_hub.snapshot_download(
-            name, revision=revision, ignore_patterns=list(PICKLED)
+            name,
+            revision=revision,
+            ignore_patterns=list(PICKLED),
+            local_files_only=_HERE_ALONE.get(),
         )
     except Exception as error:  # a dozen kinds, of several libraries
         said = " ".join(str(error).split())

@@ -36,14 +36,27 @@ def _open(found: Found, request: Request) -> tuple[Objective, None]:
     needed = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
     if any(p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in needed):
         raise ValueError(f"{found.said} needs arguments ({needed[0].name}); give them defaults")
-    made = function()
+    made = _called(function, found.said)
     if not isinstance(made, Objective):
         raise TypeError(
             f"{found.said} returned {shown(made)}; return one of fimetric.objectives, made with "
             "its model"
         )
     made.module.to(request.device)
+    made.seed = request.seed or made.seed
     return made, None
+
+
+def _called(function: Any, said: str) -> Any:
+    """Return what a function returns.
+
+    Raises:
+        ValueError: with what the function itself raises.
+    """
+    try:
+        return function()
+    except Exception as error:
+        raise ValueError(f"{said} fails: {type(error).__name__}: {error}") from error
 
 
 def _module(file: Path) -> Any:
