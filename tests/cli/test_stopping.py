@@ -105,7 +105,7 @@ def test_a_fit_by_way_of_parts_is_that_of_the_detector(model, tmp_path, group):
     objective = from_pretrained(model)
     density = create(group[1] if group[0] == "--density" else "nearest-neighbours")
     data = fm.data.load("digits", limit=24).tensor()
-    fm.Detector(objective, density, 2).fit(list(data.split(8))).save(tmp_path / "other")
+    fm.Detector(objective, density, 2, batch_size=8).fit(data).save(tmp_path / "other")
     a, b = (fm.Detector.load(tmp_path / name, objective) for name in ("new", "other"))
     assert a.calibration.scores.tolist() == b.calibration.scores.tolist()
 
