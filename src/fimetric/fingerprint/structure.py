@@ -28,7 +28,7 @@ NOT_TOLD = frozenset(
     (
         *("training", "device", "device_map", "dtype", "torch_dtype", "gradient_checkpointing"),
         *("architectures", "base_model_prefix", "name_or_path", "transformers_version"),
-        *("generation_config", "use_cache"),
+        *("generation_config", "use_cache", "base_model_name_or_path", "gguf_file"),
     )
 )
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from fimetric.arguments import whole_or_none
 from fimetric.data.batch import Input
+from fimetric.objectives.base import Losses
 from fimetric.objectives.logits import logits_at
 from fimetric.objectives.texts import Texts, rows_named, texts_of
 from fimetric.objectives.textual import Textual, costs
@@ -47,10 +48,14 @@ class MaskedLM(Textual):
     def __init__(
         self, model: nn.Module, tokenizer: Any = None, positions: int | None = None, seed: int = 0
     ) -> None:
-        super().__init__(self._pseudo_likelihood, model, tokenizer, seed)
+        super().__init__(self.forward, model, tokenizer, seed)
         self.positions = whole_or_none("positions", positions)
         self.mask = self._mask()
         self.special = self._special()
+
+    def views(self) -> dict[str, Losses]:
+        """Return the one view."""
+        return {"": self._pseudo_likelihood}
 
     def _mask(self) -> int:
         """Return the token that masks.
@@ -123,7 +128,9 @@ class MaskedLM(Textual):
         """Return which places are masked (N, K), and what each counts for; 0 behind the last."""
         rows = list(self._drawn(texts))
         K = max(len(places) for places, _ in rows)
-        places = torch.stack([nn.functional.pad(p, (0, K - len(p)), value=p[0]) for p, _ in rows])
+        places = torch.stack(
+            [nn.functional.pad(p, (0, K - len(p)), value=int(p[0])) for p, _ in rows]
+        )
         weights = [[weight] * len(p) + [0.0] * (K - len(p)) for p, weight in rows]
         return places, torch.tensor(weights, dtype=torch.float64)
 

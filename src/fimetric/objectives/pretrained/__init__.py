@@ -5,6 +5,10 @@ places       where a source lies: a folder, a file, a name on the hub
 chosen       which parameters are differentiated
 own          models that ``fimetric train`` has written
 python       objectives that a function of a user's own file returns
+transformers language models of the library transformers: causal, masked, sequence to sequence
+peft         adapters of the library peft, on such models
+gguf         language models in GGUF files
+libraries    libraries that not everybody has, and what they cannot open
 """
 
 from collections.abc import Sequence
@@ -17,12 +21,12 @@ import torch
 from fimetric.arguments import seed_of, whole, whole_or_none
 from fimetric.models.devices import known_device
 from fimetric.objectives.base import Objective
-from fimetric.objectives.pretrained import own, python
+from fimetric.objectives.pretrained import gguf, own, peft, python, transformers
 from fimetric.objectives.pretrained.chosen import choose
 from fimetric.objectives.pretrained.places import find
 from fimetric.objectives.pretrained.request import Found, Loader, Opened, Request
 
-LOADERS: tuple[Loader, ...] = (own.LOADER,)
+LOADERS: tuple[Loader, ...] = (own.LOADER, peft.LOADER, gguf.LOADER, transformers.LOADER)
 """In the order in which they are asked whether they know a folder or file."""
 
 

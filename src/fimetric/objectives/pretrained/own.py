@@ -2,20 +2,15 @@
 
 from pathlib import Path
 
-import msgspec
-
 from fimetric.models import load
 from fimetric.objectives.base import Objective
+from fimetric.objectives.pretrained.places import said_by
 from fimetric.objectives.pretrained.request import Found, Loader, Request, Shape
 from fimetric.objectives.standard import several_timesteps, standard_objective
 
 
 def _recognises(path: Path) -> bool:
-    try:
-        said = msgspec.json.decode((path / "config.json").read_bytes())
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return False
-    return isinstance(said, dict) and {"kind", "shape", "config"} <= said.keys()
+    return {"kind", "shape", "config"} <= said_by(path / "config.json").keys()
 
 
 def _open(found: Found, request: Request) -> tuple[Objective, Shape]:

@@ -1,6 +1,9 @@
 """Where a source lies: a folder, a file, or a name on the hub."""
 
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from fimetric.arguments import folder_of
 from fimetric.data.hub import looks_like_a_name
@@ -44,3 +47,12 @@ def _from_hub(name: str, revision: str | None) -> Found:
             f"{name} is no path, and the hub did not give it: {type(error).__name__}: {said}"
         ) from error
     return Found(Path(place), name, Path(place).name)
+
+
+def said_by(file: Path) -> dict[str, Any]:
+    """Return what a JSON file of a model says; nothing where it is none."""
+    try:
+        said = msgspec.json.decode(file.read_bytes())
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}

@@ -49,6 +49,21 @@ class Request:
             )
 
 
+def number_format(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    """Return a number format by its name, None for None.
+
+    Raises:
+        ValueError: for what is no floating-point format of torch.
+    """
+    if dtype is None:
+        return None
+    name = str(dtype).removeprefix("torch.")
+    found = getattr(torch, name, None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ValueError(f"dtype must be float32, bfloat16, float16 or float64, not {name!r}")
+    return found
+
+
 COMMON = frozenset(("seed", "device", "parameters"))
 """What concerns every model."""
 
