@@ -1,5 +1,6 @@
 """Language models saved by the real libraries, opened where they lie, against autograd."""
 
+import json
 import shutil
 import socket
 
@@ -49,11 +50,12 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _offline(monkeypatch):
-    def refuse(*_):
-        raise AssertionError("a folder on this machine makes no network call")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    """See that a folder on this machine makes no network call, nor tries to."""
+    calls = []
+    monkeypatch.setattr(socket.socket, "connect", lambda *given: calls.append(given))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *given, **_: calls.append(given) or [])
+    yield
+    assert not calls
 
 
 def assert_exact(objective: Objective, rtol=1e-5):
@@ -175,6 +177,44 @@ def test_a_file_of_gguf_is_the_model_that_was_written(folders):
     written = CausalLM(gguf_llama(), tokenizer())
     wanted, found = (o(o.prepare(TEXTS)) for o in (written, objective))
     torch.testing.assert_close(found, wanted, rtol=2e-3, atol=0)  # of 8 bits
+
+
+def test_weights_saved_by_torch_alone(folders, tmp_path):
+    shutil.copytree(folders / "gpt2", tmp_path / "old")
+    state = transformers.AutoModelForCausalLM.from_pretrained(folders / "gpt2").state_dict()
+    (tmp_path / "old" / "model.safetensors").unlink()
+    torch.save(state, tmp_path / "old" / "pytorch_model.bin")
+    old, new = from_pretrained(tmp_path / "old"), from_pretrained(folders / "gpt2")
+    assert model_fingerprint(old) == model_fingerprint(new)
+
+
+OWN = """
+from transformers import GPT2Config, GPT2LMHeadModel
+
+class OwnConfig(GPT2Config):
+    model_type = "own"
+
+class Own(GPT2LMHeadModel):
+    config_class = OwnConfig
+"""
+
+
+def test_code_beside_a_model_runs_only_where_it_is_trusted(folders, tmp_path, monkeypatch):
+    modules = transformers.dynamic_module_utils
+    monkeypatch.setattr(modules, "HF_MODULES_CACHE", str(tmp_path / "cache"))
+    folder = shutil.copytree(folders / "gpt2", tmp_path / "own")
+    (folder / "own.py").write_text(OWN)
+    said = json.loads((folder / "config.json").read_text())
+    code = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.Own"}
+    said |= {"model_type": "own", "architectures": ["Own"], "auto_map": code}
+    (folder / "config.json").write_text(json.dumps(said))
+    with pytest.raises(ValueError, match=r"trust_remote_code=True .*to run it$"):
+        from_pretrained(folder)
+    assert not (tmp_path / "cache").exists()
+    objective = from_pretrained(folder, trust_remote_code=True)
+    assert type(objective.module).__name__ == "Own" and objective.opened.code
+    plain = from_pretrained(folders / "gpt2")
+    torch.testing.assert_close(objective(plain.prepare(TEXTS)), plain(plain.prepare(TEXTS)))
 
 
 class Quantised(nn.Module):

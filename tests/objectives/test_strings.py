@@ -225,6 +225,16 @@ def test_a_detector_is_told_the_column_of_sources(t5):
     t5.double()
 
 
+def letters():
+    """Return a tokenizer that knows two letters, and nothing for all others."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    made = Tokenizer(models.WordLevel({"a": 0, "b": 1}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    return PreTrainedTokenizerFast(tokenizer_object=made)
+
+
 class Bag(nn.Module):
     """A masked model of one's own that has no attention_mask."""
 
@@ -243,6 +253,11 @@ MISUSES = {
         lambda m: CausalLM(m, tokenizer().backend_tokenizer),
         TypeError,
         r"PreTrainedTokenizerFast\(tokenizer_object=tokenizer\)",
+    ),
+    "a text that a tokenizer cannot read": (
+        lambda m: CausalLM(m, letters()).prepare(["ab", "abc"]),
+        ValueError,
+        "the tokenizer cannot read row 1 of the batch, 'abc': .*UNK",
     ),
     "a window of one": (lambda m: CausalLM(m, window=1), ValueError, "window must be at least 2"),
     "half a window": (lambda m: CausalLM(m, window=2.5), TypeError, "window must be a whole number"),

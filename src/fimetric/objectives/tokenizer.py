@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import itertools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -45,16 +46,37 @@ class Tokenizer:
 
         Raises:
             TypeError: for a text that is none, naming the row.
+            ValueError: for one that the tokenizer cannot read, naming the row.
         """
         for row, text in enumerate(texts):
             if not isinstance(text, str):
                 raise TypeError(f"row {row} of the batch is {shown(text)}, and must be a text")
+        try:
+            return self._made(texts, target)
+        except Exception as error:  # of a library, in any of its kinds
+            row = next((i for i, text in enumerate(texts) if self._fails(text, target)), 0)
+            raise ValueError(
+                f"the tokenizer cannot read row {row} of the batch, {quoted(texts[row])}: {error}; "
+                "take the model's own tokenizer, or leave the text out"
+            ) from error
+
+    def _made(self, texts: Sequence[str], target: bool) -> list[list[int]]:
         named = {"text_target": list(texts)} if target else {"text": list(texts)}
         return [list(map(int, ids)) for ids in self.theirs(**named)["input_ids"]]
 
+    def _fails(self, text: str, target: bool) -> str:
+        """Return which error a text ends in; empty where it ends in none."""
+        try:
+            self._made([text], target)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return ""
+
     def _digest(self) -> str:
         """Return a hash of all that changes tokens: its files, and what it makes of some texts."""
-        told = [dict(tokenizer_parts(self.theirs)), self(TOLD_BY), self(TOLD_BY, target=True)]
+        told: list[Any] = [dict(tokenizer_parts(self.theirs))]
+        for text, target in itertools.product(TOLD_BY, (False, True)):
+            told += [self._fails(text, target) or self._made([text], target)]
         text = json.dumps(told, sort_keys=True, default=str)
         return f"sha256:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
