@@ -28,7 +28,7 @@ NOT_TOLD = frozenset(
     (
         *("training", "device", "device_map", "dtype", "torch_dtype", "gradient_checkpointing"),
         *("architectures", "base_model_prefix", "name_or_path", "transformers_version"),
-        *("generation_config", "use_cache"),
+        *("generation_config", "use_cache", "base_model_name_or_path", "gguf_file"),
     )
 )
 
@@ -237,7 +237,7 @@ def _of_object(value: Any, depth: int) -> str | None:
     if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
         return named(value)
     if callable(getattr(value, "get_vocab", None)):
-        return f"{type(value).__name__} {_of_mapping(dict(_tokenizer(value)), depth)}"
+        return f"{type(value).__name__} {_of_mapping(dict(tokenizer_parts(value)), depth)}"
     if callable(getattr(value, "to_dict", None)):
         return f"{type(value).__name__} {_of_mapping(value.to_dict(), depth)}"
     config = getattr(value, "config", None)
@@ -248,7 +248,7 @@ def _of_object(value: Any, depth: int) -> str | None:
     return f"{type(value).__name__} {_of_mapping(told, depth)}"
 
 
-def _tokenizer(value: Any) -> Iterator[tuple[str, Any]]:
+def tokenizer_parts(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield what a tokenizer's files hold, but not how it pads and cuts, which its calls change."""
     yield "vocabulary", dict(value.get_vocab())
     yield "special", {k: str(v) for k, v in getattr(value, "special_tokens_map", {}).items()}

@@ -1,22 +1,18 @@
-"""Likelihoods of language models."""
+"""Likelihoods of causal language models."""
 
-from collections.abc import Mapping
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from fimetric.arguments import whole
 from fimetric.data.batch import Input
-from fimetric.data.spec import Spec
-from fimetric.objectives.base import Objective
-from fimetric.objectives.limits import refuse_beyond, refuse_foresight
+from fimetric.objectives.limits import refuse_foresight
 from fimetric.objectives.logits import logits_of
-from fimetric.objectives.takes import vocabulary_of
 from fimetric.objectives.texts import refuse_unknown, texts_of
+from fimetric.objectives.textual import IGNORED, Textual, costs
 
-IGNORED = -100  # a target that costs nothing
 
-
-class CausalLM(Objective):
+class CausalLM(Textual):
     """Creates the negative log-likelihood of a causal language model: all tokens but the first.
 
     A text is its tokens in order, at the positions 0, 1, 2, ...: where padding stands, between
@@ -28,46 +24,44 @@ class CausalLM(Objective):
             (N, T, vocabulary), or these alone or first in a tuple; those of a token depend on it
             and the tokens before it alone. A batch is a tensor of token ids (N, T), or a dict with
             ``input_ids`` and perhaps ``attention_mask``, 0 at padding.
+        tokenizer: of transformers; with it a batch, or the data of a detector, may be strings. The
+            first token is given, so that the first word is predicted where the tokenizer puts a
+            beginning-of-text token in front of it.
+        window: cut texts to so many tokens. None refuses those too long for the model.
+
+    Raises:
+        TypeError: for a tokenizer of another library, or a window that is no whole number.
+        ValueError: for a window of fewer than two tokens.
     """
 
     kind = "likelihood"
+    least = 2
+    shorten = "shorten the text, cut it (window={limit}), or give its parts as texts of their own"
 
-    def __init__(self, language_model: nn.Module) -> None:
-        super().__init__(self._negative_log_likelihood, language_model)
+    def __init__(
+        self, language_model: nn.Module, tokenizer: Any = None, window: int | None = None
+    ) -> None:
+        super().__init__(self._negative_log_likelihood, language_model, tokenizer)
+        self._window = None if window is None else whole("window", window, 2)
 
     @property
-    def spec(self) -> Spec:
-        """Tokens of the model's vocabulary."""
-        size = vocabulary_of(self.module)
-        high = None if size is None else size - 1
-        return Spec("tokens", (None,), 0, high, vocabulary=size)
-
-    def losses(self, view: str, batch: Input) -> Tensor:
-        """Return the negative log-likelihoods (N,) in nats, summed over the predicted tokens.
-
-        Raises:
-            TypeError: for token ids that are no tensor of whole numbers.
-            ValueError: naming the row, for a text without a token to predict, with ids that the
-                model does not know or with more tokens than it has positions; and for a batch
-                with entries that are not of the text.
-        """
-        return super().losses(view, dict(batch) if isinstance(batch, Mapping) else batch)
+    def window(self) -> int | None:
+        """How many tokens of a text count; None for all."""
+        return self._window
 
     def dimensions(self, batch: Input) -> Tensor:
         """Return the number of predicted tokens of each text (N,), without padding."""
-        return texts_of(batch).mask.sum(1).cpu() - 1
+        return texts_of(batch).cut(self._window).mask.sum(1).cpu() - 1
+
+    def settings(self) -> dict[str, Any]:
+        """Return a hash of the tokenizer, and the window, where there are any."""
+        window = {} if self._window is None else {"window": self._window}
+        return {**self._told(), **window}
 
     def _negative_log_likelihood(self, batch: Input) -> Tensor:
-        texts = texts_of(batch)
-        refuse_beyond(self.module, texts)
+        texts = self._texts(batch)
         refuse_foresight(self.module, texts)
         logits = logits_of(self.module, texts.tokens)
         refuse_unknown(texts.tokens, logits.shape[-1])
-        logits = logits if logits.dtype == torch.float64 else logits.float()
         targets = texts.tokens.where(texts.mask, IGNORED)
-        return nn.functional.cross_entropy(
-            logits[:, :-1].transpose(1, 2), targets[:, 1:], reduction="none", ignore_index=IGNORED
-        ).sum(1)
-
-    def _cast(self, batch: Input) -> Input:
-        return batch  # neither ids nor masks have the number format of the model
+        return costs(logits[:, :-1], targets[:, 1:]).sum(1)

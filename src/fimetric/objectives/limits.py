@@ -17,8 +17,13 @@ CAUSAL: WeakSet[nn.Module] = WeakSet()
 """Models that were found to be causal; kept here, for an objective is told by its attributes."""
 
 
-def refuse_beyond(model: nn.Module, texts: Texts) -> None:
+def refuse_beyond(model: nn.Module, texts: Texts, remedy: str) -> None:
     """Raise where a model of transformers has no token or position for a text.
+
+    Arguments:
+        model: the language model.
+        texts: what it shall read.
+        remedy: what to do about a text that is too long for {limit}.
 
     Raises:
         ValueError: naming the row.
@@ -28,9 +33,19 @@ def refuse_beyond(model: nn.Module, texts: Texts) -> None:
     for limit, why in _limits(model):
         if longest > limit:
             raise ValueError(
-                f"row {row} of the batch has {longest} tokens, {why} {limit}; shorten the text, or "
-                "give its parts as texts of their own"
+                f"row {row} of the batch has {longest} tokens, {why} {limit}; "
+                f"{remedy.format(limit=limit)}"
             )
+
+
+def longest_text(model: nn.Module) -> int | None:
+    """Return how many tokens a text may have for a model; None for as many as one likes.
+
+    Rotary positions go on for ever, but the model has seen so many as its configuration says.
+    """
+    limits = [limit for limit, _ in _limits(model)]
+    config = getattr(model, "config", None)
+    return min(limits + (_stated(config) if _rotations(config) else []), default=None)
 
 
 def refuse_foresight(model: nn.Module, texts: Texts) -> None:
@@ -64,10 +79,9 @@ def _rounding(logits: Tensor) -> float:
 def _limits(model: nn.Module) -> Iterator[tuple[int, str]]:
     """Yield numbers of tokens that must not be exceeded, with the reason."""
     config = getattr(model, "config", None)
-    stated = [getattr(config, name, None) for name in POSITIONS]
-    known = [number for number in stated if isinstance(number, int) and number > 0]
-    if known and _learns_positions(model):
-        yield known[0], "the model has positions for"
+    known, tables = _stated(config), _position_tables(model)
+    if known and tables:
+        yield min([known[0], *_rows_behind_padding(tables)]), "the model has positions for"
     for rope in _rotations(config):
         kind = rope.get("rope_type", rope.get("type"))
         if kind in MOVING:
@@ -77,12 +91,24 @@ def _limits(model: nn.Module) -> Iterator[tuple[int, str]]:
             )
 
 
-def _learns_positions(model: nn.Module) -> bool:
-    tables = (name for name, part in model.named_modules() if isinstance(part, nn.Embedding))
-    return any("pos" in name or name.endswith("wpe") for name in tables)
+def _stated(config: Any) -> list[int]:
+    """Return the numbers of positions that a configuration states."""
+    stated = [getattr(config, name, None) for name in POSITIONS]
+    return [number for number in stated if isinstance(number, int) and number > 0]
+
+
+def _position_tables(model: nn.Module) -> list[nn.Embedding]:
+    named = [(name, part) for name, part in model.named_modules() if isinstance(part, nn.Embedding)]
+    return [part for name, part in named if "pos" in name or name.endswith("wpe")]
+
+
+def _rows_behind_padding(tables: list[nn.Embedding]) -> list[int]:
+    """Return how many rows tables have that count positions behind that of padding (RoBERTa)."""
+    marked = [(table.num_embeddings, table.padding_idx) for table in tables]
+    return [rows - padding - 1 for rows, padding in marked if padding is not None]
 
 
 def _rotations(config: Any) -> list[Mapping[str, Any]]:
     """Return the settings of rotary positions: one, or one for each kind of layer."""
     found = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    return [found, *(part for part in found.values() if isinstance(part, Mapping))]
+    return [found, *(part for part in found.values() if isinstance(part, Mapping))] if found else []

@@ -6,7 +6,7 @@ give one: positions with nothing to attend to, as in a sliding window behind a t
 models, and nan times a weight of zero is nan.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -23,16 +23,21 @@ class Texts(NamedTuple):
     tokens: Tensor
     """Token ids (N, T), int64; behind a text its last token again, which the model surely knows."""
     mask: Tensor
-    """Where there is text, (N, T), bool: the first tokens of each row, two at least."""
+    """Where there is text, (N, T), bool: the first tokens of each row."""
+
+    def cut(self, length: int | None) -> "Texts":
+        """Return the beginnings of the texts, of so many tokens at most; None leaves them."""
+        return Texts(self.tokens[:, :length], self.mask[:, :length])
 
 
-def texts_of(batch: Any) -> Texts:
+def texts_of(batch: Any, least: int = 2) -> Texts:
     """Return the texts of a batch, wherever padding stands in it, between tokens too.
 
     Arguments:
         batch: token ids (N, T), or a mapping with ``input_ids`` and perhaps ``attention_mask``
             (N, T), 1 at the tokens of the text and 0 at padding. ``position_ids`` may only say
             what holds without them: that the tokens of each text are counted from 0 on.
+        least: tokens of a text, 2 where the first is given and not predicted.
 
     Raises:
         TypeError: for what is no tensor of whole numbers.
@@ -43,15 +48,15 @@ def texts_of(batch: Any) -> Texts:
     tokens = _token_ids(given["input_ids"])
     mask = _mask(given.get("attention_mask"), tokens)
     _refuse_positions(given.get("position_ids"), mask)
-    texts = _moved(tokens, mask)
+    texts = _moved(tokens, mask, least)
     refuse_unknown(texts.tokens, None)
     return texts
 
 
-def _moved(tokens: Tensor, mask: Tensor) -> Texts:
+def _moved(tokens: Tensor, mask: Tensor, least: int) -> Texts:
     """Return the tokens under a mask of any form, moved to the front of their rows."""
     lengths = mask.sum(1, keepdim=True)
-    _refuse_short(lengths.flatten().tolist())
+    refuse_short(lengths.flatten().tolist(), least)
     place = torch.arange(int(lengths.max()), device=tokens.device)
     order = mask.logical_not().byte().argsort(dim=1, stable=True)
     order = order.gather(1, torch.minimum(place, lengths - 1))
@@ -136,12 +141,25 @@ def _refuse_positions(positions: Any, mask: Tensor) -> None:
         )
 
 
-def _refuse_short(lengths: list[int]) -> None:
-    short = [row for row, length in enumerate(lengths) if length < 2]
-    if short:
-        more = f" and {len(short) - SHOWN} more" if len(short) > SHOWN else ""
-        raise ValueError(
-            f"row{'s' * (len(short) > 1)} {', '.join(map(str, short[:SHOWN]))}{more} of the batch: "
-            "a text of fewer than two tokens has none to predict, as the first is given; leave it "
-            "out, or put a beginning-of-text token in front of every text"
-        )
+def refuse_short(lengths: Sequence[int], least: int) -> None:
+    """Refuse texts of too few tokens.
+
+    Raises:
+        ValueError: naming the rows.
+    """
+    short = [row for row, length in enumerate(lengths) if length < least]
+    if not short:
+        return
+    why = (
+        "a text without tokens has none to predict; leave it out"
+        if least == 1
+        else "a text of fewer than two tokens has none to predict, as the first is given; leave it "
+        "out, or put a beginning-of-text token in front of every text"
+    )
+    raise ValueError(f"{rows_named(short)} of the batch: {why}")
+
+
+def rows_named(rows: Sequence[int]) -> str:
+    """Return some rows in words, the first of many."""
+    more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+    return f"row{'s' * (len(rows) > 1)} {', '.join(map(str, rows[:SHOWN]))}{more}"

@@ -6,6 +6,10 @@ chosen       which parameters are differentiated
 own          models that ``fimetric train`` has written
 python       objectives that a function of a user's own file returns
 diffusers    pipelines, denoisers and autoencoders of the library diffusers
+transformers language models of the library transformers: causal, masked, sequence to sequence
+peft         adapters of the library peft, on such models
+gguf         language models in GGUF files
+libraries    libraries that not everybody has, and what they cannot open
 
 diffusers_folder  which parts are in such a folder, and each of them opened
 diffusers_told    what a denoiser is told besides a noisy picture
@@ -22,12 +26,18 @@ import torch
 from fimetric.arguments import seed_of, whole, whole_or_none
 from fimetric.models.devices import known_device
 from fimetric.objectives.base import Objective
-from fimetric.objectives.pretrained import diffusers, own, python
+from fimetric.objectives.pretrained import diffusers, gguf, own, peft, python, transformers
 from fimetric.objectives.pretrained.chosen import choose
 from fimetric.objectives.pretrained.places import find
 from fimetric.objectives.pretrained.request import Found, Loader, Opened, Request
 
-LOADERS: tuple[Loader, ...] = (own.LOADER, diffusers.LOADER)
+LOADERS: tuple[Loader, ...] = (
+    own.LOADER,
+    diffusers.LOADER,
+    peft.LOADER,
+    gguf.LOADER,
+    transformers.LOADER,
+)
 """In the order in which they are asked whether they know a folder or file."""
 
 
