@@ -105,3 +105,24 @@ def test_a_table_of_other_columns_is_refused(tmp_path):
     frame[["q", "p", "r"]].to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(ValueError, match="they stand in another order; pass 'p', 'q', 'r'"):
         detector.score(load(tmp_path / "t.csv"))
+
+
+def test_texts_of_two_tokens_are_no_dependence_on_the_batch():
+    """Attention to a single token has no gradient, but for what a fused kernel rounds."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+    )
+    model = transformers.LlamaForCausalLM(config).eval()
+    tokens = torch.randint(4, 64, (6, 9))
+    mask = torch.ones_like(tokens)
+    mask[[0, 2, 5], 2:] = 0
+    texts = {"input_ids": tokens, "attention_mask": mask}
+    features = fm.extract(fm.objectives.CausalLM(model), texts, progress=False)
+    assert features.dimensions.tolist() == [1, 8, 1, 8, 8, 1]
