@@ -176,7 +176,7 @@ def score(
 
     check_target(out)
     loaded, shape = open_detector(detector, model, device)
-    loaded.calibration.threshold(alpha, confidence)
+    loaded.calibration.refuse(alpha, confidence)
     table = open_table(Named(split, limit, size, channels), data, shape)
     groups, alarms = write_scores(loaded, table, out, alpha, confidence, batch_size)
     typer.echo(f"{out}: {alarms} of {groups} out of distribution at alpha = {alpha}")

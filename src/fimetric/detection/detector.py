@@ -13,6 +13,7 @@ from fimetric.data import Batch, Spec, length
 from fimetric.data.batches import rounded
 from fimetric.detection import saved
 from fimetric.detection.grouping import grouped, halves, to_fit
+from fimetric.detection.judge import Judge
 from fimetric.detection.origin import Origin
 from fimetric.detectors import Density, as_density
 from fimetric.extraction.extractor import Extractor
@@ -20,6 +21,7 @@ from fimetric.extraction.intake import Intake, coarse_format_named, refuse_label
 from fimetric.extraction.memory import MOST
 from fimetric.extraction.stream import run, stream
 from fimetric.features.groups import refuse_rest
+from fimetric.features.length import LengthTrend
 from fimetric.features.probe import Probe
 from fimetric.features.screening import refuse_strange
 from fimetric.features.table import Features
@@ -44,7 +46,8 @@ class Detector:
             was chosen in ``fit`` is kept as ``batch_size_``.
 
     ``spec_`` says what a sample looks like, as learned in ``fit``; data that follow another
-    convention are refused from then on.
+    convention are refused from then on. ``trend_`` brings samples of different lengths to one; None
+    where all are of one.
 
     Raises:
         TypeError: for a model without an objective, a class for a density, or no whole numbers.
@@ -80,6 +83,7 @@ class Detector:
         self.batch_size_ = self.batch_size
         self.spec_: Spec | None = None
         self.calibration_: Calibration | None = None
+        self.trend_: LengthTrend | None = None
         self._origin = Origin()  # of the fit
 
     def fit(self, data: Any, calibration: Any = None) -> Self:
@@ -96,7 +100,7 @@ class Detector:
             TypeError: for what is no data.
         """
         self._origin.forget()
-        self.calibration_ = self.spec_ = None
+        self.calibration_ = self.spec_ = self.trend_ = None
         self.batch_size_ = self.batch_size
         refuse_labels(data, calibration)
         table = self._table(data)
@@ -109,17 +113,16 @@ class Detector:
             rows, held_out = np.arange(len(features)), self._features(calibration)
         refuse_strange(held_out)
         with coarse_format_named(self.objective.module):
-            self.density.fit(to_fit(table, rows, self.group_size, self.seed))
-        named = attributes(self.objective, features.unsteady)
-        self._origin.keep(self.objective, features, named)
+            judge = Judge.fit(self.density, to_fit(table, rows, self.group_size, self.seed))
+        self._origin.keep(self.objective, features, attributes(self.objective, features.unsteady))
         self.batch_size_ = self.batch_size or features.batch_size
-        self.calibration_ = Calibration(self.density.score(held_out))
+        self.trend_, self.calibration_ = judge.trend, judge.calibrated(held_out)
         return self
 
     def recalibrate(self, data: Any) -> Self:
         """Calibrate on new in-distribution data and keep the density."""
         _ = self.calibration  # refused before the work
-        self.calibration_ = Calibration(self.density.score(self._features(data)))
+        self.calibration_ = self.judge.calibrated(self._features(data))
         return self
 
     def score(self, batch: Any) -> Array:
@@ -135,11 +138,15 @@ class Detector:
             ValueError: for non-finite input, samples of another convention, or no whole groups.
             RuntimeError: before ``fit``.
         """
-        return self.density.score(self._features(batch, whole=True))
+        return self.judge.scores(self._features(batch, whole=True))
 
     def p_value(self, batch: Any) -> Array:
-        """Return conformal p-values (N // group_size,): P(p <= a) <= a for exchangeable groups."""
-        return self.calibration.p_value(self.score(batch))
+        """Return conformal p-values (N // group_size,): P(p <= a) <= a for exchangeable groups.
+
+        A group is compared with those of about its length, beyond all of them with the nearest.
+        """
+        _ = self.calibration  # refused before the work
+        return self.judge.p_value(self._features(batch, whole=True))
 
     def predict(
         self, batch: Any, alpha: float = 0.05, confidence: float | None = None
@@ -155,13 +162,12 @@ class Detector:
         Raises:
             ValueError: where ``alpha`` is smaller than the calibration set can resolve.
         """
-        calibration = self.calibration
-        calibration.threshold(alpha, confidence)  # an alpha too small is refused before the work
-        return calibration.reject(self.score(batch), alpha, confidence)
+        self.calibration.refuse(alpha, confidence)  # an alpha too small is refused before the work
+        return self.judge.reject(self._features(batch, whole=True), alpha, confidence)
 
     def explain(self, batch: Any) -> Array:
         """Return what each column adds to the score, (N // group_size, J); rows sum to it."""
-        return self.density.explain(self._features(batch, whole=True))
+        return self.density.explain(self.judge.levelled(self._features(batch, whole=True)))
 
     def features(self, batch: Any) -> Features:
         """Return the log norms that ``score`` is computed from, with ids."""
@@ -199,6 +205,11 @@ class Detector:
         return self.calibration_
 
     @property
+    def judge(self) -> Judge:
+        """What it has learned of tables."""
+        return Judge(self.density, self.trend_, self.calibration_)
+
+    @property
     def fingerprint_(self) -> str | None:
         """The fingerprint of the objective that it was fitted with; None before ``fit``."""
         return self._origin.fingerprint
@@ -223,23 +234,17 @@ class Detector:
         if self.fingerprint_ is None:
             raise RuntimeError("the detector is not fitted: call fit first")
         refuse_untold(self.objective)
-        arrays, density = self.density.state()
+        arrays, states = saved.packed(self.judge)
         description = saved.Description(
-            objective=self.objective.describe(),
-            seed=int(self.objective.seed),  # JSON knows no numpy integer
-            settings=self.objective.settings(),
-            fingerprint=self.fingerprint_,
-            unsteady=self.unsteady_,
-            probe=self.probe_,
+            **saved.said_of(self.objective),
+            **self._origin.kept(),
             spec=self.spec_,
             batch_size=self.batch_size_,
-            group_size=int(self.group_size),
+            group_size=int(self.group_size),  # JSON knows no numpy integer
             split_seed=int(self.seed),
-            density=density,
-            attributes=self._origin.attributes,
-            costs=self._origin.costs,
+            **states,
         )
-        saved.write(folder, description, arrays, self.calibration.scores, overwrite)
+        saved.write(folder, description, arrays, overwrite)
 
     @classmethod
     def load(cls, folder: str | Path, objective: Objective) -> Self:
@@ -256,9 +261,9 @@ class Detector:
         kept, arrays = saved.read(folder)
         saved.refuse_another(folder, kept, objective)
         with saved.damage_named(folder):
-            density = saved.density_of(kept, arrays)
-            detector = cls(objective, density, kept.group_size, kept.split_seed)
-            detector.calibration_ = Calibration(arrays["calibration"])
+            judge = saved.judge_of(kept, arrays)
+            detector = cls(objective, judge.density, kept.group_size, kept.split_seed)
+            detector.calibration_, detector.trend_ = judge.calibration, judge.trend
         detector.spec_, detector.batch_size_ = kept.spec, kept.batch_size
         detector._origin.keep(objective, kept, kept.attributes)
         return detector
@@ -282,14 +287,8 @@ class Detector:
             return data
         refuse_rest(length(data), self.group_size if whole else 1)  # and what is no data
         intake = Intake(self.objective, self.spec_)
-        table = run(
-            self._extractor(),
-            data,
-            self.batch_size_,
-            progress=not whole,
-            whole_groups=whole,
-            intake=intake,
-        )
+        size = self.batch_size_
+        table = run(self._extractor(), data, size, None, not whole, whole, intake)
         if not whole:  # what is to be judged teaches nothing
             self.spec_ = intake.spec
         return table

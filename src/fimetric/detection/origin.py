@@ -1,6 +1,7 @@
 """What ties a fitted detector to its objective: whether it is still what it was fitted with."""
 
 from dataclasses import asdict
+from typing import Any
 
 from fimetric.data import Spec
 from fimetric.extraction.extractor import Extractor
@@ -47,6 +48,11 @@ class Origin:
         self.costs = asdict(restored(made.costs))
         self._extracted = made.fingerprint
         _, self._asked = self._look(objective)
+
+    def kept(self) -> dict[str, Any]:
+        """Return what is written of it."""
+        names = ("fingerprint", "unsteady", "probe", "attributes", "costs")
+        return {name: getattr(self, name) for name in names}
 
     def extractor(self, objective: Objective, size: int) -> Extractor:
         """Return the extractor with all it has learned, a new one where the model has changed.

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from fimetric.arguments import seed_of, shown, whole
 from fimetric.data.batch import Batch, Input, join
 from fimetric.data.keys import ALONE, ARGUMENTS
-from fimetric.data.kinds import data_of
+from fimetric.data.kinds import sizes_of
 from fimetric.data.reader import Reader
 from fimetric.data.spec import Spec
 from fimetric.fingerprint.structure import named, original
@@ -193,9 +193,11 @@ class Objective(nn.Module):
         return (own_noise if self.own_noise else fixed_noise)(self.seed, name, shape, like, kind)
 
     def dimensions(self, batch: Input) -> Tensor:
-        """Return the number of dimensions of each sample (N,), int64, for bits per dimension."""
-        data = data_of(batch)
-        return torch.full((len(data),), max(1, data[:1].numel()))
+        """Return the number of dimensions of each sample (N,), int64, for bits per dimension.
+
+        It is also the length of a sample; padding is no part of it.
+        """
+        return sizes_of(batch)
 
     def describe(self) -> str:
         """Return what is differentiated, in words that change when it does."""
