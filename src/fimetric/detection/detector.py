@@ -15,6 +15,7 @@ from fimetric.detection import saved
 from fimetric.detection.grouping import grouped, halves, to_fit
 from fimetric.detection.judge import Judge
 from fimetric.detection.origin import Origin
+from fimetric.detection.prefixes import edges_of, with_prefixes
 from fimetric.detectors import Density, as_density
 from fimetric.extraction.extractor import Extractor
 from fimetric.extraction.intake import Intake, coarse_format_named, refuse_labels
@@ -45,9 +46,8 @@ class Detector:
         batch_size: samples to a forward pass; as many as memory holds, 64 at most, if None. What
             was chosen in ``fit`` is kept as ``batch_size_``.
 
-    ``spec_`` says what a sample looks like, as learned in ``fit``; data that follow another
-    convention are refused from then on. ``trend_`` brings samples of different lengths to one; None
-    where all are of one.
+    ``spec_`` says what a sample looks like, as learned in ``fit``; other data are refused from then
+    on. ``trend_`` brings samples of different lengths to one; None where all are of one.
 
     Raises:
         TypeError: for a model without an objective, a class for a density, or no whole numbers.
@@ -86,23 +86,28 @@ class Detector:
         self.trend_: LengthTrend | None = None
         self._origin = Origin()  # of the fit
 
-    def fit(self, data: Any, calibration: Any = None) -> Self:
+    def fit(self, data: Any, calibration: Any = None, prefixes: bool = False) -> Self:
         """Fit the density and calibrate the scores, on data that the model was not trained on.
 
         Arguments:
             data: in-distribution data, or its ``Features``.
             calibration: data or ``Features`` to calibrate on. If None, a seeded half of the groups
                 of ``data`` is used for the density and the other half for calibration.
+            prefixes: add beginnings of the samples, texts or clips, to both, so that shorter ones
+                are judged rightly: of each sample one in each of five bins of length.
 
         Raises:
             ValueError: for too few groups, features of another model, non-finite norms (naming
-                sample and layer), or calibration data that look otherwise than ``data``.
+                sample and layer), calibration data of another look, or what cannot be cut.
             TypeError: for what is no data.
         """
         self._origin.forget()
         self.calibration_ = self.spec_ = self.trend_ = None
         self.batch_size_ = self.batch_size
         refuse_labels(data, calibration)
+        if prefixes:
+            size = self.group_size
+            data, calibration = with_prefixes(self.objective, data, calibration, self.seed, size)
         table = self._table(data)
         self.spec_ = self.spec_ or table.spec
         features = grouped(table, self.group_size)
@@ -116,7 +121,8 @@ class Detector:
             judge = Judge.fit(self.density, to_fit(table, rows, self.group_size, self.seed))
         self._origin.keep(self.objective, features, attributes(self.objective, features.unsteady))
         self.batch_size_ = self.batch_size or features.batch_size
-        self.trend_, self.calibration_ = judge.trend, judge.calibrated(held_out)
+        self.trend_ = judge.trend
+        self.calibration_ = judge.calibrated(held_out, edges_of(calibration, held_out))
         return self
 
     def recalibrate(self, data: Any) -> Self:
@@ -141,10 +147,7 @@ class Detector:
         return self.judge.scores(self._features(batch, whole=True))
 
     def p_value(self, batch: Any) -> Array:
-        """Return conformal p-values (N // group_size,): P(p <= a) <= a for exchangeable groups.
-
-        A group is compared with those of about its length, beyond all of them with the nearest.
-        """
+        """Return conformal p-values (N // group_size,): P(p <= a) <= a for exchangeable groups."""
         _ = self.calibration  # refused before the work
         return self.judge.p_value(self._features(batch, whole=True))
 
@@ -231,8 +234,7 @@ class Detector:
             FileExistsError: where the folder exists and ``overwrite`` is False.
             RuntimeError: before ``fit``.
         """
-        if self.fingerprint_ is None:
-            raise RuntimeError("the detector is not fitted: call fit first")
+        _ = self.calibration  # refused before the work
         refuse_untold(self.objective)
         arrays, states = saved.packed(self.judge)
         description = saved.Description(
@@ -271,7 +273,7 @@ class Detector:
     @staticmethod
     def read_settings(folder: str | Path) -> dict[str, Any]:
         """Return the settings and the seed of the objective that a saved detector belongs to."""
-        kept, _ = saved.read(folder_of(folder))
+        kept = saved.read(folder_of(folder))[0]
         return {**kept.settings, "seed": kept.seed}
 
     def _features(self, data: Any, whole: bool = False) -> Features:
@@ -287,13 +289,11 @@ class Detector:
             return data
         refuse_rest(length(data), self.group_size if whole else 1)  # and what is no data
         intake = Intake(self.objective, self.spec_)
-        size = self.batch_size_
-        table = run(self._extractor(), data, size, None, not whole, whole, intake)
+        table = run(self._extractor(), data, self.batch_size_, None, not whole, whole, intake)
         if not whole:  # what is to be judged teaches nothing
             self.spec_ = intake.spec
         return table
 
     def _extractor(self) -> Extractor:
         """Return what turns batches into rows, refusing an objective that has changed."""
-        size = self.group_size if self.density.joint else 1
-        return self._origin.extractor(self.objective, size)
+        return self._origin.extractor(self.objective, self.group_size if self.density.joint else 1)

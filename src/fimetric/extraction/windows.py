@@ -51,7 +51,7 @@ def sorted_batches(window: list[Batch], size: int, group: int) -> list[tuple[Bat
     """
     pieces = [batch.cut(i, i + group) for batch in window for i in range(0, len(batch), group)]
     pieces = [_trimmed(piece) for piece in pieces]
-    long = [_length(piece) for piece in pieces]
+    long = [_shape(piece)[::-1] for piece in pieces]  # of clips (C, T) the T goes first
     found: list[list[int]] = []
     for number in sorted(range(len(pieces)), key=lambda i: long[i]):
         full = not found or len(found[-1]) * group >= size
@@ -117,10 +117,6 @@ class Window:
 def _shape(batch: Batch) -> tuple[int, ...]:
     x = batch.x if isinstance(batch.x, Tensor) else batch.x.get(TOKENS)
     return () if x is None else tuple(x.shape[1:])
-
-
-def _length(piece: Batch) -> int:
-    return next(iter(_shape(piece)), 0)
 
 
 def _is_padded(batch: Batch) -> bool:
