@@ -79,7 +79,7 @@ def test_prefixes_stay_with_their_sample_one_to_a_bin(objective):
             tokens = data[int(name[2:])]["input_ids"]
             stop = int(told[:-1]) if told else len(tokens)
             assert torch.equal(row.x["input_ids"][0], tokens[:stop])
-    assert max(fit.bins) == 4 and min(np.bincount(calibration.bins)) >= LEAST
+    assert max(fit.bins) == 5 and min(np.bincount(calibration.bins)) >= LEAST
     assert max(calibration.bins) < 4  # the longest are too few for a bin of their own
 
 
@@ -89,8 +89,8 @@ def test_lengths_are_uniform_in_the_logarithm_and_hang_on_the_seed(objective):
     drawn = [sorted(n for row in described(c).values() for n in row.values()) for c in cuts]
     assert drawn[0] == drawn[1] != drawn[2]
     short = np.log(np.array([n for n in drawn[0] if n < 256]))
-    shares = np.histogram(short, np.log([8, 16, 32, 64, 128]))[0] / (350 * 4)
-    np.testing.assert_allclose(shares, 0.25, atol=0.01)
+    shares = np.histogram(short, np.log([8, 16, 32, 64, 128, 256]))[0] / (350 * 5)
+    np.testing.assert_allclose(shares, 0.2, atol=0.01)
 
 
 def test_texts_lose_their_padding_wherever_it_stands():
@@ -112,7 +112,7 @@ def test_clips_are_cut_in_time(dimensions):
     clips = [Batch(clip[None], [f"c{i}"]) for i, clip in enumerate(x)]
     _, cut = with_prefixes(Sums(), iter(clips), iter(clips), 0, 1)
     lengths = [row.x.shape[-1] for row in cut]
-    assert min(lengths) >= 10 and max(lengths) == 320 and len(lengths) == 5 * LEAST
+    assert min(lengths) >= 10 and max(lengths) == 320 and len(lengths) == 6 * LEAST
     for row in cut:
         assert torch.equal(row.x[0], x[int(row.ids[0][1:].split("[")[0])][..., : row.x.shape[-1]])
 
@@ -128,7 +128,7 @@ def fitted(objective):
 def test_short_texts_are_judged_rightly_with_prefixes_alone(fitted, caplog):
     plain, detector = fitted
     bins = [len(own) for own in detector.calibration.bins()]
-    assert bins == [450] * 5
+    assert bins == [450] * 6  # that of the whole texts among them
     for T in (12, 24, 48, 64):
         other = [{"input_ids": row["input_ids"][:T]} for row in texts(300, 3)]
         assert 0.03 < detector.predict(other, 0.1).mean() < 0.18, T
@@ -147,7 +147,7 @@ def test_a_saved_detector_keeps_its_bins(fitted, objective, tmp_path):
 
 def test_calibration_data_of_its_own_are_cut_too(objective):
     detector = fm.Detector(objective).fit(texts(60, 5), texts(120, 6), prefixes=True)
-    assert [len(own) for own in detector.calibration.bins()] == [120] * 5
+    assert [len(own) for own in detector.calibration.bins()] == [120] * 6
 
 
 @pytest.mark.parametrize(

@@ -238,8 +238,7 @@ class Detector:
         refuse_untold(self.objective)
         arrays, states = saved.packed(self.judge)
         description = saved.Description(
-            **saved.said_of(self.objective),
-            **self._origin.kept(),
+            **self._origin.told(self.objective),
             spec=self.spec_,
             batch_size=self.batch_size_,
             group_size=int(self.group_size),  # JSON knows no numpy integer

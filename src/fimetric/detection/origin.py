@@ -49,10 +49,18 @@ class Origin:
         self._extracted = made.fingerprint
         _, self._asked = self._look(objective)
 
-    def kept(self) -> dict[str, Any]:
-        """Return what is written of it."""
-        names = ("fingerprint", "unsteady", "probe", "attributes", "costs")
-        return {name: getattr(self, name) for name in names}
+    def told(self, objective: Objective) -> dict[str, Any]:
+        """Return what a saved detector says of its objective and of the fit."""
+        return {
+            "objective": objective.describe(),
+            "seed": int(objective.seed),  # JSON knows no numpy integer
+            "settings": objective.settings(),
+            "fingerprint": self.fingerprint,
+            "unsteady": self.unsteady,
+            "probe": self.probe,
+            "attributes": self.attributes,
+            "costs": self.costs,
+        }
 
     def extractor(self, objective: Objective, size: int) -> Extractor:
         """Return the extractor with all it has learned, a new one where the model has changed.

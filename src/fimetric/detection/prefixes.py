@@ -107,10 +107,13 @@ def _cut(samples: list[Batch], place: int | None, random: np.random.Generator, l
 
 
 def _starts(long: NDArray[np.int64], tokens: bool, least: int) -> NDArray[np.int64]:
-    """Return the shortest length of each bin: even in the logarithm, as far as so many reach."""
+    """Return the shortest length of each bin: even in the logarithm, as far as so many reach.
+
+    The longest length of all has a bin of its own where so many have it, as windows do.
+    """
     longest = int(long.max())
     shortest = min(SHORTEST if tokens else max(1, longest // SHARE), longest)
-    starts = np.unique(np.ceil(np.geomspace(shortest, longest, MOST + 1)[:-1]).astype(np.int64))
+    starts = np.unique(np.ceil(np.geomspace(shortest, longest, MOST + 1) - 1e-9).astype(np.int64))
     reached = [(long >= start).sum() >= least for start in starts]
     return starts[: max(1, sum(reached))]
 

@@ -59,15 +59,6 @@ KIND = archive.Kind(
 )
 
 
-def said_of(objective: Objective) -> dict[str, Any]:
-    """Return what is written of an objective."""
-    return {
-        "objective": objective.describe(),
-        "seed": int(objective.seed),  # JSON knows no numpy integer
-        "settings": objective.settings(),
-    }
-
-
 def packed(judge: Judge) -> tuple[Arrays, dict[str, Any]]:
     """Return all arrays of what a detector has learned, and what is said of them."""
     assert judge.calibration is not None
