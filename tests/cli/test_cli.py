@@ -20,6 +20,7 @@ from fimetric.data import load
 from fimetric.extraction.extractor import Extractor
 from fimetric.features.table import Features
 
+COLUMNS = ["id", "score", "p_value", "out_of_distribution", "length", "outside"]
 DATA = Path(os.environ.get("FIMETRIC_DATA", "/nowhere"))
 
 
@@ -100,11 +101,13 @@ def test_scores_as_csv_and_parquet_agree_and_decide_by_the_p_value(work):
     rows = rows_of(work / "s.csv")
     table = pq.read_table(work / "s.parquet").to_pylist()
     assert [row["id"] for row in rows] == [f"letters/test/{i}" for i in range(90)]
-    assert list(table[0]) == list(rows[0]) == ["id", "score", "p_value", "out_of_distribution"]
+    assert list(table[0]) == list(rows[0]) == COLUMNS
     for row, other in zip(rows, table, strict=True):
         assert float(row["score"]) == other["score"]
         assert float(row["p_value"]) == other["p_value"]
         assert (row["out_of_distribution"] == "True") == (other["p_value"] <= 0.05)
+        assert (row["length"], row["outside"]) == ("64.0", "False")  # 8 x 8 pixels
+        assert (other["length"], other["outside"]) == (64, False)
     assert any(other["out_of_distribution"] for other in table)
 
 

@@ -1,6 +1,7 @@
 """From scores to p-values and decisions, without a model.
 
 conformal  split conformal calibration: p-values, thresholds, their guarantees
+bins       bins of a covariate in which p-values hold one by one
 discovery  many tests at once
 shares     how shares and p-values are checked and compared
 """

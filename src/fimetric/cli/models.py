@@ -111,6 +111,9 @@ def fit(
     density: Annotated[str, typer.Option(help="Density of the norms.")] = DEFAULT,
     group_size: Group = 1,
     batch_size: BatchSize = None,
+    prefixes: Annotated[
+        bool, typer.Option("--prefixes", help="Fit on beginnings of texts or clips, too.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a detector.")] = False,
 ) -> None:
     """Fit a detector on data that the model was not trained on; called again, it goes on."""
@@ -124,7 +127,7 @@ def fit(
     objective = asked.objective()
     detector = Detector(objective, create(density), group_size, asked.seed)
     table = open_table(part.named(), data, objective.opened.shape)
-    fit_into(detector, table, out, batch_size, overwrite)
+    fit_into(detector, table, out, batch_size, overwrite, prefixes)
     n = len(detector.calibration)
     typer.echo(f"{out}: calibrated on {n} groups; the smallest p-value is 1/{n + 1}")
 
@@ -154,7 +157,7 @@ def score(
 
     check_target(out)
     loaded, shape = again.detector(detector)
-    loaded.calibration.threshold(alpha, confidence)
+    loaded.calibration.refuse(alpha, confidence)
     table = open_table(part.named(), data, shape)
     groups, alarms = write_scores(loaded, table, out, alpha, confidence, batch_size)
     typer.echo(f"{out}: {alarms} of {groups} out of distribution at alpha = {alpha}")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fimetric.data.batch import Batch, Input
-from fimetric.data.keys import COMPANIONS, data_key, likely_key
+from fimetric.data.keys import COMPANIONS, MASK, data_key, likely_key
 
 FLOATS, INTEGERS, TOKENS, BOOLEANS, COMPLEX = "floats", "integers", "tokens", "booleans", "complex"
 TEXTS = "texts"  # before an objective has made tokens of them
@@ -92,6 +92,14 @@ def real_tokens(batch: Batch) -> Tensor:
     if mask is None or mask.shape != tokens.shape:
         return torch.ones_like(tokens, dtype=torch.bool)
     return mask != 0
+
+
+def sizes_of(x: Input) -> Tensor:
+    """Return how many values each sample has (N,), one at least; padding is none."""
+    data = data_of(x)
+    if isinstance(x, dict) and MASK in x and x[MASK].shape == data.shape:
+        return x[MASK].ne(0).flatten(1).sum(1).clamp_min(1).cpu()
+    return torch.full((len(data),), max(1, data[:1].numel()))
 
 
 def fits(shape: Shape, expected: Shape) -> bool:

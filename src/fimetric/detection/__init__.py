@@ -3,6 +3,8 @@
 detector  all of it in one object
 origin    whether the objective is still what it was fitted with
 grouping  which samples are judged together
+judge     what it has learned of tables: trend, density, calibration
+prefixes  beginnings of own samples, so that shorter ones are judged rightly
 saved     what a saved detector holds
 fitting   a fit that is stopped and goes on
 scoring   scores of a whole data set into a file

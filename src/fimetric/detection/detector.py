@@ -13,7 +13,9 @@ from fimetric.data import Batch, Spec, length
 from fimetric.data.batches import rounded
 from fimetric.detection import saved
 from fimetric.detection.grouping import grouped, halves, to_fit
+from fimetric.detection.judge import Judge
 from fimetric.detection.origin import Origin
+from fimetric.detection.prefixes import edges_of, with_prefixes
 from fimetric.detection.remembered import remembered, reopened
 from fimetric.detectors import Density, as_density
 from fimetric.extraction.extractor import Extractor
@@ -21,6 +23,7 @@ from fimetric.extraction.intake import Intake, coarse_format_named, refuse_label
 from fimetric.extraction.memory import MOST
 from fimetric.extraction.stream import run, stream
 from fimetric.features.groups import refuse_rest
+from fimetric.features.length import LengthTrend
 from fimetric.features.probe import Probe
 from fimetric.features.screening import refuse_strange
 from fimetric.features.table import Features
@@ -44,8 +47,8 @@ class Detector:
         batch_size: samples to a forward pass; as many as memory holds, 64 at most, if None. What
             was chosen in ``fit`` is kept as ``batch_size_``.
 
-    ``spec_`` says what a sample looks like, as learned in ``fit``; data that follow another
-    convention are refused from then on.
+    ``spec_`` says what a sample looks like, as learned in ``fit``; other data are refused from then
+    on. ``trend_`` brings samples of different lengths to one; None where all are of one.
 
     Raises:
         TypeError: for a model without an objective, a class for a density, or no whole numbers.
@@ -81,46 +84,56 @@ class Detector:
         self.batch_size_ = self.batch_size
         self.spec_: Spec | None = None
         self.calibration_: Calibration | None = None
+        self.trend_: LengthTrend | None = None
         self._origin = Origin()  # of the fit
 
-    def fit(self, data: Any, calibration: Any = None) -> Self:
+    def fit(self, data: Any, calibration: Any = None, prefixes: bool = False) -> Self:
         """Fit the density and calibrate the scores, on data that the model was not trained on.
 
         Arguments:
             data: in-distribution data, or its ``Features``.
             calibration: data or ``Features`` to calibrate on. If None, a seeded half of the groups
                 of ``data`` is used for the density and the other half for calibration.
+            prefixes: add beginnings of the samples, texts or clips, to both, so that shorter ones
+                are judged rightly: of each sample one in each of five bins of length.
 
         Raises:
             ValueError: for too few groups, features of another model, non-finite norms (naming
-                sample and layer), or calibration data that look otherwise than ``data``.
+                sample and layer), calibration data of another look, or what cannot be cut.
             TypeError: for what is no data.
         """
         self._origin.forget()
-        self.calibration_ = self.spec_ = None
+        self.calibration_ = self.spec_ = self.trend_ = None
         self.batch_size_ = self.batch_size
         refuse_labels(data, calibration)
+        if prefixes:
+            how = self.seed, self.group_size
+            data, calibration = with_prefixes(self.objective, data, calibration, *how)
         table = self._table(data)
+        held_out = None if calibration is None else self._features(calibration)
+        return self.fit_tables(table, held_out, calibration)
+
+    def fit_tables(self, table: Features, held_out: Features | None, cut: Any = None) -> Self:
+        """Do what ``fit`` does, on tables of this objective; ``cut`` is what ``held_out`` is of."""
         self.spec_ = self.spec_ or table.spec
         features = grouped(table, self.group_size)
-        if calibration is None:
+        rows = np.arange(len(features))
+        if held_out is None:
             rows, others = halves(len(features), self.group_size, self.seed)
             held_out = features.select(others)
-        else:
-            rows, held_out = np.arange(len(features)), self._features(calibration)
         refuse_strange(held_out)
         with coarse_format_named(self.objective.module):
-            self.density.fit(to_fit(table, rows, self.group_size, self.seed))
-        named = attributes(self.objective, features.unsteady)
-        self._origin.keep(self.objective, features, named)
+            judge = Judge.fit(self.density, to_fit(table, rows, self.group_size, self.seed))
+        self._origin.keep(self.objective, features, attributes(self.objective, features.unsteady))
         self.batch_size_ = self.batch_size or features.batch_size
-        self.calibration_ = Calibration(self.density.score(held_out))
+        self.trend_ = judge.trend
+        self.calibration_ = judge.calibrated(held_out, edges_of(cut, held_out))
         return self
 
     def recalibrate(self, data: Any) -> Self:
         """Calibrate on new in-distribution data and keep the density."""
         _ = self.calibration  # refused before the work
-        self.calibration_ = Calibration(self.density.score(self._features(data)))
+        self.calibration_ = self.judge.calibrated(self._features(data))
         return self
 
     def score(self, batch: Any) -> Array:
@@ -136,11 +149,12 @@ class Detector:
             ValueError: for non-finite input, samples of another convention, or no whole groups.
             RuntimeError: before ``fit``.
         """
-        return self.density.score(self._features(batch, whole=True))
+        return self.judge.scores(self._features(batch, whole=True))
 
     def p_value(self, batch: Any) -> Array:
         """Return conformal p-values (N // group_size,): P(p <= a) <= a for exchangeable groups."""
-        return self.calibration.p_value(self.score(batch))
+        _ = self.calibration  # refused before the work
+        return self.judge.p_value(self._features(batch, whole=True))
 
     def predict(
         self, batch: Any, alpha: float = 0.05, confidence: float | None = None
@@ -156,22 +170,19 @@ class Detector:
         Raises:
             ValueError: where ``alpha`` is smaller than the calibration set can resolve.
         """
-        calibration = self.calibration
-        calibration.threshold(alpha, confidence)  # an alpha too small is refused before the work
-        return calibration.reject(self.score(batch), alpha, confidence)
+        self.calibration.refuse(alpha, confidence)  # before the work
+        return self.judge.reject(self._features(batch, whole=True), alpha, confidence)
 
     def explain(self, batch: Any) -> Array:
         """Return what each column adds to the score, (N // group_size, J); rows sum to it."""
-        return self.density.explain(self._features(batch, whole=True))
+        return self.density.explain(self.judge.levelled(self._features(batch, whole=True)))
 
     def features(self, batch: Any) -> Features:
         """Return the log norms that ``score`` is computed from, with ids."""
         return self._features(batch, whole=True)
 
     def stream(self, data: Any, batch_size: int | None = None) -> Iterator[tuple[Batch, Features]]:
-        """Yield the samples of some data, batch by batch, with the log norms that are scored.
-
-        Memory does not grow with the data.
+        """Yield samples batch by batch with the log norms that are scored, in constant memory.
 
         Arguments:
             data: samples as ``fimetric.data.batches`` takes them.
@@ -200,6 +211,11 @@ class Detector:
         return self.calibration_
 
     @property
+    def judge(self) -> Judge:
+        """What it has learned of tables."""
+        return Judge(self.density, self.trend_, self.calibration_)
+
+    @property
     def fingerprint_(self) -> str | None:
         """The fingerprint of the objective that it was fitted with; None before ``fit``."""
         return self._origin.fingerprint
@@ -221,29 +237,27 @@ class Detector:
             FileExistsError: where the folder exists and ``overwrite`` is False.
             RuntimeError: before ``fit``.
         """
-        if self.fingerprint_ is None:
-            raise RuntimeError("the detector is not fitted: call fit first")
+        _ = self.calibration  # refused before the work
         refuse_untold(self.objective)
-        arrays, density = self.density.state()
+        arrays, states = saved.packed(self.judge)
         description = saved.Description(
             **self._origin.told(self.objective),
             spec=self.spec_,
             batch_size=self.batch_size_,
             group_size=int(self.group_size),  # JSON knows no numpy integer
             split_seed=int(self.seed),
-            density=density,
             opened=remembered(self.objective, folder),
+            **states,
         )
-        saved.write(folder, description, arrays, self.calibration.scores, overwrite)
+        saved.write(folder, description, arrays, overwrite)
 
     @classmethod
     def load(cls, folder: str | Path, objective: Objective | None = None) -> Self:
         """Read a detector and join it with its objective.
 
         The objective is compared with the one of ``fit``: what it says of itself, all that its
-        modules are made of, and its losses of the made-up rows that are kept.
-
-        With None, what ``from_pretrained`` opened is opened again, without network or own code.
+        modules are made of, and its losses of the made-up rows that are kept. With None, what
+        ``from_pretrained`` opened is opened again, without network or own code.
 
         Raises:
             FileNotFoundError: where there is no detector, or its model has moved.
@@ -256,18 +270,12 @@ class Detector:
         objective = reopened(folder, kept) if given is None else given
         saved.refuse_another(folder, kept, objective)
         with saved.damage_named(folder):
-            density = saved.density_of(kept, arrays)
-            detector = cls(objective, density, kept.group_size, kept.split_seed)
-            detector.calibration_ = Calibration(arrays["calibration"])
+            judge = saved.judge_of(kept, arrays)
+            detector = cls(objective, judge.density, kept.group_size, kept.split_seed)
+            detector.calibration_, detector.trend_ = judge.calibration, judge.trend
         detector.spec_, detector.batch_size_ = kept.spec, kept.batch_size
         detector._origin.keep(objective, kept, kept.attributes)
         return detector
-
-    @staticmethod
-    def read_settings(folder: str | Path) -> dict[str, Any]:
-        """Return the settings and the seed of the objective that a saved detector belongs to."""
-        kept, _ = saved.read(folder_of(folder))
-        return {**kept.settings, "seed": kept.seed}
 
     def _features(self, data: Any, whole: bool = False) -> Features:
         """Return ``data`` as features of this objective, a row a group."""
@@ -282,19 +290,11 @@ class Detector:
             return data
         refuse_rest(length(data), self.group_size if whole else 1)  # and what is no data
         intake = Intake(self.objective, self.spec_)
-        table = run(
-            self._extractor(),
-            data,
-            self.batch_size_,
-            progress=not whole,
-            whole_groups=whole,
-            intake=intake,
-        )
+        table = run(self._extractor(), data, self.batch_size_, None, not whole, whole, intake)
         if not whole:  # what is to be judged teaches nothing
             self.spec_ = intake.spec
         return table
 
     def _extractor(self) -> Extractor:
         """Return what turns batches into rows, refusing an objective that has changed."""
-        size = self.group_size if self.density.joint else 1
-        return self._origin.extractor(self.objective, size)
+        return self._origin.extractor(self.objective, self.group_size if self.density.joint else 1)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fimetric.detection.detector import Detector
+from fimetric.detection.prefixes import with_prefixes
 from fimetric.detection.saved import OWN
 from fimetric.extraction import extract
 from fimetric.features.table import Features
@@ -17,6 +18,7 @@ def fit_into(
     folder: Path,
     batch_size: int | None = None,
     overwrite: bool = False,
+    prefixes: bool = False,
 ) -> Detector:
     """Fit a detector and write it into a folder.
 
@@ -29,6 +31,7 @@ def fit_into(
         folder: where the detector will be.
         batch_size: samples to a forward pass; as many as memory holds if None.
         overwrite: replace a detector that is there.
+        prefixes: see ``Detector.fit``.
 
     Raises:
         FileExistsError: where the folder exists and ``overwrite`` is False.
@@ -37,11 +40,8 @@ def fit_into(
     """
     check_target(folder, overwrite)
     parts = _parts_of(folder)
-    if not isinstance(data, Features):
-        size = detector.group_size if detector.density.joint else 1
-        data = extract(detector.objective, data, batch_size, size, parts / "features")
     try:
-        detector.fit(data)
+        _fit(detector, data, batch_size, parts, prefixes)
     except ValueError:  # of data that will not do, whatever else is tried with them
         shutil.rmtree(parts, ignore_errors=True)
         raise
@@ -52,6 +52,26 @@ def fit_into(
         if folder.exists():
             shutil.rmtree(parts, ignore_errors=True)
     return detector
+
+
+def _fit(
+    detector: Detector, data: Any, batch_size: int | None, parts: Path, prefixes: bool
+) -> None:
+    """Fit on features that are kept on the way, so that a later call goes on from them."""
+    if isinstance(data, Features) and not prefixes:
+        detector.fit(data)
+        return
+    size = detector.group_size if detector.density.joint else 1
+
+    def kept(samples: Any, name: str) -> Features:
+        return extract(detector.objective, samples, batch_size, size, parts / name)
+
+    if not prefixes:
+        detector.fit(kept(data, "features"))
+        return
+    objective, seed = detector.objective, detector.seed
+    own, held_out = with_prefixes(objective, data, None, seed, detector.group_size)
+    detector.fit_tables(kept(own, "features"), kept(held_out, "calibration"), held_out)
 
 
 def check_target(folder: Path, overwrite: bool) -> None:

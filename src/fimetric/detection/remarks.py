@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import nn
 
-from fimetric.objectives.base import Objective, refuse_training_mode
+from fimetric.objectives.base import Objective
 from fimetric.objectives.language import CausalLM
-from fimetric.objectives.steadiness import refuse_changing
+from fimetric.objectives.steadiness import refuse_changing, refuse_training_mode
 
 LEVELS = (0.05, 0.01)
 SEVERAL = "denoising loss"  # of which several timesteps tell more than one

@@ -8,9 +8,12 @@ from typing import Any
 import msgspec
 from numpy.typing import NDArray
 
+from fimetric.calibration import Calibration
 from fimetric.data.spec import Spec
-from fimetric.detectors import Density, from_state
+from fimetric.detection.judge import Judge
+from fimetric.detectors import from_state
 from fimetric.extraction.provenance import difference
+from fimetric.features.length import LengthTrend
 from fimetric.features.probe import Probe
 from fimetric.objectives.base import Objective
 from fimetric.objectives.pretrained.request import Opened
@@ -22,16 +25,19 @@ from fimetric.store.folders import not_there
 # what a sample is, and no checksum of its JSON
 VERSION = 3
 OWN = ("detector.json", "detector.safetensors")
-OF_DENSITY = "density."  # before the names of the density's arrays
+OF_DENSITY, OF_LENGTH = "density.", "length."  # before the names of their arrays
+SCORES = "calibration"
+COVARIATE, EDGES = f"{SCORES}.lengths", f"{SCORES}.edges"
 Arrays = dict[str, NDArray[Any]]
 
 
 class Description(msgspec.Struct, forbid_unknown_fields=True):
     """What ``detector.json`` says.
 
-    ``density`` is the density's own ``state``; ``settings`` are those of the objective, and
-    ``attributes`` tell which of them differ where its fingerprint does; the norms were made by
-    ``costs``; ``opened`` is how its model was opened, see ``fimetric.detection.remembered``.
+    ``density`` and ``length`` are the density's and the trend's own ``state``; ``settings`` are
+    those of the objective, and ``attributes`` tell which of them differ where its fingerprint does;
+    the norms were made by ``costs``; ``opened`` is how its model was opened, see
+    ``fimetric.detection.remembered``.
     """
 
     objective: str
@@ -48,6 +54,7 @@ class Description(msgspec.Struct, forbid_unknown_fields=True):
     attributes: dict[str, str] | None = None
     costs: dict[str, float] | None = None
     opened: Opened | None = None
+    length: dict[str, Any] | None = None  # there are detectors without, and of one length alone
 
 
 KIND = archive.Kind(
@@ -55,20 +62,25 @@ KIND = archive.Kind(
 )
 
 
-def write(
-    folder: str | Path,
-    description: Description,
-    density: Arrays,
-    calibration: NDArray[Any],
-    overwrite: bool,
-) -> None:
-    """Write a detector's description, its density's arrays and its scores, all or none.
+def packed(judge: Judge) -> tuple[Arrays, dict[str, Any]]:
+    """Return all arrays of what a detector has learned, and what is said of them."""
+    assert judge.calibration is not None
+    of_density, density = judge.density.state()
+    of_length, length = ({}, None) if judge.trend is None else judge.trend.state()
+    arrays = {f"{OF_DENSITY}{name}": x for name, x in of_density.items()}
+    arrays |= {f"{OF_LENGTH}{name}": x for name, x in of_length.items()}
+    arrays[SCORES] = judge.calibration.scores
+    if judge.calibration.covariate is not None:
+        arrays |= {COVARIATE: judge.calibration.covariate, EDGES: judge.calibration.edges}
+    return arrays, {"density": density, "length": length}
+
+
+def write(folder: str | Path, description: Description, arrays: Arrays, overwrite: bool) -> None:
+    """Write a detector's description and arrays, all or none.
 
     Raises:
         FileExistsError: where the folder exists and ``overwrite`` is False.
     """
-    arrays = {f"{OF_DENSITY}{name}": x for name, x in density.items()}
-    arrays["calibration"] = calibration
     with whole_folder(folder, overwrite, OWN) as place:
         KIND.write(place, description, archive.pack(arrays))
 
@@ -85,7 +97,7 @@ def read(folder: Path) -> tuple[Description, Arrays]:
         raise FileNotFoundError(f"{said} (detector.json is missing)")
     description, payload = KIND.read(folder)
     arrays = archive.unpack(payload or b"", folder / "detector.safetensors", KIND.again)
-    if "calibration" not in arrays:
+    if SCORES not in arrays:
         raise damaged(folder, "it has no calibration scores")
     return description, arrays
 
@@ -108,14 +120,19 @@ def refuse_another(folder: Path, description: Description, objective: Objective)
         )
 
 
-def density_of(description: Description, arrays: Arrays) -> Density:
-    """Return the density that was written."""
-    state = {
-        name.removeprefix(OF_DENSITY): x
-        for name, x in arrays.items()
-        if name.startswith(OF_DENSITY)
-    }
-    return from_state(state, description.density)
+def judge_of(description: Description, arrays: Arrays) -> Judge:
+    """Return what ``packed`` was given."""
+    density, trend = from_state(_named(arrays, OF_DENSITY), description.density), None
+    if description.length is not None:
+        trend = LengthTrend.from_state(_named(arrays, OF_LENGTH), description.length)
+    if COVARIATE not in arrays:  # an earlier release kept no lengths
+        return Judge(density, trend, Calibration(arrays[SCORES]))
+    calibration = Calibration.in_bins(arrays[SCORES], arrays[COVARIATE], arrays[EDGES])
+    return Judge(density, trend, calibration)
+
+
+def _named(arrays: Arrays, start: str) -> Arrays:
+    return {n.removeprefix(start): x for n, x in arrays.items() if n.startswith(start)}
 
 
 @contextmanager

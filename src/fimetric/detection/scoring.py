@@ -12,8 +12,8 @@ from fimetric.features.table import Features
 from fimetric.progress import progress
 from fimetric.store.files import refuse_file, refuse_long, whole_file
 
-Rows = list[tuple[str, float, float, bool]]
-COLUMNS = ("id", "score", "p_value", "out_of_distribution")
+Rows = list[tuple[str, float, float, bool, float, bool]]
+COLUMNS = ("id", "score", "p_value", "out_of_distribution", "length", "outside")
 
 
 def write_scores(
@@ -24,9 +24,13 @@ def write_scores(
     confidence: float | None = None,
     batch_size: int | None = None,
 ) -> tuple[int, int]:
-    """Write id, score, p-value and decision of every sample, or group, to a CSV or Parquet file.
+    """Write a row for every sample, or group, to a CSV or Parquet file.
 
-    The id of a group is those of its samples, joined by spaces. Memory does not grow with the data.
+    It has id, score, p-value, decision, length, and whether that is outside of all lengths that
+    were calibrated on: such samples are judged as the nearest of these, which is logged once. The
+    length is the number of dimensions of a sample, such as its predicted tokens. The id of a group
+    is those of its samples, joined by spaces; its length is their mean. Memory does not grow with
+    the data.
 
     Arguments:
         detector: a fitted detector.
@@ -43,8 +47,8 @@ def write_scores(
             that make no whole groups; nothing is written then.
     """
     check_target(path)
-    detector.calibration.threshold(alpha, confidence)
-    groups = alarms = 0
+    detector.calibration.refuse(alpha, confidence)
+    groups = alarms = outside = 0
     with (
         whole_file(path) as place,
         WRITERS[path.suffix](place) as write,
@@ -56,6 +60,8 @@ def write_scores(
             advance(len(rows) * detector.group_size)
             groups += len(rows)
             alarms += sum(row[3] for row in rows)
+            outside += sum(row[5] for row in rows)
+    detector.judge.warn(outside, groups)
     return groups, alarms
 
 
@@ -83,13 +89,9 @@ def _parts(detector: Detector, data: Any, batch_size: int | None) -> Iterator[Fe
 
 
 def _judge(detector: Detector, part: Features, alpha: float, confidence: float | None) -> Rows:
-    scores = detector.density.score(part)
-    p = detector.calibration.p_value(scores)
-    out = detector.calibration.reject(scores, alpha, confidence)
-    return [
-        (" ".join(part.group_ids(g)), float(scores[g]), float(p[g]), bool(out[g]))
-        for g in range(len(part))
-    ]
+    ids = [" ".join(part.group_ids(g)) for g in range(len(part))]
+    columns = detector.judge.columns(part, alpha, confidence)
+    return list(zip(ids, *(column.tolist() for column in columns), strict=True))
 
 
 @contextmanager
@@ -105,7 +107,8 @@ def _parquet_writer(path: Path) -> Iterator[Callable[[Rows], None]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = (pa.string(), pa.float64(), pa.float64(), pa.bool_())
+    real, yes = pa.float64(), pa.bool_()
+    kinds = (pa.string(), real, real, yes, real, yes)
     schema = pa.schema(list(zip(COLUMNS, kinds, strict=True)))
     with pq.ParquetWriter(path, schema) as writer:
         yield lambda rows: writer.write_table(

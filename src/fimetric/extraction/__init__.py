@@ -2,6 +2,7 @@
 
 extract    the call that people make
 stream     batch by batch through any extractor, kept on the way
+windows    samples of different length, put together by length
 extractor  one batch: losses, gradients, log norms
 intake     the door before a model: each batch checked, the model's own errors put into words
 parts      what is kept until all is done

@@ -56,7 +56,7 @@ class Intake:
             spec = self.spec
             if spec is not None and spec.kind == TOKENS:
                 spec.check(batch)
-        return _of_autograd(batch)
+        return of_autograd(batch)
 
     @property
     def spec(self) -> Spec | None:
@@ -103,7 +103,7 @@ class Intake:
         )
 
 
-def _of_autograd(batch: Batch) -> Batch:
+def of_autograd(batch: Batch) -> Batch:
     """Return the batch without tensors made inside ``inference_mode``: autograd keeps none."""
     x = batch.x
     if isinstance(x, Tensor):

@@ -1,6 +1,6 @@
 """From a model and data to ``Features``: streaming, checked, and resumed where it was stopped."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,10 +9,16 @@ from fimetric.data.batch import Input
 from fimetric.data.batches import Choice, rounded
 from fimetric.data.prepared import Prepare
 from fimetric.extraction.extractor import placed
-from fimetric.extraction.intake import Intake, named_failures, refuse_idle_tensors
+from fimetric.extraction.intake import (
+    Intake,
+    named_failures,
+    of_autograd,
+    refuse_idle_tensors,
+)
 from fimetric.extraction.memory import batch_size_for
 from fimetric.extraction.parts import Parts
 from fimetric.extraction.reference import Reference
+from fimetric.extraction.windows import BATCHES, Window, of_one_length, windows
 from fimetric.features.groups import refuse_rest
 from fimetric.features.table import Features
 from fimetric.gradients.contributions.costs import Costs
@@ -58,10 +64,12 @@ def stream(
     whole_groups: bool = False,
     intake: Intake | None = None,
     parts: Parts | None = None,
+    advance: Callable[[int], object] | None = None,
 ) -> Iterator[tuple[Batch, Features]]:
     """Yield the samples of some data, batch by batch in their order, each with its features.
 
-    No more than a batch is held: whatever is made of all the data is made by who asks.
+    No more than a batch is held, of samples of different length some: they go through the model
+    sorted by length. Whatever is made of all the data is made by who asks.
 
     Arguments:
         extractor: makes the features; it may have seen batches before.
@@ -71,6 +79,7 @@ def stream(
         whole_groups: whether samples left over at the end raise ValueError; else they are left out.
         intake: checks each batch; a new one if None.
         parts: where features are kept on the way; in no place if None.
+        advance: is told of samples that are done, as they are.
 
     Raises:
         ValueError, TypeError: see ``fimetric.data.batches``; for samples that follow another
@@ -94,8 +103,21 @@ def stream(
 
     size = group_size or extractor.group_size
     source = (_whole if whole_groups else batches)(data, choice, size, objective.prepare)
-    for batch in map(check, map(objective.conditioned, source)):
-        yield batch, held.features(batch, make)
+    tell = advance or (lambda samples: None)
+    for window in windows(source, lambda: BATCHES * rounded(held.batch_size or 1, size)):
+        ready = [check(objective.conditioned(batch)) for batch in window]
+        rows = Window(
+            window,
+            rounded(held.batch_size or 1, size),
+            extractor.group_size,
+            lambda batch: make(of_autograd(objective.conditioned(batch))),
+            tell,
+        )
+        alone = of_one_length(window)
+        for number, batch in enumerate(ready):
+            yield batch, held.features(batch, make if alone else rows.maker(number))
+            if not rows.made:
+                tell(len(batch))
     check.tell()
 
 
@@ -120,15 +142,20 @@ def run(
     reference = Reference()
     total = length(data)
     whole = None if total is None else total // group_size * group_size
-    found = stream(
-        extractor, data, batch_size, whole_groups=whole_groups, intake=check, parts=parts
-    )
     with show_progress("extracting", whole, progress) as advance:
+        found = stream(
+            extractor,
+            data,
+            batch_size,
+            whole_groups=whole_groups,
+            intake=check,
+            parts=parts,
+            advance=advance,
+        )
         try:
             for batch, _ in found:
                 if not whole_groups:  # what is judged by a density needs no bounds
                     reference.see(batch.x)
-                advance(len(batch))
         finally:
             parts.flush()
     rows = [to_device(x, next(module.parameters()).device) for x in reference.rows()]

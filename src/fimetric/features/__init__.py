@@ -4,6 +4,8 @@ table      Features: log norms, losses, ids, and what they were made from
 saved      the folder of a table
 probe      losses of made-up rows that tell one loss from another
 screening  which columns carry information
+length     columns and losses as they would be at one length of all samples
+smooth     columns as smooth functions of one number
 groups     which samples are judged together
 """
 

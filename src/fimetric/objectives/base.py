@@ -9,22 +9,22 @@ stand side by side.
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from fimetric.arguments import seed_of, shown, whole
+from fimetric.arguments import seed_of, shown
 from fimetric.data.batch import Batch, Input, join
 from fimetric.data.keys import ALONE, ARGUMENTS
-from fimetric.data.kinds import data_of
+from fimetric.data.kinds import sizes_of
 from fimetric.data.reader import Reader
 from fimetric.data.spec import Spec
 from fimetric.fingerprint.structure import named, original
 from fimetric.noise import fixed_noise, own_noise
-from fimetric.objectives.steadiness import refuse_changing
+from fimetric.objectives.steadiness import refuse_changing, refuse_training_mode
 from fimetric.objectives.transparent import transparent
 
 Losses = Callable[[Input], Tensor]
@@ -193,9 +193,11 @@ class Objective(nn.Module):
         return (own_noise if self.own_noise else fixed_noise)(self.seed, name, shape, like, kind)
 
     def dimensions(self, batch: Input) -> Tensor:
-        """Return the number of dimensions of each sample (N,), int64, for bits per dimension."""
-        data = data_of(batch)
-        return torch.full((len(data),), max(1, data[:1].numel()))
+        """Return the number of dimensions of each sample (N,), int64, for bits per dimension.
+
+        It is also the length of a sample; padding is no part of it.
+        """
+        return sizes_of(batch)
 
     def describe(self) -> str:
         """Return what is differentiated, in words that change when it does."""
@@ -296,31 +298,3 @@ def module_of(module: Any, objective: str) -> nn.Module:
         f"the model of {objective} must be a torch.nn.Module, which holds the weights, not "
         f"{shown(module)}"
     )
-
-
-def refuse_training_mode(module: nn.Module) -> None:
-    """Raise where a layer in training mode would make losses random or mix samples.
-
-    Raises:
-        RuntimeError: naming the layer.
-    """
-    for name, layer in _unruly(module):
-        raise RuntimeError(
-            f"{name or 'the model'} ({type(layer).__name__}) is in training mode, so a loss would "
-            "not be a function of its sample alone; call model.eval()"
-        )
-
-
-def _unruly(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    for name, layer in module.named_modules():
-        if not layer.training:
-            continue
-        drops = isinstance(layer, nn.RNNBase | nn.MultiheadAttention) and layer.dropout > 0
-        drops |= isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0
-        if drops or isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            yield name, layer
-
-
-def refuse_no_draws(draws: int) -> None:
-    """Raise ValueError where there would be no noise draw at all."""
-    whole("draws", draws)

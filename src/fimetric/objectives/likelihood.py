@@ -14,7 +14,7 @@ from fimetric.data.batch import Input
 from fimetric.data.kinds import data_of
 from fimetric.data.spec import Spec
 from fimetric.fingerprint.digest import update
-from fimetric.objectives.base import Losses, Objective, refuse_no_draws
+from fimetric.objectives.base import Losses, Objective
 
 
 class NegativeLogLikelihood(Objective):
@@ -135,7 +135,7 @@ class NegativeELBO(Objective):
         seed: int = 0,
     ) -> None:
         super().__init__(self.forward, module, seed)
-        refuse_no_draws(draws)
+        whole("draws", draws)
         shape = getattr(module, "latent_shape", None) if latent_shape is None else latent_shape
         if shape is None:
             raise ValueError(
@@ -195,7 +195,7 @@ class GaussianELBO(Objective):
 
     def __init__(self, vae: nn.Module, draws: int = 1, seed: int = 0) -> None:
         super().__init__(self.forward, vae, seed)
-        refuse_no_draws(draws)
+        whole("draws", draws)
         self.draws = draws
 
     @property

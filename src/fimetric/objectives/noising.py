@@ -14,7 +14,7 @@ from fimetric.data.batch import Input
 from fimetric.data.kinds import data_of
 from fimetric.data.spec import Spec
 from fimetric.fingerprint.structure import original
-from fimetric.objectives.base import Losses, Objective, number_format, refuse_no_draws
+from fimetric.objectives.base import Losses, Objective, number_format
 
 TIMESTEPS = (0, 50, 300)  # of 1,000; how they were chosen is told in docs/results/selection.md
 
@@ -72,7 +72,7 @@ class Noising(Objective):
         seed: int,
     ) -> None:
         super().__init__(self.forward, module, seed)
-        refuse_no_draws(draws)
+        whole("draws", draws)
         self._refuse_others(scheduler)
         self.scheduler, self.draws, self.centred = scheduler, draws, centred
         self.timesteps = _indices(timesteps, self._length())

@@ -13,6 +13,29 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 
 
+def refuse_training_mode(module: nn.Module) -> None:
+    """Raise where a layer in training mode would make losses random or mix samples.
+
+    Raises:
+        RuntimeError: naming the layer.
+    """
+    for name, layer in _unruly(module):
+        raise RuntimeError(
+            f"{name or 'the model'} ({type(layer).__name__}) is in training mode, so a loss would "
+            "not be a function of its sample alone; call model.eval()"
+        )
+
+
+def _unruly(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    for name, layer in module.named_modules():
+        if not layer.training:
+            continue
+        drops = isinstance(layer, nn.RNNBase | nn.MultiheadAttention) and layer.dropout > 0
+        drops |= isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0
+        if drops or isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            yield name, layer
+
+
 def refuse_changing(module: nn.Module) -> None:
     """Raise where a layer is known to change itself in each forward pass.
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from fimetric.data.batch import Input
 from fimetric.data.kinds import data_of
 from fimetric.objectives import Denoising
-from fimetric.objectives.base import refuse_training_mode
+from fimetric.objectives.steadiness import refuse_training_mode
 from fimetric.statistics.base import Statistic
 
 

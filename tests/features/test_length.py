@@ -1,0 +1,200 @@
+"""Columns and losses brought to one length, against what they were made with."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fimetric.features import smooth
+from fimetric.features.length import FEWEST, LengthTrend, lengths
+from fimetric.store.archive import pack, unpack
+
+N, J = 4000, 3
+
+
+def mean(T):
+    """Return a mean that is no line in log T."""
+    x = np.log(T)[:, None]
+    return np.array([-5.0, 0.0, 3.0]) + np.array([1.0, 0.0, -2.0]) * x + 0.3 * np.abs(x - 4)
+
+
+def deviation(T):
+    return 0.7 * (T[:, None] / 64) ** np.array([-0.5, 0.0, 0.25])
+
+
+@pytest.fixture
+def table(make_features):
+    """Return rows of 16 to 256 dimensions, and the draws that they were made of."""
+    random = np.random.default_rng(0)
+    T = np.exp(random.uniform(np.log(16), np.log(257), N)).astype(int)
+    draws, own = random.normal(size=(N, J)), random.normal(size=(N, 1))
+    values = mean(T) + deviation(T) * draws
+    losses = T[:, None] * (4 - 0.2 * np.log(T)[:, None] + 0.5 / np.sqrt(T)[:, None] * own)
+    return make_features(N, J, 1, values=values, losses=losses, dimensions=T), draws, own
+
+
+def assert_alike(some, all_rows):
+    """Assert that some hundreds of rows have the means and deviations of all, by four errors."""
+    errors = 4 * all_rows.std(0) / np.sqrt(len(some))
+    assert (np.abs(some.mean(0) - all_rows.mean(0)) < errors).all()
+    assert (np.abs(some.std(0) - all_rows.std(0)) < errors).all()
+
+
+def test_rows_are_what_they_would_be_at_the_reference_length(table):
+    features, draws, own = table
+    trend = LengthTrend.fit(features)
+    found = trend.residuals(features)
+    assert trend.reference == round(np.exp(np.log(features.dimensions).mean())) == 63
+    at = np.array([63.0])
+    expected = mean(at) + deviation(at) * draws
+    np.testing.assert_allclose(found.values, expected, atol=0.2)  # a tent on five knots
+    assert np.sqrt(np.square(found.values - expected).mean()) < 0.05
+    nats = 63 * (4 - 0.2 * np.log(63) + 0.5 / np.sqrt(63) * own)
+    np.testing.assert_allclose(found.losses, nats, rtol=0.02)
+    assert (found.dimensions == 63).all()
+    assert found.ids == features.ids and found.names == features.names
+
+
+def test_nothing_tells_the_length_of_other_rows(table):
+    features, _, _ = table
+    trend = LengthTrend.fit(features.select(slice(0, N // 2)))
+    held_out = features.select(slice(N // 2, None))
+    found = trend.residuals(held_out)
+    for T in ((16, 24), (40, 60), (180, 257)):
+        rows = (held_out.dimensions >= T[0]) & (held_out.dimensions < T[1])
+        assert_alike(found.values[rows], found.values)
+        assert_alike(found.losses[rows], found.losses)
+        assert stats.kstest(held_out.values[rows, 0], held_out.values[:, 0]).pvalue < 1e-6
+
+
+def test_five_knots_and_the_penalty_of_the_smallest_criterion():
+    """One column against least squares written out, and the criterion by leverages."""
+    random = np.random.default_rng(1)
+    x = random.uniform(0, 4, 60)
+    y = np.sin(x) + 0.3 * random.normal(size=60)
+    knots = np.linspace(0, 4, smooth.KNOTS)
+    design = np.stack([np.interp(x, knots, row) for row in np.eye(smooth.KNOTS)], 1)
+    np.testing.assert_allclose(smooth.hats(x, knots), design, atol=1e-12)
+    bends = np.diff(np.eye(smooth.KNOTS), 2, axis=0)
+    fits = {}
+    for penalty in 60 * smooth.PENALTIES:
+        hat = design @ np.linalg.solve(design.T @ design + penalty * bends.T @ bends, design.T)
+        rest = y - hat @ y
+        fits[60 * rest @ rest / (60 - np.trace(hat)) ** 2] = hat @ y
+    found = smooth._mean(design, y[:, None], np.ones((60, 1)))
+    np.testing.assert_allclose(design @ found[:, 0], fits[min(fits)], atol=1e-9)
+    assert list(fits).index(min(fits)) not in (0, len(fits) - 1)
+
+
+def test_a_line_stays_a_line_beyond_the_knots_and_between_few_lengths(make_features):
+    T = np.repeat([32, 128], 30)
+    values = np.stack([2 * np.log(T), -np.log(T)], 1) + np.tile([[0.1], [-0.1]], (30, 1))
+    losses = 3.0 * T + np.sqrt(T) * np.tile([1, -1], 30)
+    trend = LengthTrend.fit(
+        make_features(60, 2, 1, values=values, losses=losses[:, None], dimensions=T)
+    )
+    far = np.array([8, 512])
+    other = make_features(
+        2, 2, 1, values=np.log(far)[:, None] * [2, -1], losses=3.0 * far[:, None], dimensions=far
+    )
+    found = trend.residuals(other)
+    np.testing.assert_allclose(found.values, np.log([[64, 64]] * 2) * [2, -1], atol=1e-6)
+    np.testing.assert_allclose(found.losses, 3.0 * 64, rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-9, 1e6])
+def test_the_deviations_slope_is_found_whatever_the_scale(scale):
+    random = np.random.default_rng(2)
+    x = random.uniform(1, 6, 4000)
+    residuals = scale * np.exp(np.outer(x, [-0.5, 0, 0.4])) * random.normal(size=(4000, 3))
+    np.testing.assert_allclose(smooth._slopes(x, residuals), [-0.5, 0, 0.4], atol=0.03)
+    assert (smooth._slopes(x, 0 * residuals) == 0).all()
+
+
+def test_a_lone_row_at_an_end_does_not_take_all_weight(make_features):
+    T = np.append(np.full(99, 64), 70)
+    table = make_features(100, 2, 1, dimensions=T)
+    found = LengthTrend.fit(table).residuals(table)
+    assert np.isfinite(found.values).all()
+    np.testing.assert_allclose(found.values[:99].std(0), table.values[:99].std(0), rtol=0.15)
+
+
+def test_the_order_of_rows_and_columns_changes_nothing(table):
+    features, _, _ = table
+    part = features.select(slice(0, 200))
+    order = np.random.default_rng(3).permutation(200)
+    one = LengthTrend.fit(part).residuals(part)
+    other = LengthTrend.fit(part.select(order)).residuals(part.columns(part.names[::-1]))
+    np.testing.assert_allclose(one.values, other.values, rtol=1e-9)
+    assert other.names == part.names
+
+
+def test_noise_stays_noise_and_strange_rows_stay_strange(make_features):
+    random = np.random.default_rng(4)
+    values = random.normal(size=(50, 4))
+    values[7, 1] = -80.0  # at the rounding bound
+    T = random.integers(16, 200, 50)
+    bounds = np.exp([-40.0, -80.0, -40.0, -np.inf])
+    fitting = make_features(50, 4, 1, values=values, dimensions=T, bounds=bounds)
+    trend = LengthTrend.fit(fitting)
+    np.testing.assert_array_equal(trend.noise, [False, True, False, False])
+    later = values[:3].copy()
+    later[0, 0], later[1, 2], later[2] = -np.inf, np.nan, np.inf
+    low = later.copy()
+    low[0, 0] = -40.0
+    found, floored = (
+        trend.residuals(make_features(3, 4, 1, values=v, dimensions=T[:3], losses=[[np.inf]] * 3))
+        for v in (later, low)
+    )
+    assert np.isneginf(found.values[:2, 1]).all() and np.isinf(found.losses).all()
+    assert np.isnan(found.values[1, 2]) and np.isposinf(found.values[2]).all()
+    assert found.values[0, 0] == floored.values[0, 0] > -1e3  # a later zero counts as its bound
+    exact = trend.residuals(
+        make_features(1, 4, 1, values=[[0, 0, 0, -np.inf]], dimensions=T[:1], losses=[[1.0]])
+    )
+    assert np.isneginf(exact.values[0, 3])  # no bound is known
+
+
+def test_a_group_is_the_mean_of_its_samples(make_features):
+    random = np.random.default_rng(5)
+    T = random.integers(16, 200, 240)
+    values = np.log(T)[:, None] * [1.0, -2.0] + 1e-3 * random.normal(size=(240, 2))
+    single = make_features(240, 2, 1, values=values, dimensions=T)
+    grouped = single.grouped(4)
+    np.testing.assert_array_equal(lengths(grouped), T.reshape(-1, 4).mean(1))
+    found = LengthTrend.fit(grouped).residuals(grouped)
+    np.testing.assert_allclose(
+        found.values.std(0), 5e-4, rtol=0.3
+    )  # nothing of the lengths is left
+    assert found.group_size == 4 and len(found.losses) == 240
+
+
+def test_one_length_and_too_few_rows_leave_the_table_alone(make_features, caplog):
+    assert LengthTrend.fit(make_features(100, dimensions=64)) is None
+    T = np.random.default_rng(6).permutation(np.repeat([3, 4], 60))
+    pairs = make_features(120, dimensions=T).select(np.argsort(T[:])).grouped(2)
+    mixed = replace(pairs, dimensions=np.tile([3, 4], 60))
+    assert LengthTrend.fit(mixed) is None  # each row holds both lengths
+    assert not caplog.text
+    few = make_features(FEWEST - 1, dimensions=np.arange(FEWEST - 1) + 5)
+    assert LengthTrend.fit(few) is None
+    assert f"the {FEWEST - 1} rows to fit on differ in length and are too few" in caplog.text
+
+
+def test_strange_rows_are_refused_by_name(make_features):
+    values = np.random.default_rng(7).normal(size=(30, 5))
+    values[4, 2] = np.nan
+    table = make_features(30, values=values, dimensions=np.arange(30) + 5)
+    with pytest.raises(ValueError, match=r"'image4', layer 'layer2\.weight'"):
+        LengthTrend.fit(table)
+
+
+def test_state_comes_back_to_the_bit(table, tmp_path):
+    features, _, _ = table
+    trend = LengthTrend.fit(features)
+    arrays, description = trend.state()
+    again = LengthTrend.from_state(unpack(pack(arrays), tmp_path, "again"), description)
+    np.testing.assert_array_equal(
+        again.residuals(features).values, trend.residuals(features).values
+    )

@@ -1,0 +1,58 @@
+"""The measurement of docs/results/length: what a stretch is made of, and the band it is held to."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tokenizers")
+pytest.importorskip("transformers")
+pytest.importorskip("pyarrow")
+PLACE = Path(__file__).parents[1] / "docs" / "results" / "length"
+
+
+@pytest.fixture
+def study(monkeypatch):
+    """Return the study's own modules, which other studies may have under the same names."""
+    monkeypatch.syspath_prepend(PLACE)
+    names = [path.stem for path in PLACE.glob("[a-z]*.py")]
+    for name in names:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield importlib.import_module
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+def test_no_row_is_in_two_stretches_and_each_begins_with_one(study):
+    stretches = study("stretches")
+    random = np.random.default_rng(0)
+    rows = [
+        list(range(1000 * i, 1000 * i + int(n))) for i, n in enumerate(random.integers(60, 300, 90))
+    ]
+    found = stretches.joined(rows)
+    used = [row for _, own in found for row in own]
+    assert used == list(range(len(used))) and len(rows) - len(used) < 6
+    for tokens, own in found:
+        assert len(tokens) == 256
+        np.testing.assert_array_equal(tokens, [t for i in own for t in rows[i]][:256])
+
+
+def test_parts_share_no_stretch(study):
+    found = study("stretches").parts([np.array([i]) for i in range(1200)])
+    assert [len(each) for each in found.values()] == [300, 300, 600]
+    assert sorted(int(x[0]) for each in found.values() for x in each) == list(range(1200))
+
+
+def test_all_lengths_lie_in_their_bands_together_as_often_as_said(study):
+    """Each length has scores of its own here; those of one stretch depend on each other."""
+    judging = study("judging")
+    random, sets, n, m = np.random.default_rng(1), 3000, 300, 500
+    low, high = judging.band(n, m)
+    k = int(0.05 * (n + 1))
+    threshold = random.beta(n + 1 - k, k, (sets, 5))  # the k-th largest of n uniform scores
+    shares = random.binomial(m, 1 - threshold) / m
+    inside = ((low <= shares) & (shares <= high)).all(1).mean()
+    assert 0.985 < inside < 0.998
+    assert 0 < low < 0.05 < high < 0.12
