@@ -1,18 +1,47 @@
 """The Python examples of README and guide run, block after block, in one session per page."""
 
 import re
+import shlex
 
 import pytest
+from typer.testing import CliRunner
 
+from fimetric.cli import app
 from pages import DOCS, ROOT, run
+from stand_ins import FLOW, make_all
 
-PAGES = [ROOT / "README.md", DOCS / "guide.md"]  # docs/gradients.md has tests of its own
+PAGES = [
+    ROOT / "README.md",
+    DOCS / "guide.md",
+    DOCS / "models.md",
+]  # docs/gradients.md has tests of its own
+
+
+@pytest.fixture
+def stand_ins(tmp_path, monkeypatch):
+    make_all(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_examples_run(page, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_examples_run(page, stand_ins, capsys):
     run(page)
+
+
+def test_commands_on_models_run(stand_ins):
+    page = (DOCS / "models.md").read_text()
+    (block,) = re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    for line in block.splitlines():
+        name, *arguments = shlex.split(line)
+        result = CliRunner().invoke(app, arguments)
+        assert name == "fimetric"
+        assert result.exit_code == 0, (line, result.output, result.exception)
+    assert (stand_ins / "scores.csv").read_text().startswith("id,score,p_value,out_of_distribution")
+
+
+def test_the_files_that_a_page_shows_are_those_of_its_examples():
+    assert f"```py\n{FLOW}```" in (DOCS / "models.md").read_text()
 
 
 LINKED = [*ROOT.glob("*.md"), *(ROOT / "checkpoints").glob("*.md"), *DOCS.rglob("*.md")]

@@ -110,7 +110,7 @@ def half() -> Objective:
 
 def text(ids, bos) -> Objective:
     objective = CausalLM(Tokens().eval())
-    objective.tokenizer = tokenizer(ids, bos)
+    objective._tokenizer = SimpleNamespace(theirs=tokenizer(ids, bos), digest="")
     return objective
 
 

@@ -1,0 +1,58 @@
+"""Write the texts of a page: python docs/results/pretrained/texts.py FOLDER.
+
+Needs FIMETRIC_DATA. A text has 320 characters at least, so that its first 64 tokens fill a window.
+"""
+
+import json
+import random
+import sys
+from pathlib import Path
+
+import fimetric as fm
+from fimetric.store.files import whole_file
+
+OWN, FOREIGN = (
+    "wikitext2",
+    (
+        "ag_news",
+        "tinyshakespeare",
+        "pubmed_abstracts",
+        "german_news",
+        "python_code",
+    ),
+)
+LONG, OF_OWN, OF_EACH = 320, 300, 150
+
+
+def texts(name: str, count: int) -> list[tuple[str, str]]:
+    """Return the first texts of a set that are long enough, with their ids."""
+    found = fm.data.load(name)
+    pairs = zip(found.ids, found.raw(range(len(found))), strict=True)
+    return [(i, text) for i, text in pairs if len(text) >= LONG][:count]
+
+
+def shuffled(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return texts with the words of each in another order."""
+    draw = random.Random(0)
+    orders = ((i, draw.sample(words := text.split(), len(words))) for i, text in pairs)
+    return [(i, " ".join(words)) for i, words in orders]
+
+
+def write(folder: Path, name: str, pairs: list[tuple[str, str]]) -> None:
+    lines = [json.dumps({"id": i, "text": text}, ensure_ascii=False) for i, text in pairs]
+    with whole_file(folder / f"{name}.jsonl") as place:
+        place.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    own = texts(OWN, OF_OWN + OF_EACH)
+    write(folder, OWN, own[:OF_OWN])
+    write(folder, "shuffled_words", shuffled(own[OF_OWN:]))
+    for name in FOREIGN:
+        write(folder, name, texts(name, OF_EACH))
+
+
+if __name__ == "__main__":
+    main()
