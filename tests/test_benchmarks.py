@@ -214,9 +214,9 @@ def test_a_language_model_of_full_size_is_measured(monkeypatch):
     with torch.device("meta"):
         assert sum(p.numel() for p in full_size.SMALL.model().parameters()) == 124_439_808
     monkeypatch.setattr(memory, "alone", lambda function, *arguments: function(*arguments))
-    words = partial(tokens, vocabulary=61, positions=8)
-    model = partial(gpt2, 2, 16, 2, 61, 8)
-    case = Case("tiny", model, words, fm.objectives.CausalLM, 2, 1.0)
+    words = partial(tokens, vocabulary=61, positions=64)
+    model = partial(gpt2, 2, 16, 2, 61, 64)
+    case = Case("tiny", model, words, fm.objectives.CausalLM, 16, 1.0)
     rows = full_size.measure(1, case).rows
     assert [row[0] for row in rows] == ["all", "the last block"]
     assert rows[0][1] > rows[1][1] > 0
