@@ -10,33 +10,34 @@ from pathlib import Path
 import numpy as np
 from model import trained
 from page import write
-from stretches import TRAINING, Tokens, of, parts
+from stretches import LENGTH, SEED, TRAINING, Tokens, of, parts
 from tokenizers import Tokenizer
 
-from judging import extracted, judged
+from judging import DRAWS, extracted, judged
 
 RUNS = Path("runs/length")
 FOREIGN = ("ag_news", "pubmed_abstracts")
 
 
 def main() -> None:
-    found, said = [], {}
+    found, again, said = [], [], {}
     for data in TRAINING:
         folder = RUNS / data
         folder.mkdir(parents=True, exist_ok=True)
         model, tokenizer = trained(data, folder)
-        own = parts(of(data, tokenizer))
+        own = of(data, tokenizer)
         tables = extracted(model, own, _foreign(tokenizer), folder)
         found += judged(data, tables)
-        test = tables.windows["own"][256]
-        nats = float(np.mean(test.losses[:, 0] / test.dimensions))
-        sizes = ", ".join(f"{len(each)} {name}" for name, each in own.items())
+        for seed in range(SEED + 1, SEED + 1 + DRAWS):
+            again += judged(data, tables, seed)
+        whole = tables.windows[LENGTH]
+        nats = float(np.mean(whole.losses[:, 0] / whole.dimensions))
+        sizes = ", ".join(f"{len(rows)} {name}" for name, rows in parts(len(own)).items())
         said[data] = (
-            f"Trained on {TRAINING[data]:,} rows; {nats:.2f} nats a token on the tested stretches. "
-            f"Stretches: {sizes}; {len(tables.fit)} and {len(tables.calibration)} rows with "
-            "prefixes."
+            f"Trained on {TRAINING[data]:,} rows; {nats:.2f} nats a token on the {len(own):,} "
+            f"stretches: {sizes}."
         )
-    write(found, said)
+    write(found, again, said)
 
 
 def _foreign(tokenizer: Tokenizer) -> dict[str, list[Tokens]]:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import stats
-from stretches import LENGTH, Tokens
+from stretches import LENGTH, SEED, Tokens, parts
 from transformers import GPT2LMHeadModel
 
 import fimetric as fm
@@ -23,42 +24,45 @@ ALPHA, BAND = 0.05, 0.99
 DENSITIES = ("nearest-neighbours", "layerwise-gaussian", "likelihood")
 WAYS = ("as it was", "bins alone", "trend alone", "trend and bins")
 FOREIGN = 200  # windows of another data set
+DRAWS = 20  # of parts, besides the first
 
 
 @dataclass(frozen=True)
 class Tables:
-    """Features of one model: of fit and calibration with prefixes, and of windows by length."""
+    """Features of one model.
 
-    fit: Features
-    calibration: Features
-    edges: list[float]
-    windows: dict[str, dict[int, Features]]  # data -> length -> rows
+    Arguments:
+        rows: all stretches of its own, and a prefix of each in each bin of lengths.
+        stretch: (rows,) the number of the stretch that each is of.
+        bins: (rows,) the number of its bin.
+        windows: length -> the first tokens of each stretch, in their order.
+        foreign: data -> length -> windows of other data.
+    """
+
+    rows: Features
+    stretch: NDArray[np.int64]
+    bins: NDArray[np.int64]
+    windows: dict[int, Features]
+    foreign: dict[str, dict[int, Features]]
 
 
 def extracted(
-    model: GPT2LMHeadModel,
-    own: dict[str, list[Tokens]],
-    foreign: dict[str, list[Tokens]],
-    folder: Path,
+    model: GPT2LMHeadModel, own: list[Tokens], foreign: dict[str, list[Tokens]], folder: Path
 ) -> Tables:
     """Return the features of all windows, kept in a folder."""
     objective = fm.objectives.CausalLM(model)
-    fit, calibration = with_prefixes(
-        objective, _batch(own["fit"]), _batch(own["calibration"]), 0, 1
-    )
+    _, cut = with_prefixes(objective, _batch(own), _batch(own), 0, 1)
 
     def table(name: str, data: Cut | torch.Tensor) -> Features:
         return fm.extract(objective, data, 16, folder=folder / name)
 
-    sets = {"own": own["test"], **{name: each[:FOREIGN] for name, each in foreign.items()}}
-    held_out = table("calibration", calibration)
-    edges = edges_of(calibration, held_out)
-    assert edges is not None
-    windows = {
-        name: {T: table(f"{name}-{T}", _batch(each, T)["input_ids"]) for T in WINDOWS}
-        for name, each in sets.items()
-    }
-    return Tables(table("fit", fit), held_out, edges.tolist(), windows)
+    def windows(name: str, each: list[Tokens]) -> dict[int, Features]:
+        return {T: table(f"{name}-{T}", _batch(each, T)["input_ids"]) for T in WINDOWS}
+
+    rows = table("prefixes", cut)
+    stretch = np.array([int(name.split("[")[0]) for name in rows.ids])
+    others = {name: windows(name, each[:FOREIGN]) for name, each in foreign.items()}
+    return Tables(rows, stretch, cut.bins, windows("own", own), others)
 
 
 def _batch(stretches: Sequence[Tokens], length: int = LENGTH) -> dict[str, torch.Tensor]:
@@ -83,35 +87,44 @@ class Alarms:
         return self.low <= self.share <= self.high
 
 
-def judged(data: str, tables: Tables) -> list[Alarms]:
-    """Return the false alarms of all densities and ways at all lengths."""
+def judged(data: str, tables: Tables, seed: int = SEED) -> list[Alarms]:
+    """Return the false alarms of all densities and ways at all lengths, of one draw of parts."""
+    places = parts(len(tables.windows[LENGTH]), seed)
+    rows = {name: np.isin(tables.stretch, own) for name, own in places.items()}
+    fit, calibration = tables.rows.select(rows["fit"]), tables.rows.select(rows["calibration"])
+    edges = edges_of(Cut([], tables.bins[rows["calibration"]]), calibration)
+    own = {T: table.select(places["test"]) for T, table in tables.windows.items()}
+    sets = {"own": own, **tables.foreign}
     found = []
     for name in DENSITIES:
-        plain = Judge(create(name).fit(tables.fit), None)
-        levelled = Judge.fit(create(name), tables.fit)
-        for way, judge, binned in zip(
-            WAYS, (plain, plain, levelled, levelled), (False, True) * 2, strict=True
-        ):
-            held_out = judge.scores(tables.calibration)
-            calibration = Calibration(held_out)
-            if binned:
-                known = lengths(tables.calibration)
-                calibration = Calibration.in_bins(held_out, known, tables.edges)
-            found += [_alarms(data, way, judge, calibration, tables, T) for T in WINDOWS]
+        plain = Judge(create(name).fit(fit), None)
+        levelled = Judge.fit(create(name), fit)
+        judges = (plain, plain, levelled, levelled)
+        for way, judge in zip(WAYS, judges, strict=True):
+            held_out, known = judge.scores(calibration), lengths(calibration)
+            made = Calibration(held_out)
+            if "bins" in way:
+                made = Calibration.in_bins(held_out, known, edges)
+            found += [_alarms(data, way, judge, made, sets, T) for T in WINDOWS]
     return found
 
 
 def _alarms(
-    data: str, way: str, judge: Judge, calibration: Calibration, tables: Tables, length: int
+    data: str,
+    way: str,
+    judge: Judge,
+    calibration: Calibration,
+    sets: dict[str, dict[int, Features]],
+    length: int,
 ) -> Alarms:
     shares = {}
-    for name, windows in tables.windows.items():
+    for name, windows in sets.items():
         table = windows[length]
         known = None if calibration.covariate is None else lengths(table)
         out = calibration.reject(judge.scores(table), ALPHA, covariate=known)
         shares[name] = float(out.mean())
     n = min(map(len, calibration.bins()))  # the bins are of one size
-    low, high = band(n, len(tables.windows["own"][length]))
+    low, high = band(n, len(sets["own"][length]))
     share = shares.pop("own")
     return Alarms(data, judge.density.name, way, length, share, low, high, shares)
 

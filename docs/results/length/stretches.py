@@ -59,9 +59,8 @@ def of(data: str, tokenizer: Tokenizer, own: bool = True) -> list[Tokens]:
     return found
 
 
-def parts(stretches: Sequence[Tokens]) -> dict[str, list[Tokens]]:
-    """Return stretches to fit on, to calibrate on and to test on, by a seeded draw."""
-    order = np.random.default_rng(SEED).permutation(len(stretches))
+def parts(stretches: int, seed: int = SEED) -> dict[str, Tokens]:
+    """Return which stretches to fit on, to calibrate on and to test on, by a seeded draw."""
+    order = np.random.default_rng(seed).permutation(stretches)
     first, second = SIZES["fit"], SIZES["fit"] + SIZES["calibration"]
-    places = {"fit": order[:first], "calibration": order[first:second], "test": order[second:]}
-    return {name: [stretches[i] for i in rows] for name, rows in places.items()}
+    return {"fit": order[:first], "calibration": order[first:second], "test": order[second:]}
