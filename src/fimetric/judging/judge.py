@@ -1,9 +1,9 @@
 """Fit a density on own rows, score own and foreign ones, and say how well it tells them apart."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fimetric.calibration import Calibration
+from fimetric.detection.judge import Judge
 from fimetric.detectors import Density
 from fimetric.features.table import Features
 from fimetric.metrics import Estimate, Metric, auroc, estimate
@@ -19,7 +19,7 @@ class Judged:
     """What one density made of all sets.
 
     Arguments:
-        density: as it was fitted.
+        density: as it was fitted, on rows brought to one length where they differ in it.
         scores: set -> scores (groups,), higher = more anomalous.
         alarms: false alarms among the groups of the own test part at level ``ALPHA``; None where
             nothing was set aside for calibration, or too few groups for that level.
@@ -49,18 +49,18 @@ def judge(
     Raises:
         ValueError: where a row to be fitted is not finite, or there are too few.
     """
-    fitted = density.fit(fit)
-    scores = {name: fitted.score(table) for name, table in sets.items()}
+    fitted = Judge.fit(density, fit)
+    scores = {name: fitted.scores(table) for name, table in sets.items()}
     alarms = None
     if calibration is not None:
-        alarms = _alarms(Calibration(fitted.score(calibration)), scores[own])
-    return Judged(fitted, scores, alarms)
+        alarms = _alarms(replace(fitted, calibration=fitted.calibrated(calibration)), sets[own])
+    return Judged(density, scores, alarms)
 
 
-def _alarms(calibration: Calibration, scores: Array) -> int | None:
-    if calibration.smallest_p > ALPHA:
+def _alarms(fitted: Judge, own: Features) -> int | None:
+    if fitted.calibration is None or fitted.calibration.smallest_p > ALPHA:
         return None
-    return int(calibration.reject(scores, ALPHA).sum())
+    return int(fitted.reject(own, ALPHA, None).sum())
 
 
 def estimates(

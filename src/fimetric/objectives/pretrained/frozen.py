@@ -39,11 +39,20 @@ class LatentMean(Frozen):
 
     Arguments:
         vae: an ``AutoencoderKL`` of diffusers.
+
+    Raises:
+        ValueError: for one whose latents are shifted and scaled by channel, which is not done here.
     """
 
     def __init__(self, vae: Any) -> None:
         super().__init__()
         self.vae = vae
+        by_channel = [n for n in ("latents_mean", "latents_std") if getattr(vae.config, n, None)]
+        if by_channel:
+            raise ValueError(
+                f"the autoencoder has {' and '.join(by_channel)}: it scales latents by channel, "
+                "which no loss here does. Write the loss as a function, for Objective"
+            )
         self.scale, self.shift = vae.config.scaling_factor, vae.config.shift_factor or 0.0
         self.freeze()
 
