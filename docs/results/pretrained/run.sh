@@ -16,10 +16,17 @@ ood=()
 for name in ag_news tinyshakespeare pubmed_abstracts german_news python_code shuffled_words; do
   ood+=(--ood $runs/texts/$name.jsonl)
 done
-date
 fimetric inspect $model --window 64 --data $runs/texts/wikitext2.jsonl | tee $runs/inspection.txt
 fimetric evaluate $model --window 64 --id $runs/texts/wikitext2.jsonl "${ood[@]}" --group-size 1 --batch-size 16 \
   --density likelihood --density typicality --density nearest-neighbours --out $runs/evaluation
-date
 cp $runs/evaluation/table.csv $runs/evaluation/roc-groups-of-1.png $pages/
-cat $pages.head.md $runs/evaluation/table.md > $pages.md
+{
+  cat $pages.head.md
+  cost=$(grep '^Cost' $runs/inspection.txt | sed 's/^Cost *//; s/;.*//')
+  processor=$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)
+  echo "$processor: $cost; the last call took $((SECONDS / 60)) minutes."
+  echo
+  echo '![ROC curves](pretrained/roc-groups-of-1.png)'
+  echo
+  cat $runs/evaluation/table.md
+} > $pages.md
