@@ -7,6 +7,7 @@ rounding noise below that bound, and no relative tolerance could hold. Where wha
 further up, S does not show it; then autograd itself tells how much of its result is noise.
 """
 
+import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from fimetric.gradients.graph import Graph
 from fimetric.gradients.reference import gradient_of_one, hidden_gradient_of_one, untouched
 from fimetric.gradients.squares import square, squares_of_one
 
+logger = logging.getLogger("fimetric")
 ROUNDING = 64.0  # in units of eps times the sum of the terms' norms
 SECOND = "backward through the graph a second time"  # autograd's words for a freed graph
 NOISE = 32.0  # times what autograd's own result moves when all its roundings change
@@ -180,6 +182,26 @@ def coarsest_eps(graph: Graph, parameters: Sequence[Tensor]) -> float:
     kinds = {m.dtype for node in graph.nodes for m in node._input_metadata}
     kinds |= {p.dtype for p in parameters}
     return max(torch.finfo(k).eps for k in kinds if k.is_floating_point or k.is_complex)
+
+
+def still_agrees(
+    graph: Graph, losses: Tensor, table: Tensor, bound: Tensor, named: dict[str, Tensor], turn: int
+) -> bool:
+    """Check a plan that is not new: data may route samples in a way that no index shows.
+
+    The sample is that whose turn it is; the rest as in ``check_sample``.
+    """
+    eps = coarsest_eps(graph, list(named.values()))
+    try:
+        check_sample(graph, losses, table, bound, named, eps, turn % len(losses))
+    except RuntimeError as error:
+        logger.warning(
+            "the model moves samples about in a way that changes with the data; colours are "
+            "read anew in every batch from now on, and earlier batches may be wrong: %s",
+            error,
+        )
+        return False
+    return True
 
 
 def check_sample(

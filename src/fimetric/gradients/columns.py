@@ -2,7 +2,7 @@
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -66,11 +66,8 @@ class Columns:
 
     def fill(self, rows: Iterable[Squares]) -> None:
         """Fill the table row by row, with squared norms of gradients as autograd gives them."""
-        table = self._zeros.clone()
-        for into, row in zip(table, rows, strict=True):
-            for j, square in enumerate(row):
-                if square is not None:
-                    into[j] = square
+        zeros = self._zeros[0].unbind()
+        table = torch.stack([_stacked(row, zeros) for row in rows])
         self._columns = dict(enumerate(table.unbind(1)))
         if self._measured is not None:
             self._scale[self._measured] = table[self._measured].sqrt()
@@ -109,3 +106,9 @@ class Columns:
             if lost.any():
                 for j, contribution in itertools.compress(held.items(), lost.any(1).tolist()):
                     self._columns[j] = contribution.settled(self._columns[j])
+
+
+def _stacked(row: Squares, zeros: Sequence[Tensor]) -> Tensor:
+    """Return the squared norms of one sample, (J,), in one call."""
+    pairs = zip(row, zeros, strict=True)
+    return torch.stack([zero if x is None else x.to(zero) for x, zero in pairs])

@@ -16,10 +16,11 @@ from fimetric.gradients.checks import (
     refuse_given_up,
     refuse_losses,
     rounding_bound,
+    still_agrees,
 )
 from fimetric.gradients.columns import ALL, Chosen, Columns
 from fimetric.gradients.contributions import Contribution, Dense
-from fimetric.gradients.graph import Graph, read_graph
+from fimetric.gradients.graph import Graph, is_direct, read_graph
 from fimetric.gradients.hooks import (
     Registered,
     refuse_accumulating,
@@ -78,16 +79,18 @@ class Engine:
 
     def _table(self, losses: Tensor, retain_graph: bool) -> Tensor:
         graph = self._graph(losses)
+        if is_direct(graph, len(losses)):
+            return self._by_loop(losses, retain_graph=retain_graph).table()
         known = self._known(graph, losses)
         if known is None:
             return self._first(graph, losses).table
         plan, kind = known
-        due = not plan.direct and kind.use(plan) and not plan.hidden
+        due = kind.use(plan) and not plan.hidden
         try:
             table = self._filled(plan, graph, losses, retain_graph or due).table()
         except OutdatedPlanError:
             return self._first(graph, losses).table
-        if due and not self._agrees(graph, kind, losses, table):
+        if due and not still_agrees(graph, losses, table, kind.bound, self.named, kind.uses):
             self.plans.distrust(graph, kind)
             return self._first(graph, losses).table
         return table
@@ -168,20 +171,6 @@ class Engine:
         refuse_batch_statistics(graph, plan, len(losses))
         return plan
 
-    def _agrees(self, graph: Graph, kind: Kind, losses: Tensor, table: Tensor) -> bool:
-        """Check a plan that is not new: data may route samples in a way that no index shows."""
-        eps, sample = coarsest_eps(graph, self.parameters), kind.uses % len(losses)
-        try:
-            check_sample(graph, losses, table, kind.bound, self.named, eps, sample)
-        except RuntimeError as error:
-            logger.warning(
-                "the model moves samples about in a way that changes with the data; colours are "
-                "read anew in every batch from now on, and earlier batches may be wrong: %s",
-                error,
-            )
-            return False
-        return True
-
     def _first(self, graph: Graph, losses: Tensor, chosen: Chosen | None = None) -> Measured:
         """Make the plan for a graph of a new kind, check it on this batch and remember it.
 
@@ -230,8 +219,7 @@ class Engine:
         else:
             try:
                 kept = self.plans.find(graph)
-                before, kind = kept.plan if kept else None, self.plans.kind(graph)
-                plan = self._made(graph, losses, before, kind)
+                plan = self._made(graph, losses, kept and kept.plan, self.plans.kind(graph))
                 return plan, self._filled(plan, graph, losses, True, few)
             except CheckpointError:
                 why, plan = "checkpointing", Plan(by_loop=True)
@@ -253,14 +241,27 @@ class Engine:
         retain_graph: bool,
         measured: Chosen | None = None,
     ) -> Columns:
-        """Return the columns of a batch; a loop fills them row by row, and holds one gradient."""
-        columns = Columns(self.zeros(losses, len(losses), len(self.parameters)), measured)
-        if plan.by_loop or (plan.direct and measured is None):
-            columns.fill(squares_one_by_one(losses, self.parameters, plan.hidden, retain_graph))
-        else:
-            measure = measured is not None
-            self._read(plan, graph, losses, columns.take, retain_graph, measure)
+        """Return the columns of a batch."""
+        if plan.by_loop:
+            return self._by_loop(losses, plan.hidden, retain_graph, measured)
+        columns = self._columns(losses, measured)
+        self._read(plan, graph, losses, columns.take, retain_graph, measured is not None)
         return columns
+
+    def _by_loop(
+        self,
+        losses: Tensor,
+        hidden: bool = False,
+        retain_graph: bool = True,
+        measured: Chosen | None = None,
+    ) -> Columns:
+        """Return the columns filled row by row, which holds one gradient."""
+        columns = self._columns(losses, measured)
+        columns.fill(squares_one_by_one(losses, self.parameters, hidden, retain_graph))
+        return columns
+
+    def _columns(self, losses: Tensor, measured: Chosen | None) -> Columns:
+        return Columns(self.zeros(losses, len(losses), len(self.parameters)), measured)
 
     def _read(
         self,

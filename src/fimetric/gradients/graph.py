@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
 
+COARSE = {torch.float16, torch.bfloat16}  # norms are taken of what is kept in float32
+
 
 class Key:
     """A value of a thousand parts, whose hash is taken once."""
@@ -35,7 +37,13 @@ class Graph:
     edges: list[tuple[tuple[int, int] | None, ...]]  # per node and input: (node, output) or None
     leaves: dict[int, int]  # node number -> number of the parameter it accumulates into
     root: int  # the node that made the losses
-    signature: Key = field(repr=False)
+    shape: torch.Size  # of the losses
+
+    @cached_property
+    def signature(self) -> Key:
+        """What is the same for all batches of one size and length."""
+        parts = tuple(map(_description, self.nodes))
+        return Key((tuple(self.shape), tuple(self.edges), tuple(self.leaves.items()), parts))
 
     @cached_property
     def kind(self) -> Key:
@@ -90,15 +98,7 @@ def read_graph(losses: Tensor, parameters: Sequence[Tensor]) -> Graph:
             variable = getattr(node, "variable", None)
             if variable is not None and id(variable) in number_of:
                 leaves[k] = number_of[id(variable)]
-    signature = Key(
-        (
-            tuple(losses.shape),
-            tuple(edges),
-            tuple(leaves.items()),
-            tuple(map(_description, order)),
-        )
-    )
-    return Graph(order, edges, leaves, number[losses.grad_fn], signature)
+    return Graph(order, edges, leaves, number[losses.grad_fn], losses.shape)
 
 
 def _topological_order(root: Node) -> tuple[list[Node], dict[Node, Sequence]]:
@@ -204,3 +204,10 @@ def is_scalar(value: object) -> bool:
     if isinstance(value, tuple | list):
         return all(is_scalar(item) for item in value)
     return value is None or isinstance(value, int | float | bool | str | torch.dtype)
+
+
+def is_direct(graph: Graph, samples: int) -> bool:
+    """Return whether autograd itself gives a single sample's gradient, with all its bits."""
+    if samples != 1 or graph.python_functions or not graph.leaves:
+        return False
+    return not COARSE & {m.dtype for node in graph.nodes for m in metadata(node)}

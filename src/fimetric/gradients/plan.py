@@ -20,7 +20,6 @@ from fimetric.gradients.routing import Routing, may_route, read_routing
 from fimetric.gradients.rules.batched import has_rules
 
 Edge = tuple[int, int]  # node and number of its output
-COARSE = {torch.float16, torch.bfloat16}  # norms are taken of what is kept in float32
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,6 @@ class Plan:
     by_rules: bool = False  # rules were asked first
     looked_at: bool = False  # and left something open, which gradients have shown
     inspected: bool = False  # what enters parameter-only subgraphs was seen to hold no samples
-    direct: bool = False  # one sample, whose gradient is the ordinary one
     mixed: frozenset[int] = frozenset()  # nodes that were looked at and are sums over the samples
     formulas: dict[int, list[Layout | None]] = field(default_factory=dict)  # likely to hold again
     uses_of: dict[int, int] = field(default_factory=dict)  # parts that make up each parameter
@@ -94,7 +92,7 @@ def make_plan(
     def probe(nodes: Sequence[int]) -> dict[int, list[Colour]]:
         return colour(graph, losses, nodes, formulas)
 
-    plan = Plan(by_rules=by_rules and len(losses) > 1, direct=_is_direct(graph, len(losses)))
+    plan = Plan(by_rules=by_rules and len(losses) > 1)
     if plan.by_rules:
         carried = carry(graph, losses, wanted, mixed, probe)
         colours, explained, looked_at = carried.colours, carried.explained, carried.probed
@@ -186,12 +184,6 @@ def _sample_nodes(graph: Graph, colours: dict[int, list[Colour]]) -> list[int]:
             found.append(node)
             active.update(edge[0] for edge in graph.edges[node] if edge is not None)
     return found
-
-
-def _is_direct(graph: Graph, samples: int) -> bool:
-    """Return whether autograd itself gives a single sample's gradient, with all its bits."""
-    kinds = {m.dtype for node in graph.nodes for m in metadata(node)}
-    return samples == 1 and not graph.python_functions and not kinds & COARSE
 
 
 def _read_node(

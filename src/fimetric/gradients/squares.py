@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from fimetric.gradients.contributions import Dense
+from fimetric.gradients.contributions import Dense, squared_norms
 from fimetric.gradients.hooks import Registered
 from fimetric.gradients.reference import hidden_gradient_of_one
 
@@ -72,4 +72,7 @@ def square(g: Tensor | None) -> Tensor | None:
     """Return the squared norm () of a gradient, sparse or not."""
     if g is None:
         return None
-    return Dense((g.to_dense() if g.is_sparse else g).unsqueeze(0)).quick_norms()[0]
+    whole = (g.to_dense() if g.is_sparse else g).unsqueeze(0)
+    if g.numel() < LARGE:  # in one piece: a model has hundreds of them, a call each
+        return squared_norms(whole)[0]
+    return Dense(whole).quick_norms()[0]
