@@ -12,7 +12,7 @@ from fimetric.calibration.bins import LEAST
 from fimetric.data.batch import Batch
 from fimetric.detection.grouping import halves
 from fimetric.detection.prefixes import SHORTEST, with_prefixes
-from fimetric.objectives import CausalLM, Objective
+from fimetric.objectives import CausalLM, MaskedLM, Objective
 
 
 class Bigrams(nn.Module):
@@ -176,3 +176,20 @@ def test_what_cannot_be_cut_is_refused(objective, make, error, message):
 def rows():
     model = nn.Linear(4, 4)
     return Objective(lambda x: model(x).square().sum(1), model)
+
+
+def test_a_prefix_of_a_masked_models_text_ends_as_every_text_does():
+    pytest.importorskip("transformers")
+    from objectives.saved_text_models import build, tokenizer
+
+    model = build("bert", "AutoModelForMaskedLM", max_position_embeddings=40)
+    objective = MaskedLM(model, tokenizer("masked"), positions=3)
+    said = ["a cat " * (7 + i % 2) + str(i % 7) for i in range(LEAST * 2)]
+    own, _ = with_prefixes(objective, said, None, 0, 1)
+    start, end = (
+        {row.x["input_ids"][0, 0].item() for row in own},
+        {row.x["input_ids"][0, -1].item() for row in own},
+    )
+    assert len(start) == len(end) == 1 and start != end
+    detector = fm.Detector(objective).fit(said, prefixes=True)
+    assert len(detector.calibration.bins()) > 1

@@ -62,7 +62,7 @@ def test_a_call_waits_once_however_deep_the_model(layers, checked, monkeypatch):
     module, losses = language_model(layers)
     norms, ready = warm(module, losses), losses()
     forms = recorded(monkeypatch, factors, "norms_by_gram")
-    checks = recorded(monkeypatch, engine, "check_sample")
+    checks = recorded(monkeypatch, engine, "still_agrees")
     found = counted(lambda: norms(ready))
     assert len(forms) >= 4 * layers  # each of which may have lost digits
     assert len(checks) == checked

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
+import fimetric as fm
 from fimetric.gradients import GradientNorms, MixedSamplesError
 from fimetric.gradients.halving import NOTHING, SEVERAL, samples_by_halves
 from fimetric.gradients.reference import squared_gradient_norms
@@ -142,3 +143,27 @@ def test_losses_in_bfloat16_themselves():
     table = GradientNorms(model)(losses)
     assert table.dtype == torch.float32
     torch.testing.assert_close(table.double(), expected, rtol=0.05, atol=0)
+
+
+def test_a_detector_of_a_language_model_in_bfloat16_has_layers_to_tell_by():
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.OPTConfig(
+        vocab_size=64,
+        hidden_size=32,
+        ffn_dim=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        word_embed_proj_dim=32,
+        max_position_embeddings=64,
+    )
+    model = transformers.OPTForCausalLM(config).eval().to(torch.bfloat16)
+    with torch.no_grad():
+        for p in model.parameters():
+            p += 0.05 * torch.randn_like(p)
+    tokens = torch.randint(4, 64, (40, 40))
+    detector = fm.Detector(fm.objectives.CausalLM(model)).fit(tokens)
+    kept = dict(zip(detector.density.names_, detector.density.kept_, strict=True))
+    zero = {name for name in kept if name.endswith("k_proj.bias")}  # no softmax sees it
+    assert zero and not any(kept[name] for name in zero)
+    assert sum(kept.values()) > 0.9 * (len(kept) - len(zero))

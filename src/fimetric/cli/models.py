@@ -128,8 +128,9 @@ def fit(
     detector = Detector(objective, create(density), group_size, asked.seed)
     table = open_table(part.named(), data, objective.opened.shape)
     fit_into(detector, table, out, batch_size, overwrite, prefixes)
-    n = len(detector.calibration)
-    typer.echo(f"{out}: calibrated on {n} groups; the smallest p-value is 1/{n + 1}")
+    known = detector.calibration
+    smallest = round(1 / known.smallest_p)  # of the smallest bin, where there are bins of length
+    typer.echo(f"{out}: calibrated on {len(known)} groups; the smallest p-value is 1/{smallest}")
 
 
 @gathered

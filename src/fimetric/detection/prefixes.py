@@ -5,7 +5,8 @@ one in each bin of lengths at most, where the sample itself is not in that bin. 
 scores in a bin come from different samples, which a p-value asks for.
 """
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,7 +54,7 @@ def edges_of(data: Any, table: Features | None) -> Array | None:
         return None
     found, bins = lengths(table), data.bins
     ends = [(found[bins <= b].max(), found[bins > b].min()) for b in range(int(bins.max()))]
-    return np.array([(end + start) / 2 for end, start in ends])
+    return np.array([(end + start) / 2 for end, start in ends if end < start])
 
 
 def with_prefixes(
@@ -85,10 +86,20 @@ def with_prefixes(
             f"and there are {len(parts[1])}; give more, or fit without prefixes"
         )
     place, random = length_dimension(objective.module), np.random.default_rng(seed)
-    return _cut(parts[0], place, random, 1), _cut(parts[1], place, random, LEAST)
+    special = frozenset(getattr(getattr(objective, "tokenizer", None), "all_special_ids", ()))
+    return (
+        _cut(parts[0], place, special, random, 1),
+        _cut(parts[1], place, special, random, LEAST),
+    )
 
 
-def _cut(samples: list[Batch], place: int | None, random: np.random.Generator, least: int) -> Cut:
+def _cut(
+    samples: list[Batch],
+    place: int | None,
+    special: Set[int],
+    random: np.random.Generator,
+    least: int,
+) -> Cut:
     """Return samples with prefixes, in bins that so many of them reach."""
     long = np.array([_length(sample, place) for sample in samples])
     starts = _starts(long, _tokens(samples[0]), least)
@@ -101,7 +112,7 @@ def _cut(samples: list[Batch], place: int | None, random: np.random.Generator, l
         for number in range(own):
             low, high = np.log(starts[number]), np.log(starts[number + 1])
             drawn = int(np.exp(random.uniform(low, high)) + 1e-9)
-            rows.append(_prefix(sample, drawn, place))
+            rows.append(_prefix(sample, drawn, place, special))
             bins.append(number)
     return Cut(rows, np.array(bins))
 
@@ -183,9 +194,28 @@ def _dimension(sample: Batch, place: int | None) -> int:
     return 1 if ordered or place == 0 else -1
 
 
-def _prefix(sample: Batch, length: int, place: int | None) -> Batch:
-    """Return the first positions of a sample, under a name that says so."""
-    dimension, positions = _dimension(sample, place), torch.arange(length)
+def _prefix(sample: Batch, length: int, place: int | None, special: Set[int]) -> Batch:
+    """Return the first positions of a sample, and what ends every text, under a name that says so.
+
+    Arguments:
+        sample: one.
+        length: of the prefix.
+        place: see ``length_dimension``.
+        special: tokens that a tokenizer puts at the end of each text, among others.
+    """
+    dimension, ending = _dimension(sample, place), _ending(sample, special)
+    ending, whole = min(ending, length - 1), _length(sample, place)
+    positions = torch.cat(
+        [torch.arange(length - ending), torch.arange(whole - ending, whole)],
+    )
     cut = {k: v.index_select(dimension, positions) for k, v in sample.entries().items()}
     x = cut if isinstance(sample.x, dict) else cut["x"]
     return replace(sample, x=x, ids=[f"{sample.ids[0]}[:{length}]"], raw=None)
+
+
+def _ending(sample: Batch, special: Set[int]) -> int:
+    """Return the number of special tokens at the end of a text."""
+    if not special or not _tokens(sample):
+        return 0
+    ending = itertools.takewhile(special.__contains__, reversed(_data(sample)[0].tolist()))
+    return sum(1 for _ in ending)
