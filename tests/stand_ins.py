@@ -11,13 +11,15 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-FLOW = """import torch, zuko
+FLOW = """from pathlib import Path
+
+import torch, zuko
 import fimetric as fm
 
 
 def objective():
     flow = zuko.flows.NSF(4, transforms=2, hidden_features=(32, 32))
-    flow.load_state_dict(torch.load("flow.pt", weights_only=True))
+    flow.load_state_dict(torch.load(Path(__file__).with_name("flow.pt"), weights_only=True))
     return fm.objectives.NegativeLogLikelihood(flow.eval())
 """
 SOUND = '''import torch
@@ -45,6 +47,7 @@ def make_all(folder: Path) -> None:
     texts = [f"{a} {b} and {c} went to the {d}" for a in NAMES for b in NAMES for c, d in PLACES]
     lines = (json.dumps({"id": str(i), "text": text}) for i, text in enumerate(texts))
     (folder / "texts.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "new.jsonl").write_text('{"text": "Ada and 7 cats"}\n{"text": "0x7f 0x45 0x4c"}\n')
     _gpt2(texts, folder / "my-gpt2")
     _ddpm(folder / "my-ddpm")
     (folder / "sounds").mkdir()
@@ -56,6 +59,7 @@ def make_all(folder: Path) -> None:
     torch.save(flow.state_dict(), folder / "flow.pt")
     rows = "\n".join(",".join(f"{x:.4f}" for x in row) for row in draw.normal(size=(80, 4)))
     (folder / "table.csv").write_text(f"a,b,c,d\n{rows}\n", encoding="utf-8")
+    (folder / "new.csv").write_text("a,b,c,d\n0.1,0.2,0.3,0.4\n9,-9,9,-9\n")
     (folder / "flow.py").write_text(FLOW, encoding="utf-8")
     (folder / "sound.py").write_text(SOUND, encoding="utf-8")
 
