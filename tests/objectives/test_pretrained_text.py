@@ -11,6 +11,7 @@ from torch import nn
 import fimetric as fm
 from fimetric.fingerprint.model import model_fingerprint
 from fimetric.objectives import CausalLM, MaskedLM, Objective, Seq2SeqLM, from_pretrained
+from fimetric.objectives.pretrained.places import here_alone
 
 pytest.importorskip("transformers")
 pytest.importorskip("peft")
@@ -168,6 +169,43 @@ def test_only_adapters_are_columns_and_the_base_is_found(folders):
     assert len(fm.GradientNorms(ours.module).names) == 2
     wanted = CausalLM(theirs.eval(), tokenizer())
     torch.testing.assert_close(ours(ours.prepare(TEXTS)), wanted(wanted.prepare(TEXTS)))
+
+
+@pytest.mark.parametrize("named", ["../gpt2", "gpt2", "owner/of-the-hub"])
+def test_a_base_is_seen_from_its_adapter_and_the_hub_is_not_asked(
+    folders, named, tmp_path, monkeypatch
+):
+    for name in ("gpt2", "lora"):
+        shutil.copytree(folders / name, tmp_path / "all" / name)
+    said = tmp_path / "all" / "lora" / "adapter_config.json"
+    said.write_text(json.dumps({**json.loads(said.read_text()), "base_model_name_or_path": named}))
+    monkeypatch.chdir(folders)  # where gpt2 is another
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    given = {"base": tmp_path / "all" / "gpt2"} if "hub" in named else {}
+    objective = from_pretrained(tmp_path / "all" / "lora", **given)
+    assert objective.opened.asked == {"base": str((tmp_path / "all" / "gpt2").resolve())}
+    fm.Detector(objective).fit(MANY).save(tmp_path / "all" / "detector")
+    scores = fm.Detector.load(tmp_path / "all" / "detector").score(TEXTS)
+    (tmp_path / "all").rename(tmp_path / "away")
+    moved = fm.Detector.load(tmp_path / "away" / "detector")
+    torch.testing.assert_close(moved.score(TEXTS), scores)
+
+
+def test_the_base_of_the_hub_is_remembered_with_its_commit(folders, tmp_path, monkeypatch):
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    models = tmp_path / "hub" / "models--owner--gpt2"
+    shutil.copytree(folders / "gpt2", models / "snapshots" / commit)
+    (models / "refs").mkdir()
+    (models / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    with here_alone():
+        objective = from_pretrained(folders / "lora", base="owner/gpt2")
+    assert objective.opened.asked == {"base": f"owner/gpt2@{commit}"}
+    fm.Detector(objective).fit(MANY).save(tmp_path / "detector")
+    (models / "refs" / "main").write_text("another")
+    again = fm.Detector.load(tmp_path / "detector")
+    assert again.objective.opened == objective.opened
 
 
 def test_a_file_of_gguf_is_the_model_that_was_written(folders):

@@ -121,10 +121,10 @@ PEFT = {
     "a base of another library": (lambda w: w / "lora", {"base": "tests"}, "the base tests is no folder of a transformers model"),
     "another base": (lambda w: w / "lora", {"base": "bert"}, "lora cannot be opened: .*give the base that it was trained on"),
     "damaged weights": (lambda w: cut(w / "lora" / "adapter_model.safetensors", 0.5).parent, {}, "lora cannot be opened"),
-    "no weights": (lambda w: without(w / "lora", "*.safetensors"), {}, "lora cannot be opened"),
+    "no weights": (lambda w: without(w / "lora", "*.safetensors"), {}, "lora has no weights: there is no adapter_model.safetensors"),
     "half of the weights": (lambda w: half_of_its_weights(w / "lora"), {}, "has no weights for .* and 1 more"),
     "a classifier's": (lambda w: edit(w / "lora" / "adapter_config.json", task_type="SEQ_CLS"), {}, "adapter for the task 'SEQ_CLS'"),
-    "an unknown kind": (lambda w: edit(w / "lora" / "adapter_config.json", peft_type="NEW"), {}, "lora cannot be opened"),
+    "an unknown kind": (lambda w: edit(w / "lora" / "adapter_config.json", peft_type="NEW"), {}, "of the kind 'NEW' .peft_type in adapter_config.json"),
     "positions": (lambda w: w / "lora", {"positions": 3}, "positions=3 does not concern a causal"),
 }  # fmt: skip
 GGUF = {

@@ -76,7 +76,8 @@ def from_pretrained(
         condition: the column that a conditional model is told, such as ``label`` or ``prompt``.
         window: most tokens of a text; longer ones are cut to it, and refused if None.
         positions: how many positions of a text a masked model is asked for; all if None.
-        base: the model that an adapter was trained on, where its folder does not say or lies.
+        base: the model that an adapter was trained on, where its folder does not say or lies; one
+            of the hub may be ``owner/name@commit``.
         revision: of a model of the hub.
         trust_remote_code: run the code that lies beside a model. It can do anything.
 
@@ -112,6 +113,7 @@ def words_of(kind: str) -> str:
 def _opened(loader: Loader, found: Found, request: Request) -> Objective:
     of_hub = frozenset(("revision",) if found.commit else ())
     request.refuse_others(loader.takes | of_hub, f"{loader.words} ({found.said})")
+    request = loader.complete(found, request)
     objective, shape = loader.open(found, request)
     choose(objective.module, request.parameters)
     source = found.said if found.commit or loader is python.LOADER else str(found.path.resolve())
@@ -128,14 +130,8 @@ def _opened(loader: Loader, found: Found, request: Request) -> Objective:
 
 def _plain(request: Request) -> dict[str, Any]:
     """Return what was asked for as values for JSON, without what another machine need not know."""
-    asked = replace(request, device="cpu", revision=None, base=_base(request)).asked()
+    asked = replace(request, device="cpu", revision=None).asked()
     return {name: _of_json(value) for name, value in asked.items()}
-
-
-def _base(request: Request) -> str | Path | None:
-    """Return the base by its whole path, where it lies on this machine."""
-    base = request.base
-    return Path(base).resolve() if base is not None and Path(base).exists() else base
 
 
 def _of_json(value: Any) -> Any:
