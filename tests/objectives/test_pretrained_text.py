@@ -17,6 +17,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("peft")
 pytest.importorskip("gguf")
 import transformers
+from safetensors.torch import load_file, save_file
 from saved_text_models import (
     CAUSAL,
     MASKED,
@@ -112,7 +113,7 @@ def test_a_detector_on_strings_of_each_loader(folders, name):
     assert (detector.p_value(new) <= 1).all() and len(detector.score(new)) == 2
 
 
-def test_what_was_asked_for_reaches_the_objective(folders):
+def test_what_was_asked_for_reaches_the_objective(folders, caplog):
     assert from_pretrained(folders / "gpt2", window=7).window == 7
     masked = from_pretrained(folders / "bert", positions=3, seed=5)
     assert (masked.positions, masked.seed) == (3, 5)
@@ -120,6 +121,8 @@ def test_what_was_asked_for_reaches_the_objective(folders):
     assert told.condition == "source"
     assert told.opened.kind == "transformers" and told.opened.asked == {"condition": "source"}
     assert told.opened.source == str((folders / "t5").resolve()) and not told.opened.code
+    assert "empty source" not in caplog.text and from_pretrained(folders / "t5")
+    assert caplog.text.count("of an empty source, tokens [6]") == 1
 
 
 @pytest.mark.parametrize("name", ["gpt2", "lora", "gguf"])
@@ -215,6 +218,22 @@ def test_a_file_of_gguf_is_the_model_that_was_written(folders):
     written = CausalLM(gguf_llama(), tokenizer())
     wanted, found = (o(o.prepare(TEXTS)) for o in (written, objective))
     torch.testing.assert_close(found, wanted, rtol=2e-3, atol=0)  # of 8 bits
+
+
+def test_a_config_may_hold_numbers_that_python_alone_writes(folders, tmp_path):
+    folder = shutil.copytree(folders / "gpt2", tmp_path / "gpt2")
+    said = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**said, "a": float("inf"), "b": float("nan")}))
+    assert isinstance(from_pretrained(folder), CausalLM)
+
+
+def test_weights_of_another_task_are_left_out_and_said(folders, tmp_path, caplog):
+    folder = shutil.copytree(folders / "bert", tmp_path / "bert")
+    file, pooler = folder / "model.safetensors", {"bert.pooler.dense.bias": torch.ones(16)}
+    save_file(load_file(file) | pooler, file, {"format": "pt"})
+    found, before = (from_pretrained(each) for each in (folder, folders / "bert"))
+    assert model_fingerprint(found) == model_fingerprint(before)
+    assert caplog.text.count("does not use, as the heads of other tasks: bert.pooler") == 1
 
 
 def test_weights_saved_by_torch_alone(folders, tmp_path):

@@ -10,6 +10,7 @@ transformers language models of the library transformers: causal, masked, sequen
 peft         adapters of the library peft, on such models
 gguf         language models in GGUF files
 libraries    libraries that not everybody has, and what they cannot open
+weights      whether the weights that were read are those of the model
 
 diffusers_folder  which parts are in such a folder, and each of them opened
 diffusers_told    what a denoiser is told besides a noisy picture
@@ -27,7 +28,7 @@ from fimetric.arguments import seed_of, whole, whole_or_none
 from fimetric.models.devices import known_device
 from fimetric.objectives.base import Objective
 from fimetric.objectives.pretrained import diffusers, gguf, own, peft, python, transformers
-from fimetric.objectives.pretrained.chosen import choose
+from fimetric.objectives.pretrained.chosen import choose, patterns_of
 from fimetric.objectives.pretrained.places import find
 from fimetric.objectives.pretrained.request import Found, Loader, Opened, Request
 
@@ -89,6 +90,7 @@ def from_pretrained(
         TypeError: for a function that returns no objective.
         ImportError: where a library is missing, saying which.
     """
+    patterns_of(parameters)
     request = Request(
         timesteps, whole("draws", draws), seed_of(seed), str(known_device(device)), parameters,
         dtype, condition, whole_or_none("window", window), whole_or_none("positions", positions),
@@ -96,6 +98,7 @@ def from_pretrained(
     )  # fmt: skip
     if python.split(str(source)):
         return _opened(python.LOADER, Found(Path(source), str(source)), request)
+    python.refuse_nameless(source)
     found = find(source, revision)
     for loader in LOADERS:
         if loader.recognises(found.path):

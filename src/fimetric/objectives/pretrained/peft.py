@@ -14,16 +14,15 @@ from fimetric.objectives.pretrained.libraries import library, opening
 from fimetric.objectives.pretrained.places import find, here_alone, said_by
 from fimetric.objectives.pretrained.request import Found, Loader, Request
 from fimetric.objectives.pretrained.transformers import (
-    AGAIN,
     OF_KINDS,
     TOKENIZER_CONFIG,
     WEIGHTS,
     kind_of,
     model_of,
     recognises,
-    refuse_absent,
     tokenizer_of,
 )
+from fimetric.objectives.pretrained.weights import AGAIN, refuse_absent, refuse_surplus
 
 CONFIG = "adapter_config.json"
 FILES = ("adapter_model.safetensors", "adapter_model.bin")
@@ -122,6 +121,8 @@ def _adapted(model: nn.Module, found: Found) -> nn.Module:
         kept = peft.load_peft_weights(str(found.path), device="cpu")
         wanted = peft.get_peft_model_state_dict(adapted, save_embedding_layers=False)
     refuse_absent(found.said, sorted(wanted.keys() - kept.keys()))
+    held = wanted.keys() | adapted.state_dict().keys()
+    refuse_surplus(found.said, sorted(kept.keys() - held), held)
     made: nn.Module = adapted.eval()
     return made
 
