@@ -137,6 +137,7 @@ PEFT = {
     "half of the weights": (lambda w: half_of_its_weights(w / "lora"), {}, "has no weights for .* and 1 more"),
     "a classifier's": (lambda w: edit(w / "lora" / "adapter_config.json", task_type="SEQ_CLS"), {}, "adapter for the task 'SEQ_CLS'"),
     "an unknown kind": (lambda w: edit(w / "lora" / "adapter_config.json", peft_type="NEW"), {}, "of the kind 'NEW' .peft_type in adapter_config.json"),
+    "several kinds": (lambda w: edit(w / "lora" / "adapter_config.json", peft_type=["LORA"]), {}, "of the kind ..LORA.. .peft_type in"),
     "positions": (lambda w: w / "lora", {"positions": 3}, "positions=3 does not concern a causal"),
 }  # fmt: skip
 GGUF = {

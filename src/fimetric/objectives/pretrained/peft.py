@@ -55,7 +55,7 @@ def _refuse_others(found: Found, said: dict[str, Any]) -> None:
             "text; one of a language model would do"
         )
     kinds = library("peft", "peft").PEFT_TYPE_TO_CONFIG_MAPPING
-    if (kind := said.get("peft_type")) not in kinds:
+    if (kind := said.get("peft_type")) not in tuple(kinds):  # it may be anything
         raise ValueError(
             f"{found.said} is an adapter of the kind {shown(kind)} (peft_type in {CONFIG}), which "
             "the peft that is installed does not know; a later one may"
