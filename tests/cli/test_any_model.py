@@ -108,7 +108,7 @@ def test_an_evaluation_of_a_foreign_model_leaves_its_samples_out(home, monkeypat
 def test_inspect_says_what_a_model_is(home):
     said = fimetric("inspect flow.py:objective --data own.npy --parameters *.bias")
     for words in (
-        "Model MAF, opened as a function of a file that returns an objective",
+        "Model MAF in NegativeLogLikelihood, opened as a function of a file that returns",
         "Source flow.py:objective",
         "Loss likelihood: NegativeLogLikelihood(MAF",
         "Columns 4: transform.transforms.0.hyper.0.bias",

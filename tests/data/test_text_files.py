@@ -141,6 +141,13 @@ def test_folders(name, tmp_path):
     assert found.name == tmp_path.name
 
 
+def test_a_table_among_texts_is_told_where_it_is_not_of_the_split(tmp_path):
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "b.csv").write_text("text\nb\n")
+    with pytest.raises(ValueError, match=r"holds tables \(.csv\) and texts .*has b; name a folder"):
+        load(tmp_path)
+
+
 def test_each_text_of_a_folder_goes_by_its_file(tmp_path):
     for name in ("b.txt", "a/2.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -124,6 +124,7 @@ def test_code_runs_only_where_it_is_named_again(own):
         ({"source": "../M", "asked": {"trust_remote_code": True}, "code": True}, "--trust-remote"),
         ({"source": "../M", "asked": {"device": "cuda"}}, "damaged .its model was asked for devic"),
         ({"source": "../M", "asked": {"nonsense": 1}}, "damaged .its model was asked for nonsens"),
+        ({"source": "../M", "asked": {"base": 3}}, "damaged .the base of its model is 3"),
         ({"source": 3}, "damaged"),
         ({"shape": "x"}, "damaged"),
     ],
@@ -157,8 +158,11 @@ def test_the_base_of_an_adapter_moves_along(home, tmp_path, monkeypatch):
     folder = tmp_path / "away" / "kept" / "D"
     assert module._asked(folder, kept, None) == {"base": str(tmp_path / "away" / "base")}
     assert module._asked(folder, kept, "other") == {"base": "other"}
-    hub = replace(kept, asked={"base": "owner/base"})
-    assert module._asked(folder, hub, None) == {"base": "owner/base"}
+    for named in ("owner/base", f"owner/base@{COMMIT}"):
+        hub = replace(kept, asked={"base": named})
+        assert module._asked(folder, hub, None) == {"base": named}
+    (tmp_path / "away" / "base").rmdir()  # still seen from the detector, not from elsewhere
+    assert module._asked(folder, kept, None) == {"base": str(tmp_path / "away" / "base")}
 
 
 @pytest.fixture

@@ -11,11 +11,13 @@ from torch import nn
 import fimetric as fm
 from fimetric.fingerprint.model import model_fingerprint
 from fimetric.objectives import CausalLM, MaskedLM, Objective, Seq2SeqLM, from_pretrained
+from fimetric.objectives.pretrained.places import here_alone
 
 pytest.importorskip("transformers")
 pytest.importorskip("peft")
 pytest.importorskip("gguf")
 import transformers
+from safetensors.torch import load_file, save_file
 from saved_text_models import (
     CAUSAL,
     MASKED,
@@ -111,7 +113,7 @@ def test_a_detector_on_strings_of_each_loader(folders, name):
     assert (detector.p_value(new) <= 1).all() and len(detector.score(new)) == 2
 
 
-def test_what_was_asked_for_reaches_the_objective(folders):
+def test_what_was_asked_for_reaches_the_objective(folders, caplog):
     assert from_pretrained(folders / "gpt2", window=7).window == 7
     masked = from_pretrained(folders / "bert", positions=3, seed=5)
     assert (masked.positions, masked.seed) == (3, 5)
@@ -119,6 +121,8 @@ def test_what_was_asked_for_reaches_the_objective(folders):
     assert told.condition == "source"
     assert told.opened.kind == "transformers" and told.opened.asked == {"condition": "source"}
     assert told.opened.source == str((folders / "t5").resolve()) and not told.opened.code
+    assert "empty source" not in caplog.text and from_pretrained(folders / "t5")
+    assert caplog.text.count("of an empty source, tokens [6]") == 1
 
 
 @pytest.mark.parametrize("name", ["gpt2", "lora", "gguf"])
@@ -170,6 +174,43 @@ def test_only_adapters_are_columns_and_the_base_is_found(folders):
     torch.testing.assert_close(ours(ours.prepare(TEXTS)), wanted(wanted.prepare(TEXTS)))
 
 
+@pytest.mark.parametrize("named", ["../gpt2", "gpt2", "owner/of-the-hub"])
+def test_a_base_is_seen_from_its_adapter_and_the_hub_is_not_asked(
+    folders, named, tmp_path, monkeypatch
+):
+    for name in ("gpt2", "lora"):
+        shutil.copytree(folders / name, tmp_path / "all" / name)
+    said = tmp_path / "all" / "lora" / "adapter_config.json"
+    said.write_text(json.dumps({**json.loads(said.read_text()), "base_model_name_or_path": named}))
+    monkeypatch.chdir(folders)  # where gpt2 is another
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    given = {"base": tmp_path / "all" / "gpt2"} if "hub" in named else {}
+    objective = from_pretrained(tmp_path / "all" / "lora", **given)
+    assert objective.opened.asked == {"base": str((tmp_path / "all" / "gpt2").resolve())}
+    fm.Detector(objective).fit(MANY).save(tmp_path / "all" / "detector")
+    scores = fm.Detector.load(tmp_path / "all" / "detector").score(TEXTS)
+    (tmp_path / "all").rename(tmp_path / "away")
+    moved = fm.Detector.load(tmp_path / "away" / "detector")
+    torch.testing.assert_close(moved.score(TEXTS), scores)
+
+
+def test_the_base_of_the_hub_is_remembered_with_its_commit(folders, tmp_path, monkeypatch):
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    models = tmp_path / "hub" / "models--owner--gpt2"
+    shutil.copytree(folders / "gpt2", models / "snapshots" / commit)
+    (models / "refs").mkdir()
+    (models / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    with here_alone():
+        objective = from_pretrained(folders / "lora", base="owner/gpt2")
+    assert objective.opened.asked == {"base": f"owner/gpt2@{commit}"}
+    fm.Detector(objective).fit(MANY).save(tmp_path / "detector")
+    (models / "refs" / "main").write_text("another")
+    again = fm.Detector.load(tmp_path / "detector")
+    assert again.objective.opened == objective.opened
+
+
 def test_a_file_of_gguf_is_the_model_that_was_written(folders):
     objective = from_pretrained(folders / "gguf" / "tiny.gguf")
     assert objective.opened.kind == "gguf"
@@ -177,6 +218,22 @@ def test_a_file_of_gguf_is_the_model_that_was_written(folders):
     written = CausalLM(gguf_llama(), tokenizer())
     wanted, found = (o(o.prepare(TEXTS)) for o in (written, objective))
     torch.testing.assert_close(found, wanted, rtol=2e-3, atol=0)  # of 8 bits
+
+
+def test_a_config_may_hold_numbers_that_python_alone_writes(folders, tmp_path):
+    folder = shutil.copytree(folders / "gpt2", tmp_path / "gpt2")
+    said = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**said, "a": float("inf"), "b": float("nan")}))
+    assert isinstance(from_pretrained(folder), CausalLM)
+
+
+def test_weights_of_another_task_are_left_out_and_said(folders, tmp_path, caplog):
+    folder = shutil.copytree(folders / "bert", tmp_path / "bert")
+    file, pooler = folder / "model.safetensors", {"bert.pooler.dense.bias": torch.ones(16)}
+    save_file(load_file(file) | pooler, file, {"format": "pt"})
+    found, before = (from_pretrained(each) for each in (folder, folders / "bert"))
+    assert model_fingerprint(found) == model_fingerprint(before)
+    assert caplog.text.count("does not use, as the heads of other tasks: bert.pooler") == 1
 
 
 def test_weights_saved_by_torch_alone(folders, tmp_path):

@@ -90,6 +90,11 @@ def pickled(folder):
     return folder
 
 
+def nested(folder):
+    (folder / "config.json").write_text("[" * 100_000)
+    return folder
+
+
 def with_code(folder):
     (folder / "own.py").write_text("raise SystemExit('code ran')")
     return edit(folder / "config.json", auto_map={"AutoModelForCausalLM": "own.Model"})
@@ -99,7 +104,13 @@ TRANSFORMERS = {
     "damaged weights": (lambda w: cut(w / "gpt2" / "model.safetensors", 0.5).parent, {}, "gpt2 cannot be opened: Safetensor.*fetch it anew"),
     "no weights": (lambda w: without(w / "gpt2", "*.safetensors"), {}, "cannot be opened: OSError.*model.safetensors"),
     "half of the weights": (lambda w: half_of_its_weights(w / "gpt2"), {}, "no weights for .* and 26 more, which would be random"),
-    "pickled code": (lambda w: pickled(w / "gpt2"), {}, "cannot be opened: .*[Ww]eights.only"),
+    "a layer more than its config says": (lambda w: edit(w / "gpt2" / "config.json", n_layer=1), {}, "no place for: transformer.h.1.attn.c_attn.weight and 10 more"),
+    "weights of another width": (lambda w: edit(w / "gpt2" / "config.json", n_inner=20), {}, r"c_fc.bias of shape .64,., and its config.json says .20,."),
+    "a damaged config": (lambda w: cut(w / "gpt2" / "config.json", 0.5).parent, {}, "config.json is damaged: it is no JSON"),
+    "a config nested without end": (lambda w: nested(w / "gpt2"), {}, "config.json is damaged: it is no JSON"),
+    "no parameters": (lambda w: w / "gpt2", {"parameters": []}, r"parameters=\[\] chooses none"),
+    "a file without its function": (lambda w: with_code(w / "gpt2") / "own.py", {}, "own.py is a Python file; .*FILE.py:FUNCTION"),
+    "pickled code": (lambda w: pickled(w / "gpt2"), {}, "^(?!.*weights_only).* cannot be opened: its weights are pickled, .* which can run code"),
     "no tokenizer": (lambda w: without(w / "gpt2", "tokenizer*"), {}, r"has no tokenizer; .*save_pretrained\(folder\)"),
     "a damaged tokenizer": (lambda w: cut(w / "gpt2" / "tokenizer.json", 0.5).parent, {}, "the tokenizer of .* cannot be opened"),
     "a classifier": (lambda w: of_class(w / "bert", "AutoModelForSequenceClassification"), {}, "is BertForSequenceClassification, a classifier, .* would do is BertLMHeadModel, BertForMaskedLM"),
@@ -121,10 +132,12 @@ PEFT = {
     "a base of another library": (lambda w: w / "lora", {"base": "tests"}, "the base tests is no folder of a transformers model"),
     "another base": (lambda w: w / "lora", {"base": "bert"}, "lora cannot be opened: .*give the base that it was trained on"),
     "damaged weights": (lambda w: cut(w / "lora" / "adapter_model.safetensors", 0.5).parent, {}, "lora cannot be opened"),
-    "no weights": (lambda w: without(w / "lora", "*.safetensors"), {}, "lora cannot be opened"),
+    "no weights": (lambda w: without(w / "lora", "*.safetensors"), {}, "lora has no weights: there is no adapter_model.safetensors"),
+    "a layer more than its config says": (lambda w: edit(w / "lora" / "adapter_config.json", layers_to_transform=[0]), {}, "no place for: base_model.model.transformer.h.1.attn.c_attn.lora_A.weight and 1 more"),
     "half of the weights": (lambda w: half_of_its_weights(w / "lora"), {}, "has no weights for .* and 1 more"),
     "a classifier's": (lambda w: edit(w / "lora" / "adapter_config.json", task_type="SEQ_CLS"), {}, "adapter for the task 'SEQ_CLS'"),
-    "an unknown kind": (lambda w: edit(w / "lora" / "adapter_config.json", peft_type="NEW"), {}, "lora cannot be opened"),
+    "an unknown kind": (lambda w: edit(w / "lora" / "adapter_config.json", peft_type="NEW"), {}, "of the kind 'NEW' .peft_type in adapter_config.json"),
+    "several kinds": (lambda w: edit(w / "lora" / "adapter_config.json", peft_type=["LORA"]), {}, "of the kind ..LORA.. .peft_type in"),
     "positions": (lambda w: w / "lora", {"positions": 3}, "positions=3 does not concern a causal"),
 }  # fmt: skip
 GGUF = {
@@ -132,7 +145,7 @@ GGUF = {
     "cut in its header": (lambda w: cut(w / "gguf" / "tiny.gguf", 0.1), {}, "tiny.gguf cannot be opened: .*fetch it anew"),
     "cut in its weights": (lambda w: cut(w / "gguf" / "tiny.gguf", 0.9), {}, "tiny.gguf cannot be opened: .*fetch it anew"),
     "no such file": (lambda w: w / "gguf" / "none.gguf", {}, "there is no .*none.gguf"),
-    "another file": (lambda w: shutil.copy(w / "gpt2" / "config.json", w / "other.gguf"), {}, "other.gguf does not begin as a GGUF file does"),
+    "another file": (lambda w: shutil.copy(w / "gpt2" / "config.json", w / "other.gguf"), {}, "other.gguf is no GGUF file"),
     "positions": (lambda w: w / "gguf", {"positions": 3}, "positions=3 does not concern a causal"),
     "trust": (lambda w: w / "gguf", {"trust_remote_code": True}, "trust_remote_code=True does not concern a GGUF file"),
 }  # fmt: skip

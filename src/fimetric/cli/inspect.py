@@ -49,7 +49,7 @@ def _rows(
 ) -> Iterator[tuple[str, str]]:
     """Yield what is shown: a heading and a text each."""
     opened = objective.opened
-    yield "Model", f"{found.model}, opened as {words_of(opened.kind)}"
+    yield "Model", f"{found.model} in {type(objective).__name__}, opened as {words_of(opened.kind)}"
     yield "Source", opened.source + (f" at commit {opened.commit}" if opened.commit else "")
     if opened.shape is not None:
         yield "Samples", f"of shape {opened.shape}"

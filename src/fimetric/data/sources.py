@@ -146,7 +146,7 @@ def _from_folder(path: Path, split: str, asked: Asked) -> Samples:
         return _of_files(SOUNDS, path, split, name, asked)
     if not found & {*images.suffixes()}:
         for suffix in SUFFIXES:
-            tables = table_files(path, split, suffix)
+            tables = _tables(path, split, suffix, ".txt" in found)
             if tables is not None:
                 return from_records(tables, name, asked)
         files = line_files(path, split)
@@ -155,6 +155,23 @@ def _from_folder(path: Path, split: str, asked: Asked) -> Samples:
         if ".txt" in found:
             return _of_files(TEXTS, path, split, name, asked)
     return _of_files(Kind("pictures", images.suffixes()), path, split, name, asked)
+
+
+def _tables(path: Path, split: str, suffix: str, beside_texts: bool) -> list[Path] | None:
+    """Return the tables of a split in a folder; None where it has none.
+
+    Raises:
+        ValueError: where none is of this split, which texts beside them may be.
+    """
+    try:
+        return table_files(path, split, suffix)
+    except ValueError as error:
+        if not beside_texts:
+            raise
+        raise ValueError(
+            f"{printable(path)} holds tables ({suffix}) and texts (.txt), and the tables are read: "
+            f"{error}; name a folder or file of one kind"
+        ) from error
 
 
 def _of_files(kind: Kind, path: Path, split: str, name: str, asked: Asked) -> Samples:

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from fimetric.data.hub import looks_like_a_name
 from fimetric.detection.saved import Description, damaged
 from fimetric.objectives import from_pretrained
 from fimetric.objectives.base import Objective
@@ -132,9 +133,22 @@ def _asked(folder: Path, opened: Opened, base: str | None) -> dict[str, Any]:
     asked = {name: x for name, x in opened.asked.items() if name != "trust_remote_code"}
     if base is not None:
         asked["base"] = base
-    elif "base" in asked and (place := folder.resolve() / asked["base"]).exists():
-        asked["base"] = str(place.resolve())
+    elif "base" in asked:
+        asked["base"] = _place_of(folder, asked["base"])
     return asked
+
+
+def _place_of(folder: Path, base: Any) -> str:
+    """Return where a base lies: seen from the detector, or on the hub.
+
+    Raises:
+        ValueError: for what is no path.
+    """  # noqa: DOC501  (damaged() makes it)
+    if not isinstance(base, str):
+        raise damaged(folder, f"the base of its model is {base!r}")
+    place = (folder.resolve() / base).resolve()
+    of_hub = looks_like_a_name(base.partition("@")[0]) and not place.exists()
+    return base if of_hub else str(place)
 
 
 def _refuse_moved(folder: Path, source: str, commit: str | None) -> None:

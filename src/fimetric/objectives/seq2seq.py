@@ -92,8 +92,8 @@ class Seq2SeqLM(Textual):
             raise ValueError(
                 "the empty source has no token; name the column of sources by condition="
             )
-        logger.info(
-            "no condition names a column of sources: every text is judged as what %s writes of an "
+        logger.warning(
+            "no condition= names a column of sources: every text is judged as what %s writes of an "
             "empty source, tokens %s",
             type(self.module).__name__,
             found,

@@ -10,6 +10,7 @@ transformers language models of the library transformers: causal, masked, sequen
 peft         adapters of the library peft, on such models
 gguf         language models in GGUF files
 libraries    libraries that not everybody has, and what they cannot open
+weights      whether the weights that were read are those of the model
 
 diffusers_folder  which parts are in such a folder, and each of them opened
 diffusers_told    what a denoiser is told besides a noisy picture
@@ -27,7 +28,7 @@ from fimetric.arguments import seed_of, whole, whole_or_none
 from fimetric.models.devices import known_device
 from fimetric.objectives.base import Objective
 from fimetric.objectives.pretrained import diffusers, gguf, own, peft, python, transformers
-from fimetric.objectives.pretrained.chosen import choose
+from fimetric.objectives.pretrained.chosen import choose, patterns_of
 from fimetric.objectives.pretrained.places import find
 from fimetric.objectives.pretrained.request import Found, Loader, Opened, Request
 
@@ -76,7 +77,8 @@ def from_pretrained(
         condition: the column that a conditional model is told, such as ``label`` or ``prompt``.
         window: most tokens of a text; longer ones are cut to it, and refused if None.
         positions: how many positions of a text a masked model is asked for; all if None.
-        base: the model that an adapter was trained on, where its folder does not say or lies.
+        base: the model that an adapter was trained on, where its folder does not say or lies; one
+            of the hub may be ``owner/name@commit``.
         revision: of a model of the hub.
         trust_remote_code: run the code that lies beside a model. It can do anything.
 
@@ -88,6 +90,7 @@ def from_pretrained(
         TypeError: for a function that returns no objective.
         ImportError: where a library is missing, saying which.
     """
+    patterns_of(parameters)
     request = Request(
         timesteps, whole("draws", draws), seed_of(seed), str(known_device(device)), parameters,
         dtype, condition, whole_or_none("window", window), whole_or_none("positions", positions),
@@ -95,6 +98,7 @@ def from_pretrained(
     )  # fmt: skip
     if python.split(str(source)):
         return _opened(python.LOADER, Found(Path(source), str(source)), request)
+    python.refuse_nameless(source)
     found = find(source, revision)
     for loader in LOADERS:
         if loader.recognises(found.path):
@@ -112,6 +116,7 @@ def words_of(kind: str) -> str:
 def _opened(loader: Loader, found: Found, request: Request) -> Objective:
     of_hub = frozenset(("revision",) if found.commit else ())
     request.refuse_others(loader.takes | of_hub, f"{loader.words} ({found.said})")
+    request = loader.complete(found, request)
     objective, shape = loader.open(found, request)
     choose(objective.module, request.parameters)
     source = found.said if found.commit or loader is python.LOADER else str(found.path.resolve())
@@ -128,14 +133,8 @@ def _opened(loader: Loader, found: Found, request: Request) -> Objective:
 
 def _plain(request: Request) -> dict[str, Any]:
     """Return what was asked for as values for JSON, without what another machine need not know."""
-    asked = replace(request, device="cpu", revision=None, base=_base(request)).asked()
+    asked = replace(request, device="cpu", revision=None).asked()
     return {name: _of_json(value) for name, value in asked.items()}
-
-
-def _base(request: Request) -> str | Path | None:
-    """Return the base by its whole path, where it lies on this machine."""
-    base = request.base
-    return Path(base).resolve() if base is not None and Path(base).exists() else base
 
 
 def _of_json(value: Any) -> Any:

@@ -10,6 +10,23 @@ from fimetric.arguments import listed
 SHOWN = 8  # names in a message
 
 
+def patterns_of(patterns: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return patterns as they are given, None for None.
+
+    Raises:
+        TypeError: for what is neither a pattern nor a list of them.
+        ValueError: for an empty list.
+    """
+    if patterns is None or isinstance(patterns, str):
+        return None if patterns is None else (patterns,)
+    each = listed("parameters", patterns, "['*.bias']")
+    if not each:
+        raise ValueError(
+            "parameters=[] chooses none; give a pattern such as '*.bias', or leave it out for all"
+        )
+    return each
+
+
 def choose(module: nn.Module, patterns: str | Sequence[str] | None) -> None:
     """Freeze all parameters but those whose names fit one of some patterns.
 
@@ -22,9 +39,9 @@ def choose(module: nn.Module, patterns: str | Sequence[str] | None) -> None:
         ValueError: for a pattern that no parameter fits, with some names that there are; and where
             one asks for a parameter without gradients, such as a quantised one.
     """
-    if patterns is None:
+    each = patterns_of(patterns)
+    if each is None:
         return
-    each = [patterns] if isinstance(patterns, str) else listed("parameters", patterns, "['*.bias']")
     named = dict(module.named_parameters())
     kept: set[str] = set()
     for pattern in each:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from fimetric.objectives.pretrained.places import said_by
+from fimetric.objectives.pretrained.weights import refuse_others
 
 Part = TypeVar("Part")
 AUTOENCODER = "vae"  # the name of that part
@@ -111,7 +112,7 @@ class Folder:
         if not (place / SCHEDULER).is_file():
             raise ValueError(
                 f"{self.said} has no scheduler, which says what noise its model was trained with; "
-                f"save it beside the model: scheduler.save_pretrained({place / 'scheduler'})"
+                f"save it beside the model: scheduler.save_pretrained({self.path / 'scheduler'})"
             )
         found = getattr(diffusers, str(said_by(place / SCHEDULER).get("_class_name")), None)
         kind: Any = found if isinstance(found, type) else object
@@ -144,7 +145,8 @@ class Folder:
             raise ImportError(
                 f"{self.said} has a text encoder: pip install 'fimetric[text]'"
             ) from error
-        encoder = self._weights(name, getattr(transformers, parts[name])).to(self.dtype)
+        kind = getattr(transformers, parts[name])  # whose errors do not say which tensor it is
+        encoder = self._weights(name, kind, ignore_mismatched_sizes=True).to(self.dtype)
         tokenizer = getattr(transformers, parts[words])
         place = str(self.path / words)
         return encoder, _opened(
@@ -167,12 +169,7 @@ class Folder:
             )
         settings |= {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
         model, info = _opened(place, lambda: kind.from_pretrained(str(place), **settings))
-        lost = sorted(info["missing_keys"])
-        if lost:
-            raise ValueError(
-                f"{place}: the weights lack {len(lost)} tensors of {kind.__name__}, {lost[0]} "
-                "first; copy or save the model again"
-            )
+        refuse_others(str(place), info, model.state_dict())
         return model.eval()
 
 

@@ -7,7 +7,8 @@ import torch
 from fimetric.objectives.base import Objective
 from fimetric.objectives.pretrained.libraries import library, opening
 from fimetric.objectives.pretrained.request import Found, Loader, Request, number_format
-from fimetric.objectives.pretrained.transformers import AGAIN, KINDS, OF_KINDS, Kind, loaded
+from fimetric.objectives.pretrained.transformers import KINDS, OF_KINDS, Kind, loaded
+from fimetric.objectives.pretrained.weights import AGAIN
 
 SUFFIX, MAGIC = ".gguf", b"GGUF"
 TAKES = frozenset(("dtype", "revision"))
@@ -37,7 +38,7 @@ def _file(found: Found) -> Path:
         )
     with files[0].open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
-            raise ValueError(f"{files[0]} does not begin as a GGUF file does. {AGAIN}")
+            raise ValueError(f"{files[0]} is no GGUF file: it does not begin as one. {AGAIN}")
     return files[0]
 
 

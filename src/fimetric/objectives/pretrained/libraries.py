@@ -1,6 +1,7 @@
 """Libraries that not everybody has, and what they say of files that they cannot open."""
 
 import importlib
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -41,6 +42,11 @@ def opening(said: str, remedy: str) -> Iterator[None]:
         yield
     except ImportError:
         raise
+    except pickle.UnpicklingError as error:  # torch advises to run the code
+        raise ValueError(
+            f"{said} cannot be opened: its weights are pickled, and damaged or more than numbers, "
+            f"which can run code. {remedy}"
+        ) from error
     except Exception as error:
         what = " ".join(str(error).split()).rstrip(".") or "it says no more"
         raise ValueError(

@@ -1,12 +1,11 @@
 """Where a source lies: a folder, a file, or a name on the hub."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from fimetric.arguments import folder_of
 from fimetric.data.hub import looks_like_a_name
@@ -67,9 +66,19 @@ def _from_hub(name: str, revision: str | None) -> Found:
 
 
 def said_by(file: Path) -> dict[str, Any]:
-    """Return what a JSON file of a model says; nothing where it is none."""
-    try:
-        said = msgspec.json.decode(file.read_bytes())
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    """Return what a JSON file of a model says; nothing where there is none, or no object in it.
+
+    As Python writes it: models of others have ``Infinity`` in theirs.
+
+    Raises:
+        ValueError: for what is no JSON.
+    """
+    if not file.is_file():
         return {}
+    try:
+        said = json.loads(file.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{file} is damaged: it is no JSON ({error}); copy or fetch it again"
+        ) from error
     return said if isinstance(said, dict) else {}

@@ -17,6 +17,19 @@ def split(source: str) -> tuple[Path, str] | None:
     return (Path(file), name) if colon and file.endswith(".py") else None
 
 
+def refuse_nameless(source: str | Path) -> None:
+    """Refuse a Python file without the name of a function.
+
+    Raises:
+        ValueError: saying how it is given.
+    """
+    if str(source).endswith(".py") and not Path(source).is_dir():
+        raise ValueError(
+            f"{source} is a Python file; say which of its functions returns the objective, as "
+            "FILE.py:FUNCTION"
+        )
+
+
 def _open(found: Found, request: Request) -> tuple[Objective, None]:
     """Run the file, and return what its function returns.
 

@@ -97,6 +97,8 @@ class Loader:
             of the samples that it takes, such as (3, 32, 32); None where any will do, or where
             they are no arrays.
         code: whether opening it runs code of somebody's own.
+        complete: what is asked, with what the folder itself says where it was left out, so that
+            it is remembered too.
     """
 
     kind: str
@@ -105,6 +107,7 @@ class Loader:
     recognises: Callable[[Path], bool]
     open: Callable[[Found, Request], tuple[Objective, Shape | None]]
     code: bool = False
+    complete: Callable[[Found, Request], Request] = lambda found, request: request
 
 
 @dataclass(frozen=True)

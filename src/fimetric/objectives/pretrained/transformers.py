@@ -14,10 +14,10 @@ from fimetric.objectives.masked import MaskedLM
 from fimetric.objectives.pretrained.libraries import library, opening
 from fimetric.objectives.pretrained.places import said_by
 from fimetric.objectives.pretrained.request import Found, Loader, Request, number_format
+from fimetric.objectives.pretrained.weights import AGAIN, refuse_others
 from fimetric.objectives.seq2seq import Seq2SeqLM
 
 CONFIG, TOKENIZER_CONFIG = "config.json", "tokenizer_config.json"
-AGAIN = "Save it again by save_pretrained, or fetch it anew"
 
 
 @dataclass(frozen=True)
@@ -173,30 +173,21 @@ def loaded(kind: Kind, folder: Path, said: str, **options: Any) -> nn.Module:
     """Return a model in evaluation mode, all of whose weights were read.
 
     Raises:
-        ValueError: where its files are missing, damaged or pickled.
+        ValueError: where its files are missing, damaged or pickled, or of another model.
     """
     auto = getattr(library("transformers", "fimetric[text]"), kind.auto)
     with opening(said, AGAIN):
         model, told = auto.from_pretrained(
-            folder, local_files_only=True, weights_only=True, output_loading_info=True, **options
+            folder,
+            local_files_only=True,
+            weights_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused here, by their names
+            **options,
         )
-    refuse_absent(said, sorted(told["missing_keys"]))
+    refuse_others(said, told, model.state_dict())
     made: nn.Module = model.eval()
     return made
-
-
-def refuse_absent(said: str, missing: list[str]) -> None:
-    """Refuse weights that are not there, which transformers and peft would draw at random.
-
-    Raises:
-        ValueError: naming the first of them.
-    """
-    if missing:
-        raise ValueError(
-            f"{said} has no weights for {missing[0]}"
-            f"{f' and {len(missing) - 1} more' * (len(missing) > 1)}, which would be random "
-            f"numbers. {AGAIN}"
-        )
 
 
 def tokenizer_of(found: Found, request: Request) -> Any:
