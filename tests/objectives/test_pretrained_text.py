@@ -112,28 +112,25 @@ def test_a_detector_on_strings_of_each_loader(folders, name):
     assert (detector.p_value(new) <= 1).all() and len(detector.score(new)) == 2
 
 
-@pytest.mark.parametrize(("name", "asked"), [("gpt2", {}), ("t5", {"condition": "article"})])
-def test_a_sample_is_refused_by_its_name_wherever_it_is_read(folders, name, asked):
+LONG = "the cat " * 40
+REFUSED = {  # where a row is refused -> model, condition, column, what it holds, words
+    "as it is prepared": ("gpt2", None, "text", LONG, "r33, 'the cat .* has 82 tokens, the model"),
+    "as it is told": ("t5", "article", "article", 3, "r33 is 3, and must be a text"),
+    "by the loss": ("bert", None, "text", "[SEP]", "r33: a text of special tokens alone"),
+}
+
+
+@pytest.mark.parametrize("where", REFUSED)
+def test_a_sample_is_refused_by_its_name(folders, where):
     """What is sorted by length, and read a portion at a time, has rows of another number."""
-    objective = from_pretrained(folders / name, **asked)
-    frame = pd.DataFrame({"text": MANY, **dict.fromkeys(asked.values(), TEXTS[0])})
-    frame.index = [f"r{i}" for i in range(len(MANY))]
-    detector = fm.Detector(objective, batch_size=4).fit(frame)
-    vocabulary = objective.module.config.vocab_size
-    if asked:  # what is told
-        frame["article"] = [3 if i == 33 else TEXTS[0] for i in range(len(MANY))]
-        said = "sample r33 is 3, and must be a text"
-    else:
-        frame.loc["r33", "text"] = "the cat " * 40
-        said = "sample r33, 'the cat .* has 82 tokens, the model has positions for 24"
-    with pytest.raises((ValueError, TypeError), match=said):
-        detector.score(frame)
-    lengths = [3, 9, 5, 7, 4, 8]  # tokens of its own, which reach the loss and are sorted there
-    ids = [torch.full((1, n), 5) for n in lengths]
-    ids[1][0, 2] = vocabulary
-    tokens = [{"input_ids": x, "id": [f"t{i}"]} for i, x in enumerate(ids)]
-    with pytest.raises(ValueError, match=r"[^\w]t1 .*token"):
-        fm.extract(from_pretrained(folders / name), tokens, 2, progress=False)
+    name, condition, column, wrong, said = REFUSED[where]
+    objective = from_pretrained(folders / name, condition=condition)
+    columns = {"text": MANY, **({condition: [TEXTS[0]] * len(MANY)} if condition else {})}
+    columns[column] = [wrong if i == 33 else text for i, text in enumerate(columns[column])]
+    frame = pd.DataFrame(columns, index=[f"r{i}" for i in range(len(MANY))])
+    fm.extract(objective, frame[:33], 4, progress=False)
+    with pytest.raises((ValueError, TypeError), match=f"sample {said}"):
+        fm.extract(objective, frame, 4, progress=False)
 
 
 def test_what_was_asked_for_reaches_the_objective(folders):
