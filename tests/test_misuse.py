@@ -163,6 +163,7 @@ ROWS: list[Row] = [
      "str|text"),
     ("fit", "a path", lambda w: Detector(w.objective).fit("data.npy"), TypeError,
      "'data.npy' is a str; open a file or named set by fimetric.data.load"),
+    ("fit", "a text", lambda w: Detector(w.objective).fit("a text"), TypeError, r"pass \[text\], to an"),
     ("fit", "nothing", lambda w: Detector(w.objective).fit(None), TypeError, "NoneType is no data"),
     ("fit", "no samples", lambda w: Detector(w.objective).fit(w.x[:0]), ValueError, "data are empty"),
     ("fit", "a number", lambda w: Detector(w.objective).fit(torch.tensor(1.0)), TypeError,

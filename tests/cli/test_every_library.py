@@ -37,6 +37,8 @@ def home(tmp_path_factory):
     rows = [{"text": text, "source": "a cat", "label": i % 4} for i, text in enumerate(said)]
     lines = "\n".join(map(json.dumps, rows))
     (home / "texts.jsonl").write_text(lines, encoding="utf-8")
+    lines = "\n".join(json.dumps({"article": "a cat", "summary": text}) for text in said)
+    (home / "summaries.jsonl").write_text(lines, encoding="utf-8")
     _pictures(home / "small.parquet", (8, 8))
     _pictures(home / "large.parquet", (16, 16))
     return home
@@ -53,6 +55,7 @@ def _pictures(path, size):
         "image": found,
         "label": [i % 4 for i in range(MANY)],
         "prompt": [("a cat", "dogs")[i % 2] for i in range(MANY)],
+        "caption": [("a dog", "cats")[i % 2] for i in range(MANY)],
     }
     datasets.Dataset.from_dict(said).to_parquet(path)
 
@@ -80,6 +83,11 @@ CASES = {
         "texts.jsonl",
         ("--condition", "source"),
     ),
+    "t5, by name": (
+        lambda f: save(f, "t5", "AutoModelForSeq2SeqLM", "seq2seq"),
+        "summaries.jsonl",
+        ("--column", "summary", "--condition", "article"),
+    ),
     "peft": (_adapter, "texts.jsonl", ()),
     "gguf": (_gguf, "texts.jsonl", ("--window", "9")),
     "pixels": (lambda f: pictures.pixels().save_pretrained(f), "small.parquet", TIMES),
@@ -91,7 +99,7 @@ CASES = {
     "latent, prompt": (
         lambda f: pictures.stable_diffusion().save_pretrained(f),
         "large.parquet",
-        (*TIMES, "--condition", "prompt"),
+        (*TIMES, "--condition", "caption"),
     ),
     "transformer": (
         lambda f: pictures.dit().save_pretrained(f),

@@ -70,6 +70,38 @@ def test_sounds_in_parquet_and_of_the_hub_come_with_labels_and_names(tmp_path, m
         assert isinstance(found, Clips) and len(found.raw([1])[0]) == 1200
 
 
+@pytest.mark.parametrize("kind", ["decoded", "as files", "dictionaries", "paths", "a column"])
+def test_sounds_of_a_data_set_in_memory_are_decoded_as_those_in_files(kind, tmp_path):
+    expected = folder(tmp_path)
+    paths = sorted(tmp_path.glob("*.wav"), key=lambda path: int(path.stem[1:]))
+    cells = [{"bytes": path.read_bytes(), "path": None} for path in paths]
+    rows = datasets.Dataset.from_dict({"sound": list(map(str, paths)), "word": list("abcd")})
+    if kind != "paths":
+        rows = datasets.Dataset.from_dict({"sound": cells, "word": list("abcd")})
+    if kind != "dictionaries":
+        rows = rows.cast_column("sound", datasets.Audio(decode=kind != "as files"))
+    alone = kind == "a column"
+    found = list(batches(rows["sound"] if alone else rows, 4, condition=None if alone else "word"))
+    clips = [clip for batch in found for clip in batch.x]
+    for clip, x in zip(clips, expected, strict=True):
+        np.testing.assert_array_equal(clip.numpy(), x.astype(np.float32))
+    assert {batch.rate for batch in found} == {RATE}
+    if not alone:
+        assert [word for batch in found for word in batch.kept["word"]] == list("abcd")
+        read = batches(rows, 4, prepare=lambda texts: torch.tensor([[ord(t)] for t in texts]))
+        assert [text for batch in read for text in batch.raw] == list("abcd")
+
+
+def test_a_data_set_of_sounds_is_resampled_as_its_column_says_and_no_stream(tmp_path):
+    folder(tmp_path)
+    paths = list(map(str, sorted(tmp_path.glob("*.wav"))))
+    rows = datasets.Dataset.from_dict({"audio": paths})
+    rows = rows.cast_column("audio", datasets.Audio(sampling_rate=RATE // 2))
+    assert {batch.rate for batch in batches(rows, 2)} == {RATE // 2}
+    with pytest.raises(TypeError, match=r"streams sounds in 'audio', .* give a Dataset"):
+        list(batches(rows.to_iterable_dataset(), 2))
+
+
 def test_channels_are_mixed_by_their_mean(tmp_path, caplog):
     left, right = tone(800), tone(800, 300)
     soundfile.write(tmp_path / "a.wav", np.stack([left, right], 1), RATE, subtype="DOUBLE")

@@ -139,7 +139,57 @@ def test_texts_beside_pictures_or_tokens_are_no_data():
         with pytest.raises(TypeError, match=r"column 'text' holds str.*drop"):
             list(batches(rows, 2, prepare=prepare))
     with pytest.raises(TypeError, match=r"column 'city' holds .*, no numbers; drop it"):
-        list(batches(pd.DataFrame({"a": [1, 2], "city": ["u", "v"]}), 2, prepare=prepare))
+        list(batches(pd.DataFrame({"a": [1, 2], "city": ["u", "v"]}), 2))
+
+
+BESIDE = {"n": list(range(5)), "foo": TEXTS}  # one column of texts among numbers
+
+
+@pytest.mark.parametrize(
+    "data", [BESIDE, pd.DataFrame(BESIDE), datasets.Dataset.from_dict(BESIDE)], ids=type
+)
+def test_the_only_texts_are_read_where_texts_are_asked_for(data, caplog):
+    with caplog.at_level("INFO", "fimetric"):
+        assert joined(data, 2)[0] == TEXTS
+    assert [r.message for r in caplog.records if "is read as texts 'foo'; left out: n" in r.message]
+
+
+TOLD = {"article": NAMES, "summary": TEXTS}
+TOLD_AS_X = {"x": TEXTS, "article": NAMES}
+MADE_OF = {
+    "columns": lambda of: of,
+    "rows": lambda of: pd.DataFrame(of).to_dict("records"),
+    "table": pd.DataFrame,
+    "hugging face": datasets.Dataset.from_dict,
+    "loader": lambda of: DataLoader(datasets.Dataset.from_dict(of), batch_size=2),
+}
+
+
+@pytest.mark.parametrize("columns", [TOLD, TOLD_AS_X], ids=["names", "x"])
+@pytest.mark.parametrize("made", MADE_OF)
+def test_a_column_that_a_loss_is_told_is_kept_whatever_its_name(made, columns, caplog):
+    with caplog.at_level("INFO", "fimetric"):
+        found = list(batches(MADE_OF[made](columns), 2, prepare=prepare, condition="article"))
+    assert [text for batch in found for text in batch.raw] == TEXTS
+    assert [name for batch in found for name in batch.kept["article"]] == NAMES
+    assert "no loss gets it" not in caplog.text
+
+
+@pytest.mark.parametrize("made", ["columns", "rows", "hugging face"])
+def test_a_column_that_a_loss_is_told_stands_beside_arrays(made):
+    x = np.random.default_rng(0).random((5, 3)).astype("float32")
+    data = {"x": list(x) if made != "columns" else x, "caption": NAMES}
+    found = list(batches(MADE_OF[made](data), 5, condition="caption"))
+    assert np.allclose(torch.cat([batch.x for batch in found]), x)
+    assert [name for batch in found for name in batch.kept["caption"]] == NAMES
+
+
+@pytest.mark.parametrize("made", ["columns", "rows", "table", "hugging face"])
+def test_x_is_a_text_where_texts_are_asked_for(made):
+    found = list(batches(MADE_OF[made]({"x": TEXTS, "source": NAMES}), 9, prepare=prepare))
+    assert [text for batch in found for text in batch.raw] == TEXTS
+    assert [name for batch in found for name in batch.kept["source"]] == NAMES
+    assert joined({"x": TEXTS}, 2)[0] == joined([{"x": t} for t in TEXTS], 2)[0] == TEXTS
 
 
 BAD = {  # data -> words of the refusal
@@ -160,7 +210,7 @@ BAD = {  # data -> words of the refusal
     "objects": (np.array(["a", 3], dtype=object), TypeError, "element 1 of the list is int"),
     "bytes": (["a", b"b"], TypeError, "element 1 of the list is bytes"),
     "a matrix": (np.array([["a", "b"]]), TypeError, "holds str_"),
-    "a text alone": ("a text", TypeError, "is a str; open a file"),
+    "a text alone": ("a text", TypeError, r"is a str; open a file.*pass \[text\]"),
     "no texts": ([], ValueError, "the data are empty"),
     "a set of words": ({"a", "b"}, TypeError, "no order"),
 }  # fmt: skip

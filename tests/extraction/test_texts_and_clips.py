@@ -61,7 +61,7 @@ def test_a_model_of_pictures_refuses_texts_by_name(tmp_path):
     (tmp_path / "t.txt").write_text("\n".join(TEXTS))
     model = nn.Linear(4, 4)
     objective = Objective(lambda x: (model(x) - x).square().sum(1), model)
-    with pytest.raises(TypeError, match="is text; tokenise texts first"):
+    with pytest.raises(TypeError, match="tokenise texts first"):
         fm.extract(objective, load(tmp_path / "t.txt"), progress=False)
 
 

@@ -130,8 +130,8 @@ def of_one_length_each(floats):
 def test_without_a_mask_only_one_length_goes_together(floats, extracted, monkeypatch):
     objective, data = of_one_length_each(floats)
     monkeypatch.setattr(
-        "fimetric.extraction.stream.batches",
-        lambda data, choice, *_: (batch for batch in data if choice(batch)),
+        "fimetric.extraction.stream.read",
+        lambda _, data, choice, *rest: (batch for batch in data if choice(batch)),
     )  # one by one: they cannot be joined
     rows = [table for _, table in stream(Extractor(objective), iter(data), SIZE)]
     assert [name for table in rows for name in table.ids] == [x.ids[0] for x in data]

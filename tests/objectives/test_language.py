@@ -103,7 +103,7 @@ def test_position_ids_may_say_what_holds_without_them(gpt2):
         (TOKENS[:, :0], "rows 0, 1, 2, 3 of"),
         (padded([*TEXTS, TOKENS[0, :1]], "left"), "row 4 of"),
         (padded([TOKENS[0, :0], *TEXTS], "right"), "row 0 of"),
-        (torch.ones(30, 1, dtype=torch.long), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 20 more of"),
+        (torch.ones(30, 1, dtype=torch.long), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 20 more rows of"),
     ],
 )
 def test_texts_with_nothing_to_predict_are_refused_by_row(gpt2, batch, rows):

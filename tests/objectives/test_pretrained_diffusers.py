@@ -208,7 +208,7 @@ def test_an_early_dit_is_saved_under_another_name(home, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "column", "values"), [("class", "label", [0, 1, 2]), ("prompt", "prompt", PROMPTS)]
+    ("name", "column", "values"), [("class", "label", [0, 1, 2]), ("prompt", "caption", PROMPTS)]
 )
 def test_a_detector_is_fitted_on_pictures_with_a_column(name, column, values, home, tmp_path):
     x, told = x_of(CASES[name].size, 30).float(), values * 10
@@ -384,18 +384,18 @@ Call = Callable[[Path], Any]
 ROWS: dict[str, tuple[str, Call, type[Exception], str]] = {
     "no class": ("class", lambda f: from_pretrained(f), ValueError,
      "told one of 3 classes.*give condition='label'"),
-    "a prompt for classes": ("class", lambda f: from_pretrained(f, condition="prompt"), ValueError,
-     "condition='prompt' does not concern .* told what condition='label' names"),
-    "a label for prompts": ("prompt", lambda f: from_pretrained(f, condition="label"), ValueError,
-     "UNet2DConditionModel is told what condition='prompt' names"),
+    "a prompt for classes": ("class", lambda f: told(from_pretrained(f, condition="prompt"),
+     prompt=["a", "b"]), TypeError, "the label of sample 0 must be a whole number, not 'a'"),
+    "a label for prompts": ("prompt", lambda f: told(from_pretrained(f, condition="label"),
+     label=["a", 1]), TypeError, "the prompt of sample 1 must be a text, not 1"),
     "a label for nothing": ("unconditional", lambda f: from_pretrained(f, condition="label"),
      ValueError, "told nothing but the picture; leave it out"),
     "a class too many": ("class", lambda f: told(from_pretrained(f, condition="label"),
-     label=[0, 3]), ValueError, "label of row 1 is 3, and the model knows the classes 0 to 2"),
+     label=[0, 3]), ValueError, "label of sample 1 is 3, and the model knows the classes 0 to 2"),
     "a class by name": ("dit", lambda f: told(from_pretrained(f, condition="label"),
-     label=["cat", "dog"]), TypeError, "a label must be a whole number, not 'cat'"),
+     label=["cat", "dog"]), TypeError, "label of sample 0 must be a whole number, not 'cat'"),
     "a prompt that is none": ("prompt", lambda f: from_pretrained(f, condition="prompt").tell([3]),
-     TypeError, "the prompt of row 0 must be a text, not 3"),
+     TypeError, "the prompt of row 0 of the batch must be a text, not 3"),
     "data without their labels": ("class",
      lambda f: from_pretrained(f, condition="label")(x_of(8).float()), ValueError,
      "told the column 'label', and got data alone"),

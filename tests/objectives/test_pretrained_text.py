@@ -4,6 +4,7 @@ import json
 import shutil
 import socket
 
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -111,6 +112,27 @@ def test_a_detector_on_strings_of_each_loader(folders, name):
     detector = fm.Detector(objective).fit(MANY)
     new = ["a bird ran", "the cats sat in the night"]
     assert (detector.p_value(new) <= 1).all() and len(detector.score(new)) == 2
+
+
+LONG = "the cat " * 40
+REFUSED = {  # where a row is refused -> model, condition, column, what it holds, words
+    "as it is prepared": ("gpt2", None, "text", LONG, "r33, 'the cat .* has 82 tokens, the model"),
+    "as it is told": ("t5", "article", "article", 3, "r33 is 3, and must be a text"),
+    "by the loss": ("bert", None, "text", "[SEP]", "r33: a text of special tokens alone"),
+}
+
+
+@pytest.mark.parametrize("where", REFUSED)
+def test_a_sample_is_refused_by_its_name(folders, where):
+    """What is sorted by length, and read a portion at a time, has rows of another number."""
+    name, condition, column, wrong, said = REFUSED[where]
+    objective = from_pretrained(folders / name, condition=condition)
+    columns = {"text": MANY, **({condition: [TEXTS[0]] * len(MANY)} if condition else {})}
+    columns[column] = [wrong if i == 33 else text for i, text in enumerate(columns[column])]
+    frame = pd.DataFrame(columns, index=[f"r{i}" for i in range(len(MANY))])
+    fm.extract(objective, frame[:33], 4, progress=False)
+    with pytest.raises((ValueError, TypeError), match=f"sample {said}"):
+        fm.extract(objective, frame, 4, progress=False)
 
 
 def test_what_was_asked_for_reaches_the_objective(folders, caplog):

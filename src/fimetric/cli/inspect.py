@@ -34,7 +34,8 @@ def inspect(
     with heard() as messages:
         objective = asked.objective()
         shape = objective.opened.shape
-        samples = None if data is None else part.named().open(data, shape)
+        named = part.named(objective.condition)
+        samples = None if data is None else named.open(data, shape)
         found = run(objective, samples, shape)
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)

@@ -97,7 +97,7 @@ def extract(
 
     new_folder(out, data)
     objective = asked.objective()
-    samples = part.named().open(data, objective.opened.shape)
+    samples = part.named(objective.condition).open(data, objective.opened.shape)
     features = run(objective, samples, batch_size, group_size, out)
     typer.echo(f"{out}: {features!r}")
 
@@ -126,7 +126,7 @@ def fit(
     check_target(new_folder(out, data), overwrite)
     objective = asked.objective()
     detector = Detector(objective, create(density), group_size, asked.seed)
-    table = open_table(part.named(), data, objective.opened.shape)
+    table = open_table(part.named(objective.condition), data, objective.opened.shape)
     fit_into(detector, table, out, batch_size, overwrite, prefixes)
     known = detector.calibration
     smallest = round(1 / known.smallest_p)  # of the smallest bin, where there are bins of length
@@ -159,6 +159,6 @@ def score(
     check_target(out)
     loaded, shape = again.detector(detector)
     loaded.calibration.refuse(alpha, confidence)
-    table = open_table(part.named(), data, shape)
+    table = open_table(part.named(loaded.objective.condition), data, shape)
     groups, alarms = write_scores(loaded, table, out, alpha, confidence, batch_size)
     typer.echo(f"{out}: {alarms} of {groups} out of distribution at alpha = {alpha}")

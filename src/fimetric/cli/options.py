@@ -127,7 +127,7 @@ Dtype = Annotated[
 Condition = Annotated[
     str | None,
     typer.Option(
-        rich_help_panel=OF_MODEL, help="Column that the model is told, as in label or prompt."
+        rich_help_panel=OF_MODEL, help="Column that the model is told, such as label or prompt."
     ),
 ]
 Window = Annotated[
@@ -226,9 +226,9 @@ class Part:
     column: Column = None
     rate: Rate = None
 
-    def named(self) -> Named:
-        """Return what opens data by their names."""
-        return Named(**vars(self))
+    def named(self, condition: str | None = None) -> Named:
+        """Return what opens data by their names, with the column that a loss is told of them."""
+        return Named(**vars(self), condition=condition)
 
 
 def timesteps_of(text: str | None) -> list[int] | None:

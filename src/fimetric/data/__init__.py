@@ -27,6 +27,7 @@ reader       one pass over some data of any kind: the portions that they come in
 reading      whether the items of a list are samples, or batches of samples
 records      rows of text or numbers in .csv, .tsv and .jsonl files
 refusals     what is no data, said in words that tell what to give instead
+rows         refusals of some rows of a batch, by the names of their samples
 samples      samples: a data set in memory, 8-bit images kept as 8 bits
 seen         what is seen of data, batch by batch, and the convention that it tells
 shards       folders of tables, as the Hugging Face hub lays parquet files out
@@ -34,6 +35,7 @@ sounds       sound in files and bytes: what it is, and its values as one clip
 sources      named data sets, files and folders, all opened by ``load``
 spec         what a sample looks like, so that another kind is refused
 splits       what the parts of a data set are called, in files and folders
+spoken       sounds in a Hugging Face data set in memory, decoded as those in files are
 strings      texts in memory, whatever holds them
 tables       tables of pandas and arrow: rows of numbers, (N, columns), or a column of texts
 texts        texts as a data set: strings in memory

@@ -37,11 +37,11 @@ class Part:
     rows: "pa.RecordBatch | pa.Table"
 
 
-def header(schema: "pa.Schema", where: str) -> Header:
+def header(schema: "pa.Schema", where: str, condition: str | None = None) -> Header:
     """Return what kinds of columns a table has, by their types and names."""
     stated = _stated(schema)
     kinds = {field.name: _kind(field, stated.get(field.name)) for field in schema}
-    return Header(where, kinds)
+    return Header(where, kinds, condition=condition)
 
 
 def told_apart(chosen: Columns, part: Part) -> Columns:

@@ -10,13 +10,14 @@ from fimetric.data.images import Size
 
 @dataclass(frozen=True)
 class Asked:
-    """The arguments of ``load``, as they are documented there."""
+    """The arguments of ``load``, as they are documented there, and the column a loss is told."""
 
     limit: int | None = None
     size: Size | None = None
     channels: int | None = None
     column: str | None = None
     rate: int | None = None
+    condition: str | None = None
 
     def check(self) -> "Asked":
         """Return it, where all can be asked of some source.
@@ -44,5 +45,5 @@ class Asked:
         """
         given: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         for name, value in given.items():
-            if value is not None and name not in ("limit", *takes.split()):
+            if value is not None and name not in ("limit", "condition", *takes.split()):
                 raise ValueError(f"{name}={value!r} does not concern {what}; leave it out")

@@ -20,7 +20,8 @@ class Batch:
     strings. ``columns`` are the names of the columns of a table, ``rate`` is that of sounds,
     in samples a second.
     ``raw`` are the samples as they were given where that is no tensor, such as texts. ``kept`` are
-    columns beside the data, such as labels and prompts, which no loss gets: name -> N values.
+    columns beside the data, such as labels and prompts: name -> N values. A loss gets that of its
+    condition alone.
     """
 
     x: Input

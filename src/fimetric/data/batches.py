@@ -27,6 +27,7 @@ def batches(
     batch_size: int | Choice,
     group_size: int = 1,
     prepare: Prepare | None = None,
+    condition: str | None = None,
 ) -> Iterator[Batch]:
     """Yield the samples of ``data`` in order, in batches of whole groups.
 
@@ -51,6 +52,8 @@ def batches(
             make no whole group are left out, which is logged.
         prepare: What makes tensors of a list of texts, ``Objective.prepare``; where it is None
             texts are no data.
+        condition: The column that a loss is told of each sample, whatever it is called: it is kept
+            beside the data.
 
     Raises:
         ValueError: for empty data, sizes below 1, samples that differ, or a value that is missing
@@ -60,9 +63,9 @@ def batches(
     """
     whole("group_size", group_size)
     if callable(batch_size):
-        return _rechunk(Reader(PORTION, prepare).parts(data), batch_size, group_size)
+        return _rechunk(Reader(PORTION, prepare, condition).parts(data), batch_size, group_size)
     size = rounded(whole("batch_size", batch_size), group_size)
-    return _rechunk(Reader(size, prepare).parts(data), lambda _: size, group_size)
+    return _rechunk(Reader(size, prepare, condition).parts(data), lambda _: size, group_size)
 
 
 def rounded(batch_size: int, group_size: int) -> int:

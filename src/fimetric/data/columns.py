@@ -29,7 +29,7 @@ class Columns:
     Arguments:
         kind: of the data.
         data: the names of the columns that hold them, one unless they are numbers.
-        kept: those of labels and prompts, which go beside them.
+        kept: those of labels and prompts, and what a loss is told, which go beside them.
         ids: that of the names of samples, if there is one.
         left: those that are left out.
     """
@@ -63,12 +63,16 @@ class Header:
         kinds: name -> kind of what it holds.
         examples: name -> the first text of a column and where it is, for messages.
         advice: how one of several is named.
+        condition: the column that a loss is told, which goes beside the data.
+        texts: whether texts alone are read, so that numbers among them are no data.
     """
 
     where: str
     kinds: Mapping[str, str]
     examples: Mapping[str, str] = field(default_factory=dict)
     advice: str = NAMED
+    condition: str | None = None
+    texts: bool = False
 
     def choose(self, column: str | None = None) -> Columns:
         """Return the columns of data: the one asked for, or told by its name, or the only one.
@@ -79,6 +83,8 @@ class Header:
             ValueError: for a column that is not there or holds no samples; where it cannot be told,
                 listing the columns.
         """
+        if self.condition is not None:
+            self._refuse_none(self.condition)
         if column is not None:
             return self._with(self._asked(column), [column])
         found = self._data()
@@ -101,7 +107,7 @@ class Header:
         """
         found = [name for name, kind in self._data().items() if kind == TEXT]
         known = [name for name in TEXT_NAMES if name in found]
-        alone = NUMBER not in self._data().values()
+        alone = self.texts or NUMBER not in self._data().values()
         if len(known) == 1 or (len(found) == 1 and alone):
             return (known or found)[0]
         if len(found) > 1 and (known or alone):
@@ -111,15 +117,21 @@ class Header:
             )
         return None
 
+    def texts_of(self, column: str) -> str:
+        """Return the column, taken for the texts, and log which others are left out."""
+        chosen = self._with(TEXT, [column])
+        if chosen.left:
+            chosen.tell(self.where)
+        return column
+
     def _data(self) -> dict[str, str]:
         """Return the columns that could be data."""
-        beside = {*LABELS, *IDS, *ROW_NAMES}
+        beside = {*LABELS, *IDS, *ROW_NAMES, self.condition}
         told = {name for name in TOLD if self.kinds.get(name) == TEXT}
         return {n: kind for n, kind in self.kinds.items() if n not in beside | told}
 
     def _asked(self, column: str, kinds: Collection[str] = (PICTURE, SOUND, FILES, TEXT)) -> str:
-        if column not in self.kinds:
-            raise ValueError(f"{self.where} has no column {column!r}; it has {_listed(self.kinds)}")
+        self._refuse_none(column)
         found = self.kinds[column]
         if found not in kinds:
             advice = "store the bytes of files, or name a folder of them"
@@ -131,9 +143,14 @@ class Header:
             )
         return found
 
+    def _refuse_none(self, column: str) -> None:
+        if column not in self.kinds:
+            raise ValueError(f"{self.where} has no column {column!r}; it has {_listed(self.kinds)}")
+
     def _with(self, kind: str, data: list[str]) -> Columns:
         texts = [name for name in TOLD if self.kinds.get(name) == TEXT]
-        kept = [name for name in self.kinds if name in (*LABELS, *texts) and name not in data]
+        beside = {*LABELS, *texts, self.condition}
+        kept = [name for name in self.kinds if name in beside and name not in data]
         own = [name for name in (*IDS, *ROW_NAMES) if name in self.kinds and name not in data]
         used = {*data, *kept, *own}
         left = tuple(name for name in self.kinds if name not in used)

@@ -15,6 +15,23 @@ from torch import Tensor
 from fimetric.data.keys import COMPANIONS, TOKENS
 
 
+def items_of(data: Any) -> Iterator[Any]:
+    """Yield the items of a data set by their index.
+
+    Raises:
+        ValueError: where there are fewer than it says.
+    """
+    for i in range(len(data)):
+        try:
+            item = data[i]
+        except IndexError as error:
+            raise ValueError(
+                f"{type(data).__name__} says that it holds {len(data)} samples, but has no item "
+                f"{i} ({error}); mend its __len__ or __getitem__"
+            ) from error
+        yield item
+
+
 def as_declared(items: Iterable[Any], data: Any) -> Iterator[Any]:
     """Yield the items of a data set, with the number formats that it declares.
 
@@ -41,7 +58,7 @@ def as_declared(items: Iterable[Any], data: Any) -> Iterator[Any]:
         i += 1
 
 
-def _features(data: Any) -> dict[str, Any]:
+def features_of(data: Any) -> dict[str, Any]:
     """Return name -> what is declared of it; of a column alone without a name."""
     if not type(data).__module__.startswith("datasets."):
         return {}
@@ -58,7 +75,7 @@ def _formats(data: Any) -> dict[str, str]:
     asked = getattr(source, "format", None) or {}
     if asked.get("type") == "custom" or "dtype" in asked.get("format_kwargs", {}):
         return {}
-    found = {name: _number_format(feature) for name, feature in _features(data).items()}
+    found = {name: _number_format(feature) for name, feature in features_of(data).items()}
     tokens = (TOKENS, *COMPANIONS)
     return {name: kind for name, kind in found.items() if kind and name not in tokens}
 
@@ -84,5 +101,5 @@ def _cast(value: Any, kind: str) -> Any:
 
 
 def _columns(data: Any) -> str:
-    found = [n for n, f in _features(data).items() if n and type(f).__name__ == "Image"]
+    found = [n for n, f in features_of(data).items() if n and type(f).__name__ == "Image"]
     return f", column {' or '.join(map(repr, found))}," if found else ""

@@ -58,13 +58,26 @@ def from_hub(name: str, split: str, asked: Asked, nowhere: str) -> Samples:
     except Exception as error:  # a dozen kinds, of several libraries
         raise _told(error, name, split, nowhere) from error
     table = table.select(range(min(len(table), asked.limit or len(table))))
-    return _read(table, name, asked)
+    return read(table, name, asked)
 
 
-def _read(table: Any, name: str, asked: Asked) -> Samples:
-    chosen = header(table.features.arrow_schema, name).choose(asked.column)
+def read(table: Any, name: str, asked: Asked) -> Samples:
+    """Return what a Hugging Face data set holds, of which files are read that it names.
+
+    Arguments:
+        table: the set.
+        name: what it is called.
+        asked: what is asked of it.
+
+    Raises:
+        ValueError: where it cannot be told what the data are, or a value will not do.
+    """
+    import datasets
+
+    chosen = header(table.features.arrow_schema, name, asked.condition).choose(asked.column)
     arrow = table.select_columns(chosen.read).with_format("arrow")
-    parts = (Part(name, i, arrow[i : i + ROWS]) for i in range(0, len(arrow), ROWS))
+    filled = datasets.table.embed_table_storage
+    parts = (Part(name, i, filled(arrow[i : i + ROWS])) for i in range(0, len(arrow), ROWS))
     if chosen.kind == FILES and len(arrow):
         chosen = told_apart(chosen, Part(name, 0, arrow[:1]))
     chosen.tell(name)

@@ -5,15 +5,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fimetric.arguments import folder_of
+from fimetric.data.asked import Asked
 from fimetric.data.samples import Samples, refuse_outside_unit
-from fimetric.data.sources import load
+from fimetric.data.sources import opened
 
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Named:
-    """Data by name, and the part of it that is asked for; see ``fimetric.data.load``."""
+    """Data by name, and the part of it that is asked for; see ``fimetric.data.load``.
+
+    ``condition`` is the column that a loss is told, which is kept beside the data.
+    """
 
     split: str = "test"
     limit: int | None = None
@@ -21,6 +25,7 @@ class Named:
     channels: int | None = None
     column: str | None = None
     rate: int | None = None
+    condition: str | None = None
 
     def open(self, source: str, shape: Shape | None = None) -> Samples:
         """Return a data set.
@@ -40,15 +45,8 @@ class Named:
                 f"the extraction of {source} was stopped before its end; call `fimetric extract` "
                 "again as before to finish it"
             )
-        samples = load(
-            source,
-            split=self.split,
-            column=self.column,
-            limit=self.limit,
-            size=self.size,
-            channels=self.channels,
-            rate=self.rate,
-        )
+        asked = {name: value for name, value in vars(self).items() if name != "split"}
+        samples = opened(source, self.split, Asked(**asked))
         if shape is not None and samples.shape != shape:
             raise ValueError(
                 f"{samples.name} has samples of shape {samples.shape}, the model takes {shape}; "

@@ -32,7 +32,7 @@ def from_parquet(files: Sequence[Path], name: str, asked: Asked) -> Samples:
             column that unpacks to more than ``MOST_UNPACKED`` bytes and ``MOST_RATIO`` times its
             size in the file.
     """
-    parts = _parts(files, asked.column)
+    parts = _parts(files, asked)
     first = next(parts, None)
     where = printable(files[0])
     if first is None:
@@ -70,7 +70,7 @@ def _pictures(
 
 def _rows(files: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield where a row is, and the row."""
-    return _of_parts(_parts(files, None))
+    return _of_parts(_parts(files, Asked()))
 
 
 def _of_parts(parts: Iterable[Read]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -91,7 +91,7 @@ def _limited(parts: Iterable[Read], limit: int | None) -> Iterator[Part]:
             return
 
 
-def _parts(files: Sequence[Path], column: str | None) -> Iterator[Read]:
+def _parts(files: Sequence[Path], asked: Asked) -> Iterator[Read]:
     """Yield some rows after the other, with their columns, those that are read.
 
     Raises:
@@ -105,7 +105,7 @@ def _parts(files: Sequence[Path], column: str | None) -> Iterator[Read]:
         where = printable(path)
         try:
             with pq.ParquetFile(path) as file:
-                chosen = header(file.schema_arrow, where).choose(column)
+                chosen = header(file.schema_arrow, where, asked.condition).choose(asked.column)
                 for part in _of_file(file, chosen, where):
                     found = told_apart(chosen, part)
                     first = first or found

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from fimetric.data.batch import Batch, Input
+from fimetric.data.rows import samples_named
 
 Prepare = Callable[[Sequence[Any]], Input]
 
@@ -37,7 +38,8 @@ def prepared(
         TypeError: where ``prepare`` returns no tensors.
         ValueError: where it returns not one row a text.
     """
-    made: Any = prepare(raw)
+    with samples_named(ids):
+        made: Any = prepare(raw)
     x = dict(made) if isinstance(made, Mapping) else {"x": made}
     for key, value in x.items():
         where = f"prepare(samples) of the objective returned {key!r} as"

@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from fimetric.data import tables
+from fimetric.data import spoken, tables
 from fimetric.data.batch import Batch, join
-from fimetric.data.declared import as_declared
+from fimetric.data.declared import as_declared, items_of
 from fimetric.data.images import layout
 from fimetric.data.keys import IDS, LABELS, PADDED, TOKENS, TOLD, stands_alone
 from fimetric.data.names import printable
@@ -22,7 +22,7 @@ from fimetric.data.prepared import Prepare, prepared
 from fimetric.data.reading import are_samples
 from fimetric.data.refusals import refuse_foreign, refuse_no_rows
 from fimetric.data.samples import Samples
-from fimetric.data.strings import String, are_texts, holds_text, strings, text_entry
+from fimetric.data.strings import String, are_texts, holds_text, strings
 from fimetric.data.values import Converter, is_array_of_numbers, plain
 
 log = logging.getLogger(__name__)
@@ -40,10 +40,14 @@ class Reader:
     Arguments:
         size: samples to a portion of what lies in memory, so that no more is converted at once.
         prepare: makes tensors of texts, if anything does.
+        condition: the column that a loss is told, if any.
     """
 
-    def __init__(self, size: int, prepare: Prepare | None = None) -> None:
+    def __init__(
+        self, size: int, prepare: Prepare | None = None, condition: str | None = None
+    ) -> None:
         self.size, self.prepare, self.convert = size, prepare, Converter()
+        self.condition = condition
         self._kept: set[str] = set()
 
     def parts(self, data: Any) -> Iterator[Batch]:
@@ -54,8 +58,8 @@ class Reader:
         """
         yield from self._parts(data)
         self.convert.pictures.tell()
-        if self._kept:
-            log.info("kept beside the data, no loss gets it: %s", ", ".join(sorted(self._kept)))
+        if idle := sorted(self._kept - {self.condition}):
+            log.info("kept beside the data, no loss gets it: %s", ", ".join(idle))
 
     def _parts(self, data: Any) -> Iterator[Batch]:
         refuse_foreign(data)
@@ -67,6 +71,7 @@ class Reader:
             (isinstance(data, Tensor | np.ndarray | Mapping), self._slices),
             (isinstance(data, list), self._of_list),
             (isinstance(data, DataLoader), self._of_loader),
+            (spoken.holds_sounds(data), self._of_sounds),
             (is_map_style(data), self._of_items),
             (isinstance(data, Iterable), self._of_iterable),
         ):
@@ -91,26 +96,32 @@ class Reader:
             rows = range(start, min(start + self.size, len(data)))
             yield from data.parts(rows, self.prepare)
 
+    def _of_sounds(self, data: Any) -> Iterator[Batch]:
+        if self.prepare is not None and not hasattr(data, "column_name"):
+            data = spoken.undecoded(data)
+            return self._of_items(data) if is_map_style(data) else self._of_iterable(data)
+        return self._of_samples(spoken.opened(data, self.condition))
+
     def _of_pair(self, data: tuple[Any, ...]) -> Iterator[Batch]:
         return self._parts(x_of_pair(data))
 
     def _of_table(self, data: Any) -> Iterator[Batch]:
         found = tables.as_pandas(data)
-        texts = tables.texts(found) if self.prepare is not None else None
+        texts = tables.texts(found, self.condition) if self.prepare is not None else None
         if texts is not None:
             return self._of_strings(texts)
         opened = tables.opened(found)
         if isinstance(opened, list):
             return self._counted(opened, self._single)
         self._kept.update(name for name in map(str, opened.columns) if name in LABELS)
-        return tables.rows(opened, self.size)
+        return tables.rows(opened, self.size, self.condition)
 
     def _of_list(self, data: list[Any]) -> Iterator[Batch]:
         if data and isinstance(data[0], list | tuple) and is_array_of_numbers(data[0]):
             return self._slices(self.convert(data, "the list"))
-        if self.prepare is not None and are_texts(data):
-            return self._of_strings(strings(data, False, "list"))
-        single = bool(data) and are_samples(data)
+        if self.prepare is not None and are_texts(data, self.condition):
+            return self._of_strings(strings(data, False, "list", self.condition))
+        single = bool(data) and are_samples(data, condition=self.condition)
         return self._counted(data, self._single if single else self._batch)
 
     def _of_row(self, data: "tuple[Any, ...] | np.ndarray") -> Iterator[Batch]:
@@ -138,13 +149,13 @@ class Reader:
         items = iter(loader)  # batch_size=None: of whatever the data set yields
         first = list(itertools.islice(items, 1))
         remedy = "give the DataLoader a batch_size, or pass iter(loader) where it yields batches"
-        texts = self.prepare is not None and bool(first) and holds_text(first[0], False)
-        single = bool(first) and not texts and are_samples(first, remedy)
+        texts = self._hold_texts(first, False)
+        single = bool(first) and not texts and are_samples(first, remedy, self.condition)
         convert = self._single if single else self._batch
         return self._counted(itertools.chain(first, items), convert)
 
     def _of_items(self, data: Any) -> Iterator[Batch]:
-        return self._counted(as_declared(_items(data), data), self._single)
+        return self._counted(as_declared(items_of(data), data), self._single)
 
     def _of_iterable(self, data: Iterable[Any]) -> Iterator[Batch]:
         hugging_face = type(data).__module__.startswith("datasets.")
@@ -154,8 +165,8 @@ class Reader:
     def _slices(self, data: Any) -> Iterator[Batch]:
         """Yield portions of arrays that lie in memory, so that no more than one is converted."""
         columns = dict(data) if isinstance(data, Mapping) else {"x": data}
-        if self.prepare is not None and isinstance(data, Mapping) and text_entry(data) is not None:
-            yield from self._of_strings(strings([data], False, "data"))
+        if isinstance(data, Mapping) and self._hold_texts([data], False):
+            yield from self._of_strings(strings([data], False, "data", self.condition))
             return
         for key, value in columns.items():
             if isinstance(value, Tensor):
@@ -174,13 +185,21 @@ class Reader:
         remaining = iter(items)
         first = list(itertools.islice(remaining, 1))
         items, single, start = itertools.chain(first, remaining), convert == self._single, 0
-        if self.prepare is not None and first and holds_text(first[0], single):
-            yield from self._of_strings(strings(items, single, "data"))
+        if self._hold_texts(first, single):
+            yield from self._of_strings(strings(items, single, "data", self.condition))
             return
         for item in items:
             batch = convert(item, start)
             start += len(batch)
             yield batch
+
+    def _hold_texts(self, first: list[Any], single: bool) -> bool:
+        """Return whether the first of some items, where there is one, is or holds a text."""
+        return (
+            self.prepare is not None
+            and bool(first)
+            and holds_text(first[0], single, self.condition)
+        )
 
     def _single(self, item: Any, start: int) -> Batch:
         """Return one sample as a Batch of one."""
@@ -224,7 +243,8 @@ class Reader:
 
     def _apart(self, entries: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the entries that are data, and those to be kept beside them, which is noted."""
-        kept = {k: v for k, v in entries.items() if k in LABELS or (k in TOLD and _is_text(v))}
+        told = [k for k in TOLD if k in entries and _is_text(entries[k])]
+        kept = {k: v for k, v in entries.items() if k in (*LABELS, *told, self.condition)}
         self._kept.update(kept)
         return {k: v for k, v in entries.items() if k not in kept}, kept
 
@@ -236,23 +256,6 @@ class Reader:
         """Return texts of different length as one batch."""
         rows = range(len(entries[TOKENS]))
         return join([self._single({k: v[i] for k, v in entries.items()}, start + i) for i in rows])
-
-
-def _items(data: Any) -> Iterator[Any]:
-    """Yield the items of a data set by their index.
-
-    Raises:
-        ValueError: where there are fewer than it says.
-    """
-    for i in range(len(data)):
-        try:
-            item = data[i]
-        except IndexError as error:
-            raise ValueError(
-                f"{type(data).__name__} says that it holds {len(data)} samples, but has no item "
-                f"{i} ({error}); mend its __len__ or __getitem__"
-            ) from error
-        yield item
 
 
 def _one_a_sample(kept: dict[str, Any], number: int) -> dict[str, Any]:

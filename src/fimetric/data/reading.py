@@ -17,7 +17,9 @@ from fimetric.data.values import TOKENISE, is_array_of_numbers, leaf, refuse_rag
 COLOURS = (1, 3)  # channels of a picture
 
 
-def are_samples(items: Sequence[Any], remedy: str = FROM_LIST) -> bool:
+def are_samples(
+    items: Sequence[Any], remedy: str = FROM_LIST, condition: str | None = None
+) -> bool:
     """Return whether items are samples rather than batches of samples.
 
     Pictures (PIL, or arrays of 1 or 3 channels), vectors, and items with a single label or id are
@@ -28,6 +30,7 @@ def are_samples(items: Sequence[Any], remedy: str = FROM_LIST) -> bool:
     Arguments:
         items: at least one.
         remedy: what to do where both readings fit.
+        condition: the entry of a dictionary that a loss is told, as a label is.
 
     Raises:
         TypeError: where both readings fit, or an item is no data.
@@ -35,7 +38,7 @@ def are_samples(items: Sequence[Any], remedy: str = FROM_LIST) -> bool:
     """
     if any(isinstance(item, Batch) for item in items):
         return False
-    looks = [_look(item, i) for i, item in enumerate(items)]
+    looks = [_look(item, i, condition) for i, item in enumerate(items)]
     if any(look.picture or look.labelled for look in looks):
         return True
     shapes = [look.shape for look in looks]
@@ -73,8 +76,8 @@ class _Look:
     several: bool = False  # as many labels or ids as rows
 
 
-def _look(item: Any, i: int) -> _Look:
-    x, labels, tokens = _apart(item)
+def _look(item: Any, i: int, condition: str | None) -> _Look:
+    x, labels, tokens = _apart(item, condition)
     if isinstance(x, Image.Image):
         return _Look(picture=True)
     if isinstance(leaf(x), Image.Image):
@@ -93,13 +96,14 @@ def _look(item: Any, i: int) -> _Look:
     )
 
 
-def _apart(item: Any) -> tuple[Any, list[Any], bool]:
+def _apart(item: Any, condition: str | None) -> tuple[Any, list[Any], bool]:
     """Return x of an item, its labels and ids, and whether x are the tokens of texts."""
     if isinstance(item, Mapping):
-        names = [name for name in item if name not in LABELS + IDS]
+        beside = (*LABELS, *IDS, condition)
+        names = [name for name in item if name not in beside]
         known = [name for name in names if name in ALONE + ARGUMENTS]
         key = next(iter(known or names), None)
-        labels = [item[name] for name in item if name in LABELS + IDS]
+        labels = [item[name] for name in item if name in beside]
         return (None if key is None else item[key]), labels, key == TOKENS
     if isinstance(item, list | tuple) and not is_array_of_numbers(item):
         x = x_of(item, False)

@@ -44,7 +44,7 @@ def from_records(files: Sequence[Path], name: str, asked: Asked) -> Samples:
         where = printable(files[0])
         if not head:
             raise ValueError(f"{where} has no rows")
-        chosen = _header(head, where).choose(asked.column).tell(where)
+        chosen = _header(head, where, asked.condition).choose(asked.column).tell(where)
         return _collected(itertools.chain(head, rows), chosen, name)
 
 
@@ -118,7 +118,7 @@ def _whole_numbers(values: list[Any]) -> list[Any]:
         return values
 
 
-def _header(head: Sequence[Row], where: str) -> Header:
+def _header(head: Sequence[Row], where: str, condition: str | None) -> Header:
     kinds: dict[str, str] = {}
     examples: dict[str, str] = {}
     for place, row in head:
@@ -129,7 +129,7 @@ def _header(head: Sequence[Row], where: str) -> Header:
             if kind is not None and (kinds.get(name) != TEXT or name not in examples):
                 kinds[name] = kind
             kinds.setdefault(name, TEXT if name in TEXT_NAMES else EMPTY)
-    return Header(where, kinds, examples)
+    return Header(where, kinds, examples, condition=condition)
 
 
 def _kind(cell: Any) -> str:

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fimetric.data.keys import IDS, LABELS
 from fimetric.data.splits import split_named
-from fimetric.data.values import TOKENISE, plain
+from fimetric.data.values import plain
 
 
 def refuse_foreign(data: Any) -> None:
@@ -24,8 +24,8 @@ def refuse_foreign(data: Any) -> None:
     kind = type(data).__name__
     if isinstance(data, str | bytes | PurePath):
         raise TypeError(
-            f"{str(data)[:80]!r} is a {kind}; open a file or named set by fimetric.data.load, and "
-            f"{TOKENISE}"
+            f"{str(data)[:80]!r} is a {kind}; open a file or named set by fimetric.data.load; a "
+            "text alone is one sample: pass [text], to an objective with a tokenizer"
         )
     if isinstance(data, set | frozenset):
         raise TypeError(f"a {kind} has no order; give a list")

@@ -32,8 +32,8 @@ class Samples(Dataset[dict[str, Any]]):
         values: uint8 (N, C, H, W) images, or float (N, ...), taken as it is.
         ids: N strings; by default ``<name>/<index>``.
         name: What to call the set in messages and default ids.
-        kept: columns beside the data, such as labels and prompts, which no loss gets: name -> N
-            values.
+        kept: columns beside the data, such as labels and prompts: name -> N values. A loss gets
+            that of its condition alone.
         columns: the names of its columns, where the samples are rows of a table.
 
     Raises:

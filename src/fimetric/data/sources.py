@@ -73,7 +73,17 @@ def load(
             told, pictures of several sizes or above 256 MiB, sounds of several rates, or a value
             that is missing or not finite. The message names it and says what to do.
     """
-    asked = Asked(limit, size, channels, column, rate).check()
+    return opened(source, split, Asked(limit, size, channels, column, rate))
+
+
+def opened(source: str | Path, split: str, asked: Asked) -> Samples:
+    """Return a data set; see ``load``.
+
+    Raises:
+        FileNotFoundError: see ``load``.
+        ValueError: see ``load``.
+    """
+    asked.check()
     path = folder_of(source, "source").expanduser()
     if path.suffix.lower() in PICKLES:
         raise ValueError(

@@ -26,8 +26,12 @@ def is_table(data: Any) -> bool:
     return hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__")
 
 
-def texts(found: "DataFrame | Series") -> Iterator[String] | None:
+def texts(found: "DataFrame | Series", condition: str | None) -> Iterator[String] | None:
     """Yield the texts of a column, or of that column of a table; None where there are none.
+
+    Arguments:
+        found: a table or column.
+        condition: the column that a loss is told, if any.
 
     Raises:
         ValueError: where several columns could be the texts, or one is empty.
@@ -35,22 +39,25 @@ def texts(found: "DataFrame | Series") -> Iterator[String] | None:
     """
     if found.ndim == 1:
         named = len(found) > 0 and isinstance(found.iloc[0], str)
-        return _strings(found.to_frame(name="text"), "text") if named else None
+        return _strings(found.to_frame(name="text"), "text", None) if named else None
     frame = found.set_axis([str(name) for name in found.columns], axis=1)
     kinds = {name: _holds(frame.iloc[:, i]) for i, name in enumerate(frame.columns)}
-    if any(name in frame and frame[name].dtype.kind not in "iufb" for name in ALONE):
+    others = [n for n in ALONE if n in frame and frame[n].dtype.kind not in "iufb"]
+    if others and not (others == ["x"] and kinds["x"] == TEXT):
         return None  # pictures
-    column = Header("the table", kinds, advice="pass that column alone, as table[{!r}]").text()
-    return None if column is None else _strings(frame, column)
+    advice = "pass that column alone, as table[{!r}]"
+    header = Header("the table", kinds, advice=advice, condition=condition, texts=True)
+    column = "x" if others else header.text()
+    return None if column is None else _strings(frame, header.texts_of(column), condition)
 
 
 def _holds(column: "Series") -> str:
     return TEXT if any(isinstance(x, str) for x in column.iloc[:HEAD]) else NUMBER
 
 
-def _strings(frame: "DataFrame", column: str) -> Iterator[String]:
+def _strings(frame: "DataFrame", column: str, condition: str | None) -> Iterator[String]:
     own = next((frame[key] for key in IDS if key in frame and key != column), frame.index)
-    beside = [name for name in frame if name in LABELS + TOLD and name != column]
+    beside = [name for name in frame if name in (*LABELS, *TOLD, condition) and name != column]
     kept = {name: frame[name].tolist() for name in beside}
     for i, (name, text) in enumerate(zip(own, frame[column], strict=True)):
         refuse_no_text(text, f"row {i} (index {frame.index[i]}) of column {column!r}")
@@ -85,11 +92,11 @@ def as_pandas(data: Any) -> "DataFrame | Series":
     return (data if hasattr(data, "to_pandas") else pa.table(data)).to_pandas()
 
 
-def rows(frame: "DataFrame", size: int) -> Iterator[Batch]:
+def rows(frame: "DataFrame", size: int, condition: str | None = None) -> Iterator[Batch]:
     """Yield the rows of a table in portions, float (N, columns) in the order of the columns.
 
-    Labels are kept beside them; a column ``id`` or ``path``, or else the index, names the rows.
-    32 bits are taken where they hold the numbers, otherwise 64.
+    Labels and ``condition`` are kept beside them; a column ``id`` or ``path``, or else the index,
+    names the rows. 32 bits are taken where they hold the numbers, otherwise 64.
 
     Raises:
         TypeError: naming a column that does not hold numbers, or where there are not two columns:
@@ -97,7 +104,8 @@ def rows(frame: "DataFrame", size: int) -> Iterator[Batch]:
         ValueError: naming the row and column of a missing value.
     """
     names = [str(name) for name in frame.columns]
-    kept = [k for k, name in enumerate(names) if name not in LABELS + IDS]
+    beside = (*LABELS, condition)
+    kept = [k for k, name in enumerate(names) if name not in (*beside, *IDS)]
     kinds = [_kind(frame.iloc[:, k], names[k]) for k in kept]
     if len(kept) < 2:
         raise TypeError(
@@ -108,13 +116,13 @@ def rows(frame: "DataFrame", size: int) -> Iterator[Batch]:
     ids = [printable(name) for name in own]
     kind = np.result_type(np.float32, *kinds)
     columns = tuple(names[k] for k in kept)
-    labels = {n: frame.iloc[:, k].tolist() for k, n in enumerate(names) if n in LABELS}
+    labels = {n: frame.iloc[:, k].tolist() for k, n in enumerate(names) if n in beside}
     for start in range(0, len(frame), size):
         part = frame.iloc[start : start + size, kept]
         values = np.stack([part.iloc[:, j].to_numpy(dtype=kind) for j in range(len(kept))], axis=1)
         rows = slice(start, start + size)
-        beside = {name: values[rows] for name, values in labels.items()}
-        yield Batch(torch.from_numpy(values), ids[rows], columns, kept=beside)
+        own_labels = {name: values[rows] for name, values in labels.items()}
+        yield Batch(torch.from_numpy(values), ids[rows], columns, kept=own_labels)
 
 
 def _kind(column: "Series", name: str) -> np.dtype:

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fimetric.calibration.bins import LEAST, MOST
-from fimetric.data import Batch, batches
+from fimetric.data import Batch
 from fimetric.data.keys import COMPANIONS, MASK, TOKENS
 from fimetric.data.kinds import shape_text
 from fimetric.detection.grouping import halves
 from fimetric.features.length import lengths
 from fimetric.features.table import Features
 from fimetric.objectives.base import Objective
+from fimetric.objectives.reading import read
 from fimetric.objectives.takes import length_dimension
 from fimetric.typing import Array
 
@@ -142,7 +143,7 @@ def _samples(objective: Objective, data: Any) -> list[Batch]:
         )
     place = length_dimension(objective.module)
     found = []
-    for batch in batches(data, PORTION, prepare=objective.prepare):
+    for batch in read(objective, data, PORTION):
         _refuse_uncut(batch, place)
         found += [_bare(batch.cut(i, i + 1)) for i in range(len(batch))]
     return found

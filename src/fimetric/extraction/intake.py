@@ -18,6 +18,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from fimetric.data import Batch, Spec
 from fimetric.data.kinds import FLOATS, INTEGERS, TOKENS, data_of, kind_of, shape_text
+from fimetric.data.rows import samples_named
 from fimetric.data.seen import Seen
 from fimetric.features.screening import UninformativeError
 from fimetric.objectives.base import Objective
@@ -176,7 +177,8 @@ def named_failures(module: nn.Module, batch: Batch) -> Iterator[None]:
         torch.OutOfMemoryError: as it is.
     """
     try:
-        yield
+        with samples_named(batch.ids):
+            yield
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:

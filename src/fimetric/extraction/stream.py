@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from fimetric.data import Batch, batches, length, to_device
+from fimetric.data import Batch, length, to_device
 from fimetric.data.batch import Input
 from fimetric.data.batches import Choice, rounded
-from fimetric.data.prepared import Prepare
 from fimetric.extraction.extractor import placed
 from fimetric.extraction.intake import (
     Intake,
@@ -23,6 +22,7 @@ from fimetric.features.groups import refuse_rest
 from fimetric.features.table import Features
 from fimetric.gradients.contributions.costs import Costs
 from fimetric.objectives.base import Objective
+from fimetric.objectives.reading import read
 from fimetric.progress import progress as show_progress
 from fimetric.typing import Array
 
@@ -102,7 +102,7 @@ def stream(
             return extractor(batch)
 
     size = group_size or extractor.group_size
-    source = (_whole if whole_groups else batches)(data, choice, size, objective.prepare)
+    source = (_whole if whole_groups else read)(objective, data, choice, size)
     tell = advance or (lambda samples: None)
     for window in windows(source, lambda: BATCHES * rounded(held.batch_size or 1, size)):
         ready = [check(objective.conditioned(batch)) for batch in window]
@@ -162,14 +162,14 @@ def run(
     return parts.finish(check.spec, lambda: extractor.bounds(rows) if rows else None)
 
 
-def _whole(data: Any, choice: Choice, group_size: int, prepare: Prepare) -> Iterator[Batch]:
+def _whole(objective: Objective, data: Any, choice: Choice, group_size: int) -> Iterator[Batch]:
     """Yield batches of whole groups, and raise where a batch ends within a group.
 
     Raises:
         ValueError: at the last batch, since an iterable does not tell its length before.
     """
     done = 0
-    for batch in batches(data, lambda first: rounded(choice(first), group_size), 1, prepare):
+    for batch in read(objective, data, lambda first: rounded(choice(first), group_size)):
         done += len(batch)
         refuse_rest(done, group_size)
         yield batch

@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fimetric.data import batches
 from fimetric.data.batch import Input
 from fimetric.data.kinds import data_of
 from fimetric.fisher.double import in_double
@@ -31,6 +30,7 @@ from fimetric.fisher.stream import refuse_infinite
 from fimetric.gradients.engine import Measured
 from fimetric.gradients.norms import GradientNorms
 from fimetric.objectives import Objective
+from fimetric.objectives.reading import read
 from fimetric.typing import Array
 
 NORMS = 1e-8  # relative difference that counts as none
@@ -170,7 +170,7 @@ def invariance_reports(
 
     See ``invariance_report`` for arguments and errors.
     """
-    batch = next(iter(batches(data, samples, prepare=objective.prepare)))
+    batch = next(iter(read(objective, data, samples)))
     objective, x, noisy = continuous(objective, batch.x, seed)
     changed = nn.ModuleList(Reexpressed(objective, transform) for transform in transforms)
 

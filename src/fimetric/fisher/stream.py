@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fimetric.data import batches, length, to_device
+from fimetric.data import length, to_device
 from fimetric.gradients import GradientNorms
 from fimetric.objectives.base import Objective
+from fimetric.objectives.reading import read
 from fimetric.progress import progress as show_progress
 from fimetric.typing import Array
 
@@ -41,7 +42,7 @@ def losses(
     name = chosen_view(objective, view)
     device = next(objective.module.parameters()).device
     with show_progress(what, length(data), progress) as advance:
-        for batch in batches(data, batch_size, prepare=objective.prepare):
+        for batch in read(objective, data, batch_size):
             with torch.enable_grad():
                 found = objective.losses(name, to_device(batch.x, device))
             refuse_infinite(found, batch.ids, "the loss of sample")
@@ -98,7 +99,7 @@ def loss_values(
     device = next(objective.module.parameters()).device
     found = []
     with show_progress("losses", length(data), progress) as advance:
-        for batch in batches(data, batch_size, prepare=objective.prepare):
+        for batch in read(objective, data, batch_size):
             found.append(objective(to_device(batch.x, device)).double().cpu().numpy())
             advance(len(batch.ids))
     return np.concatenate(found)

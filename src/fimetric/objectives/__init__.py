@@ -8,6 +8,7 @@ likelihood  likelihoods of explicit densities, and the bound of variational auto
 limits      what a language model can take: ids, lengths, no foresight
 noising     what the losses of diffusion and of flow matching share
 pretrained  models that others trained, opened where they lie
+reading     data as an objective takes them
 seq2seq     likelihoods of sequence-to-sequence language models
 logits      the logits of a language model, however it takes token ids and whatever it returns
 masked      pseudo-likelihoods of masked language models

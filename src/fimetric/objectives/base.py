@@ -21,6 +21,7 @@ from fimetric.data.batch import Batch, Input, join
 from fimetric.data.keys import ALONE, ARGUMENTS
 from fimetric.data.kinds import sizes_of
 from fimetric.data.reader import Reader
+from fimetric.data.rows import samples_named
 from fimetric.data.spec import Spec
 from fimetric.fingerprint.structure import named, original
 from fimetric.noise import fixed_noise, own_noise
@@ -145,8 +146,7 @@ class Objective(nn.Module):
     def prepare(self, samples: Sequence[Any]) -> Input:
         """Return samples as they were given, such as texts, as the tensors that the loss takes.
 
-        Pictures, arrays and dictionaries become what ``fimetric.data.batches`` makes of them. An
-        objective that takes texts makes their tokens here.
+        This is what ``fimetric.data.batches`` makes of them; who takes texts makes tokens here.
 
         Raises:
             TypeError: for texts, where the objective does not say what to make of them.
@@ -167,8 +167,8 @@ class Objective(nn.Module):
                 f"{', '.join(batch.kept) or 'none'} beside them; give samples as "
                 f"{{'x': ..., {self.condition!r}: ...}}"
             )
-        told = self.tell(batch.kept[self.condition])
-        return replace(batch, x={**batch.entries(), **told})
+        with samples_named(batch.ids):
+            return replace(batch, x=batch.entries() | self.tell(batch.kept[self.condition]))
 
     def tell(self, values: Sequence[Any]) -> dict[str, Tensor]:
         """Return what the loss gets of the values of ``condition``: name -> tensor (N, ...).

@@ -7,6 +7,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
+from fimetric.data.rows import RowError
 from fimetric.objectives.logits import logits_of
 from fimetric.objectives.takes import vocabulary_of
 from fimetric.objectives.texts import Texts, refuse_unknown
@@ -26,15 +27,14 @@ def refuse_beyond(model: nn.Module, texts: Texts, remedy: str) -> None:
         remedy: what to do about a text that is too long for {limit}.
 
     Raises:
-        ValueError: naming the row.
+        RowError: naming the row.
     """
     refuse_unknown(texts.tokens, vocabulary_of(model))
     longest, row = int(texts.mask.sum(1).max()), int(texts.mask.sum(1).argmax())
     for limit, why in _limits(model):
         if longest > limit:
-            raise ValueError(
-                f"row {row} of the batch has {longest} tokens, {why} {limit}; "
-                f"{remedy.format(limit=limit)}"
+            raise RowError(
+                [row], f" has {longest} tokens, {why} {limit}; {remedy.format(limit=limit)}"
             )
 
 

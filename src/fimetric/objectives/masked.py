@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from fimetric.arguments import whole_or_none
 from fimetric.data.batch import Input
+from fimetric.data.rows import RowError
 from fimetric.objectives.base import Losses
 from fimetric.objectives.logits import logits_at
-from fimetric.objectives.texts import Texts, rows_named, texts_of
+from fimetric.objectives.texts import Texts, texts_of
 from fimetric.objectives.textual import Textual, costs
 
 TOGETHER = 1 << 14  # tokens that go through the model at once
@@ -94,14 +95,13 @@ class MaskedLM(Textual):
         """Mark the tokens (N, T) that are not special.
 
         Raises:
-            ValueError: naming the rows that have none.
+            RowError: naming the rows that have none.
         """
         special = torch.tensor(self.special, device=texts.tokens.device)
         own = texts.mask & ~torch.isin(texts.tokens, special)
         if empty := (~own.any(1)).nonzero().flatten().tolist():
-            raise ValueError(
-                f"{rows_named(empty)} of the batch: a text of special tokens alone has none to "
-                "predict; leave it out"
+            raise RowError(
+                empty, ": a text of special tokens alone has none to predict; leave it out"
             )
         return own
 

@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fimetric.arguments import shown
 from fimetric.data.batch import Input
+from fimetric.data.rows import RowError
 from fimetric.objectives.limits import refuse_beyond
 from fimetric.objectives.logits import logits_of
 from fimetric.objectives.texts import Texts, texts_of
@@ -105,13 +106,13 @@ class Seq2SeqLM(Textual):
 
         Raises:
             TypeError: for a source that is no string, naming the row.
-            ValueError: for one without tokens or with more than the model has positions.
+            RowError: for one without tokens or with more than the model has positions.
         """
         assert self._tokenizer is not None  # a condition needs one
         ids = self._tokenizer(values)
         for row, tokens in enumerate(ids):
             if not tokens:
-                raise ValueError(f"the source in row {row} of the batch has no token; leave it out")
+                raise RowError([row], " has no token; leave it out", "the source of ")
         self._refuse_long(values, ids)
         return dict(zip((SOURCE, SOURCE_MASK), padded(ids), strict=True))
 

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from fimetric.data.rows import RowError
+
 ENTRIES = ("input_ids", "attention_mask", "position_ids")
 WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
-SHOWN = 10  # rows named in a message
 
 
 class Texts(NamedTuple):
@@ -67,7 +68,7 @@ def refuse_unknown(tokens: Tensor, vocabulary: int | None) -> None:
     """Refuse ids outside of the vocabulary; None: of any size.
 
     Raises:
-        ValueError: naming the first of them.
+        RowError: naming the first of them.
     """
     wrong = tokens < 0
     if vocabulary is not None:
@@ -76,9 +77,10 @@ def refuse_unknown(tokens: Tensor, vocabulary: int | None) -> None:
         return
     row, place = wrong.nonzero()[0].tolist()
     known = "0 or more" if vocabulary is None else f"0 to {vocabulary - 1}"
-    raise ValueError(
-        f"row {row} of the batch has the token id {int(tokens[row, place])}; ids are {known}. Take "
-        "the tokenizer that belongs to the model, and mark padding by 0 in attention_mask"
+    raise RowError(
+        [row],
+        f" has the token id {int(tokens[row, place])}; ids are {known}. Take the tokenizer that "
+        "belongs to the model, and mark padding by 0 in attention_mask",
     )
 
 
@@ -145,7 +147,7 @@ def refuse_short(lengths: Sequence[int], least: int) -> None:
     """Refuse texts of too few tokens.
 
     Raises:
-        ValueError: naming the rows.
+        RowError: naming the rows.
     """
     short = [row for row, length in enumerate(lengths) if length < least]
     if not short:
@@ -156,10 +158,4 @@ def refuse_short(lengths: Sequence[int], least: int) -> None:
         else "a text of fewer than two tokens has none to predict, as the first is given; leave it "
         "out, or put a beginning-of-text token in front of every text"
     )
-    raise ValueError(f"{rows_named(short)} of the batch: {why}")
-
-
-def rows_named(rows: Sequence[int]) -> str:
-    """Return some rows in words, the first of many."""
-    more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
-    return f"row{'s' * (len(rows) > 1)} {', '.join(map(str, rows[:SHOWN]))}{more}"
+    raise RowError(short, f": {why}")

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from fimetric.data.batch import Input
 from fimetric.data.keys import MASK, TOKENS
+from fimetric.data.rows import RowError
 from fimetric.data.spec import Spec
 from fimetric.objectives.base import Losses, Objective
 from fimetric.objectives.limits import longest_text, refuse_beyond
@@ -83,14 +84,15 @@ class Textual(Objective):
         """Refuse texts of more tokens than the model was made for.
 
         Raises:
-            ValueError: naming the row, and what to do.
+            RowError: naming the row, and what to do.
         """
         limit = longest_text(self.module)
         for row, (text, tokens) in enumerate(zip(texts, ids, strict=True)):
             if limit is not None and len(tokens) > limit:
-                raise ValueError(
-                    f"row {row} of the batch, {quoted(text)}, has {len(tokens)} tokens, the model "
-                    f"has positions for {limit}; {self.shorten.format(limit=limit)}"
+                raise RowError(
+                    [row],
+                    f", {quoted(text)}, has {len(tokens)} tokens, the model has positions for "
+                    f"{limit}; {self.shorten.format(limit=limit)}",
                 )
 
     def losses(self, view: str, batch: Input) -> Tensor:

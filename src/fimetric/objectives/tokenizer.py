@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fimetric.arguments import shown
+from fimetric.data.rows import RowError, RowTypeError
 from fimetric.fingerprint.structure import tokenizer_parts
 
 ENDLESS = 1 << 60  # tokens; what is too long for the model is told by the objective, by row
@@ -45,19 +46,21 @@ class Tokenizer:
                 reads: some tokenizers treat the two differently.
 
         Raises:
-            TypeError: for a text that is none, naming the row.
-            ValueError: for one that the tokenizer cannot read, naming the row.
+            RowTypeError: for a text that is none, naming the row.
+            RowError: for one that the tokenizer cannot read, naming the row.
         """
         for row, text in enumerate(texts):
             if not isinstance(text, str):
-                raise TypeError(f"row {row} of the batch is {shown(text)}, and must be a text")
+                raise RowTypeError([row], f" is {shown(text)}, and must be a text")
         try:
             return self._made(texts, target)
         except Exception as error:  # of a library, in any of its kinds
             row = next((i for i, text in enumerate(texts) if self._fails(text, target)), 0)
-            raise ValueError(
-                f"the tokenizer cannot read row {row} of the batch, {quoted(texts[row])}: {error}; "
-                "take the model's own tokenizer, or leave the text out"
+            raise RowError(
+                [row],
+                f", {quoted(texts[row])}: {error}; take the model's own tokenizer, or leave the "
+                "text out",
+                "the tokenizer cannot read ",
             ) from error
 
     def _made(self, texts: Sequence[str], target: bool) -> list[list[int]]:

@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fimetric.data import Batch, batches, to_device
+from fimetric.data import Batch, to_device
 from fimetric.extraction.parts import row_digests
 from fimetric.extraction.views import without_draw
 from fimetric.fisher.stream import refuse_infinite
 from fimetric.gradients import Contribution, GradientNorms
 from fimetric.objectives.base import Objective
+from fimetric.objectives.reading import read
 from fimetric.objectives.steadiness import unchanged
 from fimetric.progress import progress as show_progress
 
@@ -50,7 +51,7 @@ class References:
     ) -> None:
         self.objective, self._progress, self._checked = objective, progress, False
         self._held: list[Batch] = []
-        for batch in batches(data, batch_size, prepare=objective.prepare):
+        for batch in read(objective, data, batch_size):
             room = None if limit is None else limit - sum(len(part) for part in self._held)
             if room is not None and room <= 0:
                 break

@@ -24,20 +24,19 @@ def teller_of(
         condition: the column that is asked for, if any.
 
     Raises:
-        ValueError: for a denoiser that is told something else; for a condition that does not
-            concern it; for none where it has no null.
+        ValueError: for a denoiser that is told something else; for a condition where it is told
+            nothing; for none where it has no null.
     """
     _refuse_more(folder, module)
-    columns = _columns(module)
-    if condition is not None and condition not in columns:
-        told = " or ".join(f"condition={name!r}" for name in columns[:1])
-        raise ValueError(
-            f"condition={condition!r} does not concern {folder.said}, whose {_kind(module)} is "
-            f"told {f'what {told} names' if columns else 'nothing but the picture; leave it out'}"
-        )
-    if not columns:
+    if _kind(module) == "UNet2DModel" and module.config.num_class_embeds is None:
+        if condition is not None:
+            raise ValueError(
+                f"condition={condition!r} does not concern {folder.said}, whose {_kind(module)} is "
+                "told nothing but the picture; leave it out"
+            )
         return None
-    teller = _prompts(folder, parts, module) if "prompt" in columns else _labels(module)
+    prompted = _kind(module) in ("UNet2DConditionModel", "SD3Transformer2DModel")
+    teller = _prompts(folder, parts, module) if prompted else _labels(module)
     if condition is None:
         _tell_of_null(folder, teller)
     return teller
@@ -62,13 +61,6 @@ def _refuse_more(folder: Folder, module: Any) -> None:
             )
 
 
-def _columns(module: Any) -> tuple[str, ...]:
-    if _kind(module) == "UNet2DModel" and module.config.num_class_embeds is None:
-        return ()
-    prompted = _kind(module) in ("UNet2DConditionModel", "SD3Transformer2DModel")
-    return Prompts.columns if prompted else Labels.columns
-
-
 def _labels(module: Any) -> Labels:
     if _kind(module) == "DiTTransformer2DModel":  # its table has one row more, for no class
         return Labels(module.config.num_embeds_ada_norm, module.config.num_embeds_ada_norm)
@@ -91,15 +83,15 @@ def _tell_of_null(folder: Folder, teller: Labels | Prompts) -> None:
     Raises:
         ValueError: where the model has nothing that stands for nothing.
     """
-    column = teller.columns[0]
     if isinstance(teller, Labels) and teller.nothing is None:
         raise ValueError(
             f"{folder.said} is told one of {teller.classes} classes of each sample, and has none "
-            f"that stands for nothing; give condition={column!r}, the column with the classes"
+            f"that stands for nothing; give condition={teller.told!r}, or what the column with the "
+            "classes is called"
         )
     log.warning(
         "%s is told %s of each sample; condition=%r tells it the column of that name",
         folder.said,
         teller.words,
-        column,
+        teller.told,
     )

@@ -4,6 +4,7 @@ They are parts of the objective, so that their weights are hashed with it.
 """
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fimetric.arguments import shown, whole
-from fimetric.data.keys import LABELS
+from fimetric.data.rows import RowError, RowTypeError
 
 log = logging.getLogger(__name__)
 T5_TOKENS = 256  # the pipeline's own default
@@ -71,7 +72,7 @@ class Labels(Frozen):
         nothing: the class that stands for none, where the model has one.
     """
 
-    columns: ClassVar[tuple[str, ...]] = LABELS
+    told: ClassVar[str] = "label"
     words: ClassVar[str] = "the null class"
 
     def __init__(self, classes: int, nothing: int | None = None) -> None:
@@ -82,15 +83,17 @@ class Labels(Frozen):
         """Return ``class_labels`` (N,).
 
         Raises:
-            TypeError: for a label that is no whole number.
-            ValueError: for one that is no class of the model.
+            RowTypeError: for a label that is no whole number.
+            RowError: for one that is no class of the model.
         """
-        found = [whole("a label", value, 0) for value in values]
+        found = [_label(row, value) for row, value in enumerate(values)]
         for row, label in enumerate(found):
-            if label >= self.classes:
-                raise ValueError(
-                    f"the label of row {row} is {label}, and the model knows the classes 0 to "
-                    f"{self.classes - 1}; give the labels that it was trained with"
+            if not 0 <= label < self.classes:
+                raise RowError(
+                    [row],
+                    f" is {label}, and the model knows the classes 0 to {self.classes - 1}; give "
+                    "the labels that it was trained with",
+                    "the label of ",
                 )
         return {"class_labels": torch.tensor(found)}
 
@@ -98,6 +101,19 @@ class Labels(Frozen):
         """Return the null class for each of some samples (N, ...)."""
         assert self.nothing is not None  # else there would be a condition
         return {"class_labels": torch.full((len(like),), self.nothing, device=like.device)}
+
+
+def _label(row: int, value: Any) -> int:
+    """Return a label as it is given.
+
+    Raises:
+        RowTypeError: for what is no whole number.
+    """
+    try:
+        return whole("a label", value, -math.inf)
+    except TypeError:
+        said = f" must be a whole number, not {shown(value)}"
+        raise RowTypeError([row], said, "the label of ") from None
 
 
 class Prompts(Frozen):
@@ -108,7 +124,7 @@ class Prompts(Frozen):
         tokenizers: one for each.
     """
 
-    columns: ClassVar[tuple[str, ...]] = ("prompt",)
+    told: ClassVar[str] = "prompt"
     words: ClassVar[str] = "the empty prompt"
 
     def __init__(self, encoders: Sequence[nn.Module], tokenizers: Sequence[Any]) -> None:
@@ -122,11 +138,11 @@ class Prompts(Frozen):
         """Return the embeddings of N prompts by the denoiser's names for them, (N, ...).
 
         Raises:
-            TypeError: for a prompt that is no text.
+            RowTypeError: for a prompt that is no text.
         """
         for row, value in enumerate(values):
             if not isinstance(value, str):
-                raise TypeError(f"the prompt of row {row} must be a text, not {shown(value)}")
+                raise RowTypeError([row], f" must be a text, not {shown(value)}", "the prompt of ")
         return self.embedded(list(values))
 
     def embedded(self, texts: list[str]) -> dict[str, Tensor]:
