@@ -88,26 +88,24 @@ def whole_jobs(images: dict[tuple[str, str], int], console: Console) -> Table:
 
 
 class Report:
-    """Tables, printed as they come, since a later measurement may fail, and written at the end."""
+    """Tables, printed and written as they come, since a later measurement may fail."""
 
-    def __init__(self, console: Console) -> None:
-        self.console, self.tables = console, list[Table]()
+    def __init__(self, console: Console, folder: Path, of: str = "engine") -> None:
+        self.console, self.folder, self.of, self.tables = console, folder, of, list[Table]()
 
     def add(self, *tables: Table) -> None:
         self.tables += tables
         for table in tables:
             table.print(self.console)
-
-    def write(self, folder: Path, of: str = "engine") -> None:
-        lines = [f"# Speed of the {of}", "", f"As `make bench` wrote it. {machine()}.", ""]
+        lines = [f"# Speed of the {self.of}", "", f"As `make bench` wrote it. {machine()}.", ""]
         lines += [table.markdown() for table in self.tables]
-        (folder / f"{of}-speed.md").write_text("\n".join(lines), encoding="utf-8")
-        write_csv(self.tables, folder / f"{of}-speed.csv")
-        self.console.print(f"{machine()}; written to {folder}")
+        (self.folder / f"{self.of}-speed.md").write_text("\n".join(lines), encoding="utf-8")
+        write_csv(self.tables, self.folder / f"{self.of}-speed.csv")
+        self.console.print(f"{machine()}; written to {self.folder}")
 
 
 def full(console: Console, folder: Path = ROOT / "docs", repeats: int = REPEATS) -> None:
-    cases, report = list(CASES.values()), Report(console)
+    cases, report = list(CASES.values()), Report(console, folder)
     found = on_cpu(cases, repeats, None, console)
     report.add(summary.speed(found), *summary.peers(found))
     console.log("first calls, other sizes, streams")
@@ -120,25 +118,22 @@ def full(console: Console, folder: Path = ROOT / "docs", repeats: int = REPEATS)
     console.log(f"{full_size.SMALL.name}: time and memory")
     report.add(full_size.measure(min(repeats, 3)))
     report.add(whole_jobs(IMAGES, console))
-    report.write(folder)
     clipped(console, folder, repeats)
 
 
 def clipped(console: Console, folder: Path = ROOT / "docs", repeats: int = REPEATS) -> None:
-    report = Report(console)
+    report = Report(console, folder, "clipping")
     report.add(clipping.measure(repeats, console.log))
-    report.write(folder, "clipping")
 
 
 def quick(console: Console, folder: Path) -> None:
-    report = Report(console)
+    report = Report(console, folder)
     found = on_cpu([CASES["VAE"]], 2, 4, console)
     report.add(summary.speed(found), *summary.peers(found))
     report.add(first_calls.calls(1, {"VAE": replace(CASES["VAE"], batch=4)}))
     report.add(first_calls.split(CASES["VAE"]), first_calls.streams((2, 4), 2))
     report.add(*sizes(1, 2, console))
     report.add(whole_jobs({("VAE", "engine"): 144, ("VAE", "loop"): 144}, console))
-    report.write(folder)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from collections import UserDict
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -264,7 +265,7 @@ def test_training_mode_is_refused(gpt2):
         gpt2.eval()
 
 
-def test_a_number_format_too_coarse_for_any_layer_is_named():
+def test_a_model_in_bfloat16_tells_texts_apart_as_in_float32():
     from transformers import GPT2Config, GPT2LMHeadModel
 
     sizes = {"vocab_size": 50, "n_positions": 64, "n_embd": 16, "n_layer": 4, "n_head": 4}
@@ -272,10 +273,11 @@ def test_a_number_format_too_coarse_for_any_layer_is_named():
         torch.manual_seed(1)
         model = GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=0, eos_token_id=0)).eval()
         texts = torch.randint(0, 50, (60, 40))
-    wanted = r"within rounding noise.*model is in bfloat16.*float32 \(model.float\(\)\)"
-    with pytest.raises(ValueError, match=wanted):
-        fm.Detector(CausalLM(model.bfloat16())).fit(texts)
-    assert len(fm.Detector(CausalLM(model.float())).fit(texts).score(texts)) == len(texts)
+    scores = [
+        fm.Detector(CausalLM(model.to(kind))).fit(texts).score(texts)
+        for kind in (torch.float32, torch.bfloat16)
+    ]
+    assert np.corrcoef(*scores)[0, 1] > 0.95
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
