@@ -129,3 +129,16 @@ def test_inspect_fit_and_score(name, home, tmp_path, monkeypatch):
     assert {row["outside"] for row in rows} <= {"False", "True"}
     kept = torch.tensor([float(row["score"]) for row in rows])
     assert kept.isfinite().all()
+
+
+def test_evaluate_tells_a_loss_its_condition(home, tmp_path, monkeypatch):
+    monkeypatch.chdir(home)
+    save(tmp_path / "model", "t5", "AutoModelForSeq2SeqLM", "seq2seq")
+    lines = (home / "texts.jsonl").read_text(encoding="utf-8").replace('"source"', '"article"')
+    for name, text in (("own", lines), ("other", lines.replace("a cat ", "dogs "))):
+        (home / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    asked = ("--condition", "article", "--column", "text", "--density", "likelihood")
+    sets = ("--id", "own.jsonl", "--ood", "other.jsonl", "--group-size", "1")
+    fimetric("evaluate", tmp_path / "model", *asked, *sets, "--out", tmp_path / "evaluation")
+    table = (tmp_path / "evaluation" / "table.md").read_text(encoding="utf-8")
+    assert "condition=article" in table and "| other | 1 | likelihood |" in table

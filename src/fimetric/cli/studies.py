@@ -54,12 +54,12 @@ def evaluate(
 
     new_folder(out, data, *ood)
     objective = asked.objective()
-    shape = objective.opened.shape
-    own = part.named().open(data, shape)
+    shape, named = objective.opened.shape, part.named(objective.condition)
+    own = named.open(data, shape)
     found = run(
         objective,
         own,
-        part.named().open_all(ood, shape),
+        named.open_all(ood, shape),
         group_size,
         density or OF_ANY_TABLE,
         out / "features",
