@@ -1,17 +1,17 @@
 """A folder of diffusers: which parts are in it, and each part opened by the library's own class."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
 
+from fimetric.objectives.pretrained.libraries import library, opening
 from fimetric.objectives.pretrained.places import said_by
-from fimetric.objectives.pretrained.weights import refuse_others
+from fimetric.objectives.pretrained.weights import AGAIN, refuse_others
 
-Part = TypeVar("Part")
 AUTOENCODER = "vae"  # the name of that part
 INDEX, CONFIG, SCHEDULER = "model_index.json", "config.json", "scheduler_config.json"
 DENOISERS = (
@@ -118,7 +118,8 @@ class Folder:
         kind: Any = found if isinstance(found, type) else object
         if not issubclass(kind, diffusers.SchedulerMixin):
             raise ValueError(f"{place / SCHEDULER} names no scheduler of diffusers that is here")
-        return _opened(place, lambda: kind.from_pretrained(str(place), local_files_only=True))
+        with opening(str(place), AGAIN):
+            return kind.from_pretrained(str(place), local_files_only=True)
 
     def text_encoder(self, name: str, parts: dict[str, str]) -> tuple[nn.Module, Any]:
         """Return a text encoder of transformers and its tokenizer.
@@ -139,19 +140,13 @@ class Folder:
                     f"{parts.get(each) or 'not there'}; save the whole pipeline, with one of "
                     f"{', '.join(known)}"
                 )
-        try:
-            import transformers
-        except ImportError as error:
-            raise ImportError(
-                f"{self.said} has a text encoder: pip install 'fimetric[text]'"
-            ) from error
+        transformers = library("transformers", "fimetric[text]")
         kind = getattr(transformers, parts[name])  # whose errors do not say which tensor it is
         encoder = self._weights(name, kind, ignore_mismatched_sizes=True).to(self.dtype)
         tokenizer = getattr(transformers, parts[words])
         place = str(self.path / words)
-        return encoder, _opened(
-            self.path / words, lambda: tokenizer.from_pretrained(place, local_files_only=True)
-        )
+        with opening(place, AGAIN):
+            return encoder, tokenizer.from_pretrained(place, local_files_only=True)
 
     def _weights(self, name: str, kind: Any, **settings: Any) -> Any:
         """Return a model with its weights, all of them, from safetensors.
@@ -168,22 +163,10 @@ class Folder:
                 "again by save_pretrained(folder)"
             )
         settings |= {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
-        model, info = _opened(place, lambda: kind.from_pretrained(str(place), **settings))
+        with opening(str(place), AGAIN):
+            model, info = kind.from_pretrained(str(place), **settings)
         refuse_others(str(place), info, model.state_dict())
         return model.eval()
-
-
-def _opened(place: Path, call: Callable[[], Part]) -> Part:
-    """Return what a library opens.
-
-    Raises:
-        ValueError: with what it says where it fails.
-    """
-    try:
-        return call()
-    except Exception as error:  # a dozen kinds, of several libraries
-        said = " ".join(str(error).split())
-        raise ValueError(f"{place} cannot be opened: {type(error).__name__}: {said}") from error
 
 
 def _article(kind: str) -> str:
