@@ -206,9 +206,7 @@ class Detector:
         Raises:
             RuntimeError: before ``fit``.
         """
-        if self.calibration_ is None:
-            raise RuntimeError("the detector is not fitted: call fit first")
-        return self.calibration_
+        return self.judge.known
 
     @property
     def judge(self) -> Judge:

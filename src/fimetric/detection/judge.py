@@ -59,36 +59,41 @@ class Judge:
     def p_value(self, table: Features) -> Array:
         """Return conformal p-values (N,)."""
         self._warn(table)
-        return self._known.p_value(self.scores(table), self._lengths(table))
+        return self.known.p_value(self.scores(table), self._lengths(table))
 
     def reject(self, table: Features, alpha: float, confidence: float | None) -> NDArray[np.bool_]:
         """Return decisions (N,), see ``Calibration.reject``."""
         self._warn(table)
-        return self._known.reject(self.scores(table), alpha, confidence, self._lengths(table))
+        return self.known.reject(self.scores(table), alpha, confidence, self._lengths(table))
 
     def columns(
         self, table: Features, alpha: float, confidence: float | None
     ) -> tuple[Array, Array, NDArray[np.bool_], Array, NDArray[np.bool_]]:
         """Return scores, p-values, decisions, lengths, and which lengths are outside, each (N,)."""
         scores, known = self.scores(table), self._lengths(table)
-        p = self._known.p_value(scores, known)
-        rejected = self._known.reject(scores, alpha, confidence, known)
+        p = self.known.p_value(scores, known)
+        rejected = self.known.reject(scores, alpha, confidence, known)
         return scores, p, rejected, lengths(table), self._outside(table)
 
     def warn(self, outside: int, rows: int) -> None:
         """Say once of all rows that some are of other lengths than those calibrated on."""
-        if outside and self._known.covariate is not None:
+        if outside and self.known.covariate is not None:
             logger.warning(
                 "%d of %d are shorter or longer than all that the detector was calibrated on (%g "
                 "to %g) and are judged as the nearest of these; fit on such lengths too",
                 outside,
                 rows,
-                self._known.covariate.min(),
-                self._known.covariate.max(),
+                self.known.covariate.min(),
+                self.known.covariate.max(),
             )
 
     @property
-    def _known(self) -> Calibration:
+    def known(self) -> Calibration:
+        """The calibration.
+
+        Raises:
+            RuntimeError: before there is one.
+        """
         if self.calibration is None:
             raise RuntimeError("the detector is not fitted: call fit first")
         return self.calibration
@@ -98,9 +103,9 @@ class Judge:
 
     def _lengths(self, table: Features) -> Array | None:
         """Return the lengths of rows (N,), None where it was calibrated without any."""
-        return None if self._known.covariate is None else lengths(table)
+        return None if self.known.covariate is None else lengths(table)
 
     def _outside(self, table: Features) -> NDArray[np.bool_]:
         """Mark the rows (N,) of lengths beyond those calibrated on; none if these are unknown."""
         found = self._lengths(table)
-        return np.zeros(len(table), bool) if found is None else self._known.outside(found)
+        return np.zeros(len(table), bool) if found is None else self.known.outside(found)

@@ -8,6 +8,7 @@ from torch import nn
 from fimetric.objectives.base import Objective
 from fimetric.objectives.language import CausalLM
 from fimetric.objectives.steadiness import refuse_changing, refuse_training_mode
+from fimetric.objectives.takes import coarse_formats
 
 LEVELS = (0.05, 0.01)
 SEVERAL = "denoising loss"  # of which several timesteps tell more than one
@@ -50,9 +51,7 @@ def _of_parameters(objective: Objective) -> Iterator[str]:
             f"{frozen} of its {len(each)} tensors are frozen, and add no columns; --parameters "
             "'*' takes them too"
         )
-    coarse = {p.dtype for p in each if p.is_floating_point() and p.itemsize < 4}
-    if coarse:
-        names = " and ".join(sorted(str(kind).removeprefix("torch.") for kind in coarse))
+    if names := coarse_formats(objective.module):
         yield (
             f"weights in {names} round coarsely, and norms with them; --dtype float32 does not, "
             "where memory allows"

@@ -25,6 +25,7 @@ from fimetric.gradients.machine import costs_on
 from fimetric.gradients.norms import GradientNorms
 from fimetric.objectives.base import Objective
 from fimetric.objectives.steadiness import unchanged
+from fimetric.objectives.takes import number_formats
 from fimetric.typing import Array
 
 
@@ -241,8 +242,7 @@ def placed(batch: Batch, module: nn.Module) -> Input:
 
 def _coarsest(module: nn.Module) -> float:
     """Return the largest relative rounding error of the formats of a model's parameters."""
-    kinds = {p.dtype for p in module.parameters() if p.is_floating_point()}
-    return max((torch.finfo(kind).eps for kind in kinds), default=0.0)
+    return max((torch.finfo(kind).eps for kind in number_formats(module)), default=0.0)
 
 
 def _nudged(x: Input, seed: int) -> Input:

@@ -22,7 +22,7 @@ from fimetric.data.rows import samples_named
 from fimetric.data.seen import Seen
 from fimetric.features.screening import UninformativeError
 from fimetric.objectives.base import Objective
-from fimetric.objectives.takes import length_dimension, vocabulary_of
+from fimetric.objectives.takes import coarse_formats, length_dimension, vocabulary_of
 
 logger = logging.getLogger(__name__)
 OURS = Path(__file__).parents[1]  # of the package
@@ -198,10 +198,9 @@ def coarse_format_named(module: nn.Module) -> Iterator[None]:
     try:
         yield
     except UninformativeError as error:
-        kinds = {p.dtype for p in module.parameters() if p.is_floating_point() and p.itemsize < 4}
-        if not kinds:
+        names = coarse_formats(module)
+        if not names:
             raise
-        names = " and ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
         raise UninformativeError(
             f"{error}. The model is in {names}, which rounds coarsely: bring it to float32 "
             "(model.float())"

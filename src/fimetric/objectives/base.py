@@ -26,6 +26,7 @@ from fimetric.data.spec import Spec
 from fimetric.fingerprint.structure import named, original
 from fimetric.noise import fixed_noise, own_noise
 from fimetric.objectives.steadiness import refuse_changing, refuse_training_mode
+from fimetric.objectives.takes import number_format
 from fimetric.objectives.transparent import transparent
 
 Losses = Callable[[Input], Tensor]
@@ -221,12 +222,6 @@ class Objective(nn.Module):
             return x.to(kind) if kind is not None and x.is_floating_point() else x
 
         return {k: cast(v) for k, v in batch.items()} if isinstance(batch, dict) else cast(batch)
-
-
-def number_format(module: nn.Module) -> torch.dtype | None:
-    """Return the number format of a model's parameters; None where they have several, or none."""
-    kinds = {p.dtype for p in module.parameters() if p.is_floating_point()}
-    return kinds.pop() if len(kinds) == 1 else None
 
 
 def values_of(batch: Input) -> list[Tensor]:

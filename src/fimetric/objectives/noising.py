@@ -14,7 +14,8 @@ from fimetric.data.batch import Input
 from fimetric.data.kinds import data_of
 from fimetric.data.spec import Spec
 from fimetric.fingerprint.structure import original
-from fimetric.objectives.base import Losses, Objective, number_format
+from fimetric.objectives.base import Losses, Objective
+from fimetric.objectives.takes import number_format
 
 TIMESTEPS = (0, 50, 300)  # of 1,000; how they were chosen is told in docs/results/selection.md
 

@@ -1,5 +1,6 @@
-"""What a model itself tells of the samples that it takes: tokens, sequences."""
+"""What a model itself tells of the samples that it takes: number formats, tokens, sequences."""
 
+import torch
 from torch import nn
 
 SEQUENTIAL = (nn.RNNBase, nn.TransformerEncoder, nn.TransformerDecoder, nn.MultiheadAttention)
@@ -31,3 +32,20 @@ def length_dimension(module: nn.Module) -> int | None:
     if any(isinstance(layer, nn.Conv1d) for layer in layers):
         return -1
     return 0 if any(isinstance(layer, SEQUENTIAL) for layer in layers) else None
+
+
+def number_formats(module: nn.Module) -> set[torch.dtype]:
+    """Return the floating-point formats of a model's parameters."""
+    return {p.dtype for p in module.parameters() if p.is_floating_point()}
+
+
+def number_format(module: nn.Module) -> torch.dtype | None:
+    """Return the one format of a model's parameters; None where they have several, or none."""
+    kinds = number_formats(module)
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def coarse_formats(module: nn.Module) -> str:
+    """Return the names of the formats of fewer bits than float32; empty where there are none."""
+    coarse = {kind for kind in number_formats(module) if kind.itemsize < 4}
+    return " and ".join(sorted(str(kind).removeprefix("torch.") for kind in coarse))

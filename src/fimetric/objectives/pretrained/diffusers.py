@@ -18,7 +18,7 @@ from fimetric.objectives.pretrained.diffusers_folder import (
 )
 from fimetric.objectives.pretrained.diffusers_told import teller_of
 from fimetric.objectives.pretrained.frozen import LatentMean
-from fimetric.objectives.pretrained.request import Found, Loader, Request, Shape, number_format
+from fimetric.objectives.pretrained.request import Found, Loader, Request, Shape, format_named
 
 AUTOENCODERS = ("AutoencoderKL",)
 
@@ -29,7 +29,7 @@ def _open(found: Found, request: Request) -> tuple[Objective, Shape | None]:
     Raises:
         ValueError: for what is none of these.
     """
-    folder = Folder(found.path, found.said, number_format(request.dtype) or torch.float32)
+    folder = Folder(found.path, found.said, format_named(request.dtype) or torch.float32)
     parts = folder.parts()
     if parts.get("") in AUTOENCODERS:
         return _autoencoder(folder, request)

@@ -6,7 +6,7 @@ import torch
 
 from fimetric.objectives.base import Objective
 from fimetric.objectives.pretrained.libraries import library, opening
-from fimetric.objectives.pretrained.request import Found, Loader, Request, number_format
+from fimetric.objectives.pretrained.request import Found, Loader, Request, format_named
 from fimetric.objectives.pretrained.transformers import KINDS, OF_KINDS, Kind, loaded
 from fimetric.objectives.pretrained.weights import AGAIN
 
@@ -68,7 +68,7 @@ def _open(found: Found, request: Request) -> tuple[Objective, None]:
         tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, **here)
     kind = _kind(config.model_type, found.said)
     request.refuse_others(kind.takes | TAKES, f"{kind.words} ({found.said})")
-    dtype = number_format(request.dtype) or torch.float32
+    dtype = format_named(request.dtype) or torch.float32
     model = loaded(kind, file.parent, str(file), gguf_file=file.name, dtype=dtype)
     return kind.objective(model.to(request.device), tokenizer, request), None
 

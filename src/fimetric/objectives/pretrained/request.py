@@ -49,7 +49,7 @@ class Request:
             )
 
 
-def number_format(dtype: str | torch.dtype | None) -> torch.dtype | None:
+def format_named(dtype: str | torch.dtype | None) -> torch.dtype | None:
     """Return a number format by its name, None for None.
 
     Raises:

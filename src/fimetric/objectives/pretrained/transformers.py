@@ -13,7 +13,7 @@ from fimetric.objectives.language import CausalLM
 from fimetric.objectives.masked import MaskedLM
 from fimetric.objectives.pretrained.libraries import library, opening
 from fimetric.objectives.pretrained.places import said_by
-from fimetric.objectives.pretrained.request import Found, Loader, Request, number_format
+from fimetric.objectives.pretrained.request import Found, Loader, Request, format_named
 from fimetric.objectives.pretrained.weights import AGAIN, refuse_others
 from fimetric.objectives.seq2seq import Seq2SeqLM
 
@@ -164,7 +164,7 @@ def model_of(found: Found, kind: Kind, request: Request) -> nn.Module:
         ValueError: for files that are missing, damaged or pickled, or hold another model.
     """
     quantised = "quantization_config" in said_by(found.path / CONFIG)
-    dtype = number_format(request.dtype) or ("auto" if quantised else torch.float32)
+    dtype = format_named(request.dtype) or ("auto" if quantised else torch.float32)
     trusted = request.trust_remote_code
     return loaded(kind, found.path, found.said, dtype=dtype, trust_remote_code=trusted)
 
