@@ -1,9 +1,10 @@
 """Losses of models that see noisy data and a noise level: what diffusion and flows share."""
 
 import copy
-import inspect
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import Any, Protocol, Self
 
 import torch
@@ -32,7 +33,7 @@ class Teller(Protocol):
         ...
 
 
-class Noising(Objective):
+class Noising(Objective, ABC):
     """Base of losses at fixed noise levels: a sample x is made noisy, and a model predicts.
 
         x_t = s_t x + n_t eps
@@ -77,6 +78,7 @@ class Noising(Objective):
         self._refuse_others(scheduler)
         self.scheduler, self.draws, self.centred = scheduler, draws, centred
         self.timesteps = _indices(timesteps, self._length())
+        self._named_time = "timestep" in signature(original(module).forward).parameters
         self.register_module("encoder", None)
         self.register_module("teller", None)
 
@@ -123,20 +125,20 @@ class Noising(Objective):
         signal, noise = self._levels(t, x)
         return signal * x + noise * eps
 
-    def _refuse_others(self, scheduler: Any) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _refuse_others(self, scheduler: Any) -> None: ...
 
-    def _length(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def _length(self) -> int: ...
 
-    def _levels(self, t: int, like: Tensor) -> tuple[Tensor | float, Tensor | float]:
-        raise NotImplementedError
+    @abstractmethod
+    def _levels(self, t: int, like: Tensor) -> tuple[Tensor | float, Tensor | float]: ...
 
-    def _target(self, x: Tensor, eps: Tensor, t: int) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def _target(self, x: Tensor, eps: Tensor, t: int) -> Tensor: ...
 
-    def _told_time(self, t: int, like: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def _told_time(self, t: int, like: Tensor) -> Tensor: ...
 
     def _sum(self, error: Tensor) -> Tensor:
         return error.square().flatten(1).sum(1)
@@ -144,7 +146,7 @@ class Noising(Objective):
     def _predict(self, noisy: Tensor, t: int, batch: Input) -> Tensor:
         kind, steps = number_format(self.module) or noisy.dtype, self._told_time(t, noisy)
         others = self._others(batch, noisy)
-        if "timestep" in inspect.signature(original(self.module).forward).parameters:
+        if self._named_time:
             found = self.module(noisy.to(kind), timestep=steps, **others)
         else:
             found = self.module(noisy.to(kind), steps, **others)

@@ -167,7 +167,7 @@ class Prompts(Frozen):
         found = tokenizer(
             texts, padding="max_length", max_length=longest, truncation=True, return_tensors="pt"
         )
-        if not self._told_of_cut:
+        if not self._told_of_cut and found.attention_mask.all(1).any():  # else none is so long
             most = max(len(ids) for ids in tokenizer(texts, verbose=False).input_ids)
             if most > longest:
                 self._told_of_cut = True
