@@ -5,6 +5,7 @@ from collections import UserDict
 import numpy as np
 import pytest
 import torch
+from letters import Letters
 from torch import nn
 
 import fimetric as fm
@@ -15,30 +16,6 @@ from fimetric.fisher.stream import loss_values
 from fimetric.objectives import Objective
 
 N, WORDS = 23, ["a", "quick", "brown fox", "jumps", "over the lazy dog"]
-
-
-class Letters(Objective):
-    """Minus the log probability of the letters of texts, each by itself."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__(self.forward, module)
-
-    def prepare(self, samples):
-        codes = [torch.tensor([ord(c) for c in text]) for text in samples]
-        tokens = nn.utils.rnn.pad_sequence(codes, batch_first=True)
-        mask = nn.utils.rnn.pad_sequence([torch.ones_like(x) for x in codes], batch_first=True)
-        return {"input_ids": tokens, "attention_mask": mask}
-
-    def forward(self, batch):
-        logits = self.module(batch["input_ids"]).log_softmax(-1)
-        said = logits.gather(-1, batch["input_ids"][..., None])[..., 0]
-        return -(said * batch["attention_mask"]).sum(1)
-
-
-@pytest.fixture
-def letters():
-    torch.manual_seed(0)
-    return Letters(nn.Sequential(nn.Embedding(128, 8), nn.Linear(8, 128)).double())
 
 
 @pytest.fixture

@@ -12,34 +12,11 @@ from torch import nn
 import fimetric as fm
 from fimetric.data import load
 from fimetric.objectives import Objective
+from objectives.saved_text_models import build
 
 N = 24
 WORDS = ["a", "quick", "brown fox", "jumps", "over the lazy dog"]
 TEXTS = [f"{WORDS[i % 5]} {i}" for i in range(N)]
-
-
-class Letters(Objective):
-    """Minus the log probability of the letters of texts, each by itself."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__(self.forward, module)
-
-    def prepare(self, samples):
-        codes = [torch.tensor([ord(c) for c in text]) for text in samples]
-        pad = nn.utils.rnn.pad_sequence
-        mask = pad([torch.ones_like(x) for x in codes], batch_first=True)
-        return {"input_ids": pad(codes, batch_first=True), "attention_mask": mask}
-
-    def forward(self, batch):
-        logits = self.module(batch["input_ids"]).log_softmax(-1)
-        said = logits.gather(-1, batch["input_ids"][..., None])[..., 0]
-        return -(said * batch["attention_mask"]).sum(1)
-
-
-@pytest.fixture
-def letters():
-    torch.manual_seed(0)
-    return Letters(nn.Sequential(nn.Embedding(128, 8), nn.Linear(8, 128)).double())
 
 
 def test_texts_of_files_and_tables_are_scored_as_a_list_is(letters, tmp_path):
@@ -109,17 +86,7 @@ def test_a_table_of_other_columns_is_refused(tmp_path):
 
 def test_texts_of_two_tokens_are_no_dependence_on_the_batch():
     """Attention to a single token has no gradient, but for what a fused kernel rounds."""
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=64,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-    )
-    model = transformers.LlamaForCausalLM(config).eval()
+    model = build("llama", "AutoModelForCausalLM", hidden_size=32)
     tokens = torch.randint(4, 64, (6, 9))
     mask = torch.ones_like(tokens)
     mask[[0, 2, 5], 2:] = 0

@@ -11,6 +11,7 @@ import fimetric as fm
 from fimetric.gradients import GradientNorms, MixedSamplesError
 from fimetric.gradients.halving import NOTHING, SEVERAL, samples_by_halves
 from fimetric.gradients.reference import squared_gradient_norms
+from objectives.saved_text_models import build
 
 KINDS = [torch.float16, torch.bfloat16]
 
@@ -146,21 +147,7 @@ def test_losses_in_bfloat16_themselves():
 
 
 def test_a_detector_of_a_language_model_in_bfloat16_has_layers_to_tell_by():
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    config = transformers.OPTConfig(
-        vocab_size=64,
-        hidden_size=32,
-        ffn_dim=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        word_embed_proj_dim=32,
-        max_position_embeddings=64,
-    )
-    model = transformers.OPTForCausalLM(config).eval().to(torch.bfloat16)
-    with torch.no_grad():
-        for p in model.parameters():
-            p += 0.05 * torch.randn_like(p)
+    model = build("opt", "AutoModelForCausalLM", max_position_embeddings=64).to(torch.bfloat16)
     tokens = torch.randint(4, 64, (40, 40))
     detector = fm.Detector(fm.objectives.CausalLM(model)).fit(tokens)
     kept = dict(zip(detector.density.names_, detector.density.kept_, strict=True))
