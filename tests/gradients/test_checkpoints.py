@@ -258,3 +258,15 @@ def test_nothing_computed_anew_outlives_a_pass_over_a_graph_that_is_kept(monkeyp
     assert all(type(h.handles) is dict for h in holders(losses, module))
     expected = table_by_loop(losses, list(module.parameters()))
     torch.testing.assert_close(norms(losses), expected)
+
+
+def test_a_single_sample_whose_parameters_a_reentrant_checkpoint_hides(caplog):
+    def hiding(function, *inputs):
+        return checkpoint(function, *inputs, use_reentrant=True)
+
+    model = Blocks().double()
+    x = torch.randn(1, I, dtype=torch.float64)
+    found = GradientNorms(model)(model(x, hiding))
+    expected = table_by_loop(model(x, plainly), list(model.parameters()))
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=0)
+    assert "parameters hidden in CheckpointFunctionBackward" in caplog.text
