@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from fimetric.data.clips import Clips, told
 from fimetric.data.columns import FILES, NUMBER, PICTURE, SOUND, TEXT, Columns, Header
 from fimetric.data.keys import ALONE, SOUND_NAME
-from fimetric.data.names import printable
+from fimetric.data.names import called
 from fimetric.data.records import text
-from fimetric.data.samples import Samples
+from fimetric.data.samples import Samples, of_numbers
 from fimetric.data.sounds import Sound, is_sound, sound
 from fimetric.data.texts import Texts
 
@@ -73,7 +72,7 @@ def collected(parts: Iterable[Part], chosen: Columns, name: str, rate: int | Non
         named = found.take(part)
         own = named if chosen.ids is None else part.rows.column(chosen.ids).to_pylist()
         for own_id in own:
-            ids.append(f"{name}/{len(ids)}" if own_id in (None, "") else printable(own_id))
+            ids.append(called(own_id, name, len(ids)))
         for key, values in kept.items():
             values.extend(part.rows.column(key).to_pylist())
     if not ids:
@@ -82,8 +81,7 @@ def collected(parts: Iterable[Part], chosen: Columns, name: str, rate: int | Non
         return told(Clips(found.sounds, ids, name, kept=kept, rate=rate))
     if chosen.kind == TEXT:
         return Texts(found.texts, ids, name, kept=kept)
-    table = torch.frombuffer(found.numbers, dtype=torch.float32).reshape(-1, len(chosen.data))
-    return Samples(table, ids, name, kept=kept, columns=chosen.data)
+    return of_numbers(found.numbers, chosen.data, ids, name, kept)
 
 
 class _Gathered:

@@ -35,6 +35,16 @@ def printable(name: object) -> str:
     return UNPRINTABLE.sub(_escape, str(name))
 
 
+def called(own: object, name: str, number: int) -> str:
+    """Return the name of a sample: its own, or where it has none its number in a data set.
+
+    Example:
+        >>> called("cat.wav", "sounds", 3), called(None, "sounds", 3), called("", "sounds", 3)
+        ('cat.wav', 'sounds/3', 'sounds/3')
+    """
+    return f"{name}/{number}" if own in (None, "") else printable(own)
+
+
 def first_few(names: Sequence[str], more: str, most: int = 5) -> str:
     """Return the first names in a row, and how many more there are.
 

@@ -12,7 +12,7 @@ from fimetric.data import images
 from fimetric.data.arrow import Part, bytes_of, collected, header, told_apart
 from fimetric.data.asked import Asked
 from fimetric.data.columns import NUMBER, PICTURE, SOUND, Columns
-from fimetric.data.names import printable
+from fimetric.data.names import called, printable
 from fimetric.data.samples import Samples
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _pictures(
             path = cell.get("path") if isinstance(cell, dict) else None
             own = None if chosen.ids is None else row[chosen.ids]
             own = path if own is None else str(own)
-            ids.append(printable(own or f"{name}/{len(ids)}"))
+            ids.append(called(own, name, len(ids)))
             for key, values in kept.items():
                 values.append(row[key])
             place = f"{where}, column {column!r}"

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import torch
 
 from fimetric.data.asked import Asked
 from fimetric.data.columns import NUMBER, TEXT, Columns, Header
 from fimetric.data.keys import TEXT_NAMES
 from fimetric.data.lines import LONGEST, lines
-from fimetric.data.names import printable
-from fimetric.data.samples import Samples
+from fimetric.data.names import called, printable
+from fimetric.data.samples import Samples, of_numbers
 from fimetric.data.texts import Texts
 
 HEAD = 1000  # rows by which it is told which columns hold numbers
@@ -55,7 +54,7 @@ def _collected(rows: Iterator[Row], chosen: Columns, name: str) -> Samples:
     kept: dict[str, list[Any]] = {key: [] for key in chosen.kept}
     for where, row in rows:
         own = row.get(chosen.ids) if chosen.ids is not None else None
-        ids.append(f"{name}/{len(ids)}" if own in (None, "") else printable(own))
+        ids.append(called(own, name, len(ids)))
         for key, values in kept.items():
             values.append(row.get(key))
         if chosen.kind == TEXT:
@@ -65,8 +64,7 @@ def _collected(rows: Iterator[Row], chosen: Columns, name: str) -> Samples:
     kept = {key: _whole_numbers(values) for key, values in kept.items()}
     if chosen.kind == TEXT:
         return Texts(texts, ids, name, kept=kept)
-    table = torch.frombuffer(numbers, dtype=torch.float32).reshape(-1, len(chosen.data))
-    return Samples(table, ids, name, kept=kept, columns=chosen.data)
+    return of_numbers(numbers, chosen.data, ids, name, kept)
 
 
 def text(cell: Any, where: str, column: str) -> str:

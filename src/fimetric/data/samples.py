@@ -1,5 +1,6 @@
 """Samples: a data set in memory, 8-bit images kept as 8 bits."""
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any, Self
@@ -173,6 +174,14 @@ class Samples(Dataset[dict[str, Any]]):
         """Return ids and what is kept of some samples."""
         kept = {key: [values[i] for i in rows] for key, values in self.kept.items()}
         return [self.ids[i] for i in rows], kept
+
+
+def of_numbers(
+    numbers: "array[float]", columns: Sequence[str], ids: Sequence[str], name: str, kept: Kept
+) -> Samples:
+    """Return rows of numbers, one after the other in an array of 32 bits, as a data set."""
+    table = torch.frombuffer(numbers, dtype=torch.float32).reshape(-1, len(columns))
+    return Samples(table, ids, name, kept=kept, columns=columns)
 
 
 def refuse_outside_unit(samples: Samples) -> None:
