@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from tests.models.examples import example
 
 import fimetric as fm
 from fimetric.noise import fixed_noise, own_noise
@@ -101,7 +102,9 @@ def test_draw_is_the_same_whatever_torch_makes_by_default(draw, kind):
 
 @pytest.mark.parametrize("name", fm.models.FAMILIES)
 def test_models_draw_the_same_whatever_torch_makes_by_default(name):
-    model, x = fm.models.build(name, "tiny", (1, 8, 8)).eval(), torch.rand(2, 1, 8, 8)
+    samples = example(name)
+    model = fm.models.build_for(name, "tiny", samples).eval()
+    x = model.taken(samples, range(2))
 
     def draws():
         generator = torch.Generator().manual_seed(0)

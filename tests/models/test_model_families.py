@@ -77,7 +77,7 @@ WRONG = [
     ({"model": torch.nn.Linear}, "a class made from fimetric.models.Model"),
     ({"objective": None}, "objective must be a function"),
     ({"has": {"nats"}}, "has names 'nats'; there are 'a bound"),
-    ({"samples": "texts"}, "samples names 'texts'; there are 'images'"),
+    ({"samples": "smells"}, "samples names 'smells'; there are 'images'"),
 ]
 
 

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 import torch
+from tests.models.examples import example
 
 from fimetric.data import Samples, load
 from fimetric.data.codes import gaussian_bits_per_dim
@@ -34,7 +35,7 @@ def digits() -> Samples:
 
 def run(kind, data, folder, **settings):
     torch.manual_seed(id(folder) % 1000)  # the result must not depend on the global generator
-    model = build(kind, TINY[kind], SHAPE)
+    model = build(kind, TINY[kind], data.shape if isinstance(data, Samples) else SHAPE)
     settings = {"steps": 9, "batch_size": 32, "validate_every": 3, "warmup": 2, **settings}
     return model, train(model, data, folder, progress=False, **settings)
 
@@ -44,8 +45,9 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_a_killed_run_resumes_to_the_same_bits(kind, digits, tmp_path, monkeypatch):
-    whole, expected = run(kind, digits, tmp_path / "whole")
+def test_a_killed_run_resumes_to_the_same_bits(kind, tmp_path, monkeypatch):
+    data = example(kind, 100)
+    whole, expected = run(kind, data, tmp_path / "whole")
     step, done = training._step, []
 
     def dying(run, x):
@@ -56,8 +58,8 @@ def test_a_killed_run_resumes_to_the_same_bits(kind, digits, tmp_path, monkeypat
 
     monkeypatch.setattr(training, "_step", dying)
     with pytest.raises(Killed):
-        run(kind, digits, tmp_path / "killed")
-    resumed, found = run(kind, digits, tmp_path / "killed")
+        run(kind, data, tmp_path / "killed")
+    resumed, found = run(kind, data, tmp_path / "killed")
     assert done == [0, 1, 2, 3, 4, 5, 3, 4, 5, 6, 7, 8]
     assert found == expected
     for name in ("model.safetensors", "log.csv", "checkpoint/state.safetensors"):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fimetric.benchmark.cases import Case, Sets, model_folder
-from fimetric.models import build, load, save
+from fimetric.models import build_for, load, save
 from fimetric.training import train
 
 
@@ -23,7 +23,7 @@ def trained(case: Case, folder: Path, progress: bool = False) -> Path:
         return place
     how, run = case.trained, folder / "trainings" / place.name
     samples = Sets(case).train
-    model = build(how.kind, how.config, samples.shape, case.seed)
+    model = build_for(how.kind, how.config, samples, case.seed)
     train(
         model,
         samples,

@@ -59,7 +59,7 @@ def train(
 ) -> None:
     """Train a reference model; called again, it goes on from the last checkpoint."""
     from fimetric.data.named import Named
-    from fimetric.models import build
+    from fimetric.models import build_for
     from fimetric.models.devices import known_device
     from fimetric.store.folders import new_folder
     from fimetric.training import train as run
@@ -67,7 +67,7 @@ def train(
     new_folder(out, data)
     place = known_device(device)
     samples = Named(split, limit, size, channels).open(data)
-    model = build(kind, config, samples.shape, seed)
+    model = build_for(kind, config, samples, seed)
     history = run(
         model,
         samples,

@@ -14,7 +14,7 @@ vae          a convolutional variational autoencoder
 
 from fimetric.models.diffusion import Diffusion, DiffusionConfig
 from fimetric.models.family import FAMILIES, Family, Model
-from fimetric.models.folder import build, kind_of, load, save
+from fimetric.models.folder import build, build_for, kind_of, load, save
 from fimetric.models.glow import Glow, GlowConfig
 from fimetric.models.pixelcnn import PixelCNN, PixelCNNConfig
 from fimetric.models.vae import VAE, VAEConfig
@@ -32,6 +32,7 @@ __all__ = [
     "PixelCNNConfig",
     "VAEConfig",
     "build",
+    "build_for",
     "kind_of",
     "load",
     "save",

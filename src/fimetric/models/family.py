@@ -3,21 +3,28 @@
 Whatever needs something of a model asks for what its family has, never for a family by name.
 """
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from torch import Generator, Tensor, nn
 
 from fimetric.arguments import shown
+from fimetric.data import Samples
 from fimetric.store.files import safe_name
 
 SCHEDULE = "a noise schedule"
 BOUND = "a bound with a posterior of its own"
 LATENT_MAP = "an invertible map to latents"
 NATS = "a likelihood in nats"
-SAMPLES = {"images": ("channels", "height", "width")}  # kind of sample -> what its sides are
+SAMPLES = {  # kind of sample -> what its sides are
+    "images": ("channels", "height", "width"),
+    "sounds": ("values",),
+    "tables": ("columns",),
+    "texts": ("tokens",),
+}
 
 Draw = Callable[[int, Generator], Tensor]
 
@@ -26,14 +33,29 @@ class Model(nn.Module, ABC):
     """A reference model: a module with ``config`` and ``shape`` that trains and samples itself.
 
     A class has ``Config``, a frozen dataclass, and ``CONFIGS``, some of them by name; it is made by
-    ``cls(config, shape)``. x is float32 (N, *shape) in [0, 1] = k/255, and generators live on the
-    CPU.
+    ``cls(config, shape)``. x is float32 (N, *shape), of images in [0, 1] = k/255, unless ``taken``
+    makes another tensor of samples; generators live on the CPU.
     """
 
     Config: ClassVar[type]
     CONFIGS: ClassVar[Mapping[str, Any]]
+    FIRST: ClassVar[int | None] = 256
+    """How many samples ``initialise`` gets at least; None for all of the training part."""
     config: Any
     shape: tuple[int, ...]
+
+    @classmethod
+    def fitting(cls, config: Any, samples: Samples) -> tuple[Any, tuple[int, ...]]:
+        """Return configuration and shape of a model of such samples: here what they are already."""
+        return config, samples.shape
+
+    def taken(self, samples: Samples, rows: Sequence[int] | Tensor) -> Tensor:
+        """Return the samples at some rows as the tensor that losses are taken of."""
+        return samples.tensor(rows)
+
+    def sizes(self, x: Tensor) -> float:
+        """Return the mean number of dimensions of samples x, which losses are divided by."""
+        return math.prod(self.shape)
 
     def initialise(self, x: Tensor) -> None:
         """Set what is set from the first samples x, once before training; by default nothing."""
@@ -44,7 +66,10 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def bits_per_dim(self, x: Tensor, generator: Generator | None) -> Tensor:
-        """Return an upper bound (N,) on the code length of 8-bit x, in bits per dimension."""
+        """Return an upper bound (N,) on the code length of 8-bit x, in bits per dimension.
+
+        Of samples that are real numbers it is the negative log density to base 2 per dimension.
+        """
 
     @abstractmethod
     def sample(self, n: int, generator: Generator | None) -> Tensor:

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from fimetric.arguments import folder_of, listed, made, seed_of, whole
+from fimetric.data import Samples
 from fimetric.models.bounds import check_fit, check_numbers
 from fimetric.models.family import SAMPLES, Model, family, family_of
 from fimetric.store import archive
@@ -60,7 +61,8 @@ def build(
     Arguments:
         kind: A name in ``FAMILIES``.
         config: A name of the class's ``CONFIGS``, a dictionary of fields, or a config object.
-        shape: Shape of one sample, (C, H, W) of an image.
+        shape: Shape of one sample: (C, H, W) of an image, (T,) of sound, (D,) of a row of a table,
+            and of texts the tokens (T,) that are seen at once.
         seed: Seed of the initial weights; the global generator is left as it was.
 
     Raises:
@@ -78,6 +80,19 @@ def build(
             return cls(settings, sides)
         except (TypeError, RuntimeError, OverflowError) as error:
             raise ValueError(f"no {cls.__name__} can be made of {settings}: {error}") from error
+
+
+def build_for(
+    kind: str, config: str | Mapping[str, Any] | Any, samples: Samples, seed: int = 0
+) -> Model:
+    """Return an untrained model for samples, which say its shape; see ``build``.
+
+    What a configuration learns from training data before weights are made, as the vocabulary of a
+    language model, it learns from these.
+    """
+    cls = family(kind).model
+    settings, shape = cls.fitting(_config(cls, config), samples)
+    return build(kind, settings, shape, seed)
 
 
 def _config(cls: type[Model], config: Any) -> Any:

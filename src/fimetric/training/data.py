@@ -8,6 +8,7 @@ from torch import Generator, Tensor
 from fimetric.data import Samples, batches
 from fimetric.data.samples import refuse_outside_unit
 from fimetric.models import Model
+from fimetric.models.family import family_of
 from fimetric.training.seeds import number
 
 HELD_OUT, MOST_HELD_OUT = 0.05, 512  # of the training data, for validation
@@ -17,13 +18,13 @@ def as_samples(data: Any, model: Model) -> Samples:
     """Return data of any kind as Samples of the model's shape.
 
     Raises:
-        ValueError: for dictionaries of tensors, another shape, or floats outside of [0, 1].
+        ValueError: for dictionaries of tensors, another shape, or images outside of [0, 1].
     """
     if not isinstance(data, Samples):
         parts = list(batches(data, 1024))
         if any(not isinstance(part.x, Tensor) for part in parts):
             raise ValueError(
-                "training takes images alone; the data are dictionaries of several tensors"
+                "training takes samples of one tensor each; the data are dictionaries of several"
             )
         x = torch.cat([part.x for part in parts if isinstance(part.x, Tensor)])
         data = Samples(x, [i for part in parts for i in part.ids], "data")
@@ -32,7 +33,8 @@ def as_samples(data: Any, model: Model) -> Samples:
             f"{data.name} has samples of shape {data.shape}, the model takes {model.shape}; "
             "build it for that shape, or load the data with size= and channels="
         )
-    refuse_outside_unit(data)
+    if family_of(model).samples == "images":
+        refuse_outside_unit(data)
     return data
 
 

@@ -155,8 +155,10 @@ def _begin(run: Run, data: Samples, folder: Path, settings: dict[str, Any], resu
         return
     if checkpoint.exists() or (not resume and (folder / "config.json").exists()):
         raise FileExistsError(f"{folder} holds a run already; resume it, or take another folder")
-    first = order(run.recipe.seed, 0, len(data))[: max(run.recipe.batch_size, 256)]
-    run.model.initialise(run.to_device(data.tensor(first)))
+    model = run.model
+    least = len(data) if model.FIRST is None else max(run.recipe.batch_size, model.FIRST)
+    first = order(run.recipe.seed, 0, len(data))[:least]
+    model.initialise(run.to_device(model.taken(data, first)))
     run.average = copied(run.model)
 
 
@@ -168,7 +170,8 @@ def _loop(run: Run, data: Samples, advance: Any) -> Iterator[int]:
         if recipe.patience is not None and stale >= recipe.patience:
             log.info("no better for %d validations: stopped at step %d", stale, run.step)
             return
-        x = data.tensor(indices(recipe.seed, run.step, recipe.batch_size, len(data)))
+        rows = indices(recipe.seed, run.step, recipe.batch_size, len(data))
+        x = run.model.taken(data, rows)
         run.losses.append(_step(run, run.to_device(x)))
         run.step += 1
         run.update_average()
@@ -179,7 +182,7 @@ def _loop(run: Run, data: Samples, advance: Any) -> Iterator[int]:
 
 
 def _step(run: Run, x: Tensor) -> float:
-    """Do one optimiser step on x (N, C, H, W) and return the loss per dimension.
+    """Do one optimiser step on x (N, ...) and return the loss per dimension.
 
     Raises:
         RuntimeError: where the loss or its gradient is not finite, with the step.
@@ -190,7 +193,7 @@ def _step(run: Run, x: Tensor) -> float:
     with torch.random.fork_rng(devices=[]):  # for what draws from the global generator (dropout)
         torch.default_generator.manual_seed(number(recipe.seed, run.step, 1))
         generator = Generator().manual_seed(number(recipe.seed, run.step, 0))
-        loss = model.training_losses(x, generator).mean() / math.prod(model.shape)
+        loss = model.training_losses(x, generator).mean() / model.sizes(x)
     run.optimiser.zero_grad()
     loss.backward()
     norm = nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
@@ -214,7 +217,8 @@ def _validate(run: Run, held_out: Samples, folder: Path) -> None:
     generator = Generator().manual_seed(number(run.recipe.seed, 0, 2))  # each time the same noise
     parts = torch.arange(len(held_out)).split(VALIDATION_BATCH)
     with run.averaged() as model:
-        bits = [model.bits_per_dim(run.to_device(held_out.tensor(i)), generator) for i in parts]
+        taken = (run.to_device(model.taken(held_out, i)) for i in parts)
+        bits = [model.bits_per_dim(x, generator) for x in taken]
         value = torch.cat(bits).mean().item()
         if not math.isfinite(value):
             raise RuntimeError(f"validation gives {value} bits per dimension in step {run.step}")
