@@ -6,6 +6,7 @@ bounds       whether a description is one that weights can fill
 devices      where models go
 discretised  a logistic over the levels of a pixel, of which likelihoods are made
 glow_steps   the layers of a Glow
+unet         the network of the models of noisy images
 diffusion    a UNet that predicts the noise in a noisy image
 glow         a normalising flow of invertible 1x1 convolutions and affine couplings
 pixelcnn     an autoregressive model of images, pixel by pixel

@@ -17,6 +17,7 @@ import torch
 from torch import Generator, Tensor
 
 from fimetric.models.family import Model
+from fimetric.models.unet import unet
 from fimetric.noise import drawn
 
 HALF_LEVEL = 1 / 255  # half the distance between two neighbouring levels on [-1, 1]
@@ -65,32 +66,13 @@ class Diffusion(Model):
             ValueError: for a size that the resolutions do not divide, no channels, or an unknown
                 loss.
         """
-        from diffusers import DDPMScheduler, UNet2DModel  # slow to import
+        from diffusers import DDPMScheduler  # slow to import
 
         super().__init__()
-        C, H, W = shape
-        divisor = 2 ** (len(config.channels) - 1)
-        if not config.channels or H % divisor or W % divisor:
-            raise ValueError(
-                f"{len(config.channels)} resolutions need a height and width divisible by "
-                f"{divisor}, got {H}x{W}; "
-                "take a configuration with fewer (at least one) channels, or resize the data"
-            )
         if config.loss not in ("l2", "l1"):
             raise ValueError(f"loss must be 'l2' or 'l1', got {config.loss!r}")
-        self.config, self.shape = config, (C, H, W)
-        self.unet = UNet2DModel(
-            sample_size=(H, W),
-            in_channels=C,
-            out_channels=C,
-            block_out_channels=config.channels,
-            layers_per_block=config.layers,
-            down_block_types=("DownBlock2D",) * len(config.channels),
-            up_block_types=("UpBlock2D",) * len(config.channels),
-            norm_num_groups=config.groups,
-            add_attention=config.attention,
-            attention_head_dim=config.channels[-1] // 2,
-        )
+        self.config, self.shape = config, shape
+        self.unet = unet(shape, config.channels, config.layers, config.groups, config.attention)
         self.scheduler = DDPMScheduler(
             num_train_timesteps=config.timesteps,
             beta_start=config.beta_start,
