@@ -5,11 +5,13 @@ comparing  from scores to areas with intervals, and one method against another
 config     a benchmark as one TOML file: read, and checked before any work is done
 jobs       jobs side by side in processes of their own, which end with the one that asked for them
 methods    every method of the benchmark: which table it needs, and which density judges it
+own        an own set, its models, and what they are to tell it from
 results    what a benchmark found: one entry for each comparison, and the scores behind it
 run        the stages of a benchmark, one after the other: train, extract, score, compare
 scoring    one method on one model: fit on own samples, score every set, resample what was scored
 tables     features of a model's sets, a folder each, keyed by what they are made from
 training   the models of a grid that have yet to be trained
 variants   looks: images made from a set's own
+views      what a method sees of a table, where that is not all of it
 writing    what a benchmark leaves: averages, a picture, a page, all comparisons and all scores
 """

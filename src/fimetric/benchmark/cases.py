@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fimetric.benchmark.config import CALIBRATE, FIT, PARTS, Grid, Own, Trained
+from fimetric.benchmark.config import CALIBRATE, FIT, Grid
+from fimetric.benchmark.own import LEAKS, PARTS, Own, Trained, called
 from fimetric.benchmark.variants import make
 from fimetric.data import Samples
 from fimetric.data.named import Named
-from fimetric.models.family import family
+from fimetric.models.family import FAMILIES, family
 from fimetric.models.folder import describe
 from fimetric.store.files import safe_name
 
@@ -38,7 +39,7 @@ class Case:
     @property
     def name(self) -> str:
         """Name of the model, such as ``mnist-vae`` or, of another seed, ``mnist-vae-1``."""
-        name = f"{safe_name(self.own.data)}-{self.trained.kind}"
+        name = f"{safe_name(self.own.name)}-{safe_name(self.trained.kind)}"
         return name if self.first else f"{name}-{self.seed}"
 
     @property
@@ -49,10 +50,20 @@ class Case:
 
     @property
     def sets(self) -> dict[str, str]:
-        """Foreign set -> far or near. Looks are for the first seed alone."""
-        looks = self.grid.looks if self.first else ()
-        near = dict.fromkeys([*self.own.near, *looks], "near")
-        return dict.fromkeys(self.own.far, "far") | near
+        """Foreign set -> far or near. Looks are of images, and for the first seed alone."""
+        near = dict.fromkeys([*map(called, self.own.near), *self.looks], "near")
+        return dict.fromkeys(map(called, self.own.far), "far") | near
+
+    @property
+    def looks(self) -> tuple[str, ...]:
+        """Variants of the own test images."""
+        images = self.trained.family.samples == "images"
+        return self.grid.looks if self.first and images else ()
+
+    @property
+    def leaks(self) -> tuple[str, ...]:
+        """Own sets that no method may tell from the own test part."""
+        return LEAKS if self.grid.leak_checks else ()
 
 
 def cases(grid: Grid) -> list[Case]:
@@ -70,6 +81,7 @@ class Sets:
 
     def __init__(self, case: Case) -> None:
         self.case = case
+        self._sources = {called(s): s for s in (*case.own.far, *case.own.near)}
         self._foreign: dict[str, Samples] = {}
 
     @cached_property
@@ -84,6 +96,8 @@ class Sets:
         Raises:
             ValueError: where the set is smaller than the grid asks for.
         """
+        if self.case.own.reference is not None:
+            return self._parts_beside(self.case.own.reference)
         grid = self.case.grid
         pool = self._open(self.case.own.data, "test", grid.held_out)
         if len(pool) < grid.held_out:
@@ -95,38 +109,60 @@ class Sets:
         chosen = split(pool.ids, self.case.own.alike, (fit, calibrate, grid.samples), grid.seed)
         return {p: pool.select(np.sort(i).tolist()) for p, i in zip(PARTS, chosen, strict=True)}
 
+    def _parts_beside(self, reference: str) -> Mapping[str, Samples]:
+        """Return the parts where those for density and calibration are a set of their own."""
+        beside = self._open(reference, "test", None)
+        fit, calibration = split(beside.ids, None, (len(beside) // 2, len(beside) // 2, 0), 0)[:2]
+        halves = (beside.select(np.sort(rows).tolist()) for rows in (fit, calibration))
+        test = self._enough(self._open(self.case.own.data, "test", self.case.grid.samples))
+        return dict(zip(PARTS, (*halves, test), strict=True))
+
     def foreign(self, name: str) -> Samples:
-        """Return a foreign set, or a look of the own test images.
+        """Return a foreign set, a look of the own test images, or one of ``LEAKS``.
 
         Raises:
             ValueError: for a set with fewer samples than the grid's ``samples``.
         """
-        grid = self.case.grid
         if name not in self._foreign:
-            look = name in grid.looks
-            self._foreign[name] = (
-                make(name, self.parts["test"], grid.seed)
-                if look
-                else self._open(name, "test", grid.samples)
-            )
-        if len(self._foreign[name]) < grid.samples:
-            raise ValueError(
-                f"{name} has {len(self._foreign[name])} samples, fewer than samples={grid.samples}"
-            )
+            self._foreign[name] = self._enough(self._made(name))
         return self._foreign[name]
+
+    def _made(self, name: str) -> Samples:
+        grid, test = self.case.grid, self.parts["test"]
+        if name in self.case.looks:
+            return make(name, test, grid.seed)
+        if name in self.case.leaks:
+            return self.parts["calibration"] if name == LEAKS[0] else test
+        return self._open(self._sources[name], "test", grid.samples)
+
+    def _enough(self, samples: Samples) -> Samples:
+        """Return samples, unless they are fewer than the grid asks for.
+
+        Raises:
+            ValueError: naming the set.
+        """
+        grid = self.case.grid
+        if len(samples) < (grid.fewest or grid.samples):
+            raise ValueError(
+                f"{samples.name} has {len(samples)} samples, fewer than "
+                + (f"fewest={grid.fewest}" if grid.fewest else f"samples={grid.samples}")
+            )
+        return samples
 
     def all(self) -> dict[str, Samples]:
         """Return the own parts and all foreign sets by name."""
-        return {**self.parts, **{name: self.foreign(name) for name in self.case.sets}}
+        names = (*self.case.sets, *self.case.leaks)
+        return {**self.parts, **{name: self.foreign(name) for name in names}}
 
     def _open(self, name: str, part: str, limit: int | None) -> Samples:
-        """Return a set, grey or coloured and of a side as the grid and the own set have it."""
-        grid = self.case.grid
+        """Return a set, pictures grey or coloured and of a side as grid and own set have it."""
+        grid, own = self.case.grid, self.case.own
         named = Named(part, limit, grid.size, None)
-        if name == self.case.own.data:
+        if name in (own.data, own.reference) or self.case.trained.family.samples == "texts":
             return named.open(name)
         shape = self.parts["fit"].shape
-        return Named(part, limit, grid.size, shape[0]).open(name, shape)
+        channels = shape[0] if self.case.trained.family.samples == "images" else None
+        return Named(part, limit, grid.size, channels).open(name, shape)
 
 
 def split(
@@ -173,7 +209,10 @@ def model_folder(case: Case, run: Path) -> Path:
 
     Raises:
         ValueError: where the committed model is of another configuration than the grid's.
+        FileNotFoundError: where the grid says where the model lies, and there is none.
     """
+    if case.trained.model is not None:
+        return _check_given(case, Path(case.trained.model))
     if case.grid.checkpoints is not None:
         committed = Path(case.grid.checkpoints) / case.name
         if (committed / "config.json").exists():
@@ -184,6 +223,15 @@ def model_folder(case: Case, run: Path) -> Path:
     what += [how.validate_every, case.seed, case.grid.size]
     mark = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
     return run / "models" / f"{case.name}-{mark}"
+
+
+def _check_given(case: Case, place: Path) -> Path:
+    kind = case.trained.kind
+    if not place.exists():
+        raise FileNotFoundError(f"{case.own.name}: there is no model {place}")
+    if kind in FAMILIES and describe(place).kind != kind:
+        raise ValueError(f"{place} is a {describe(place).kind}, the grid says that it is a {kind}")
+    return place
 
 
 def _check_committed(case: Case, folder: Path) -> None:

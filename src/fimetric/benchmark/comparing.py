@@ -15,6 +15,7 @@ from fimetric.typing import Array
 
 CEILING = 0.995  # of an area, from where on Hanley's interval is looked at as well
 LEVEL = 0.95
+OWN = "own"  # how far a set of ``LEAKS`` is
 Key = tuple[str, str, int, str]  # model, method, group size, arrangement
 
 
@@ -33,11 +34,16 @@ class Paired:
 
 @dataclass(frozen=True)
 class Found:
-    """All that a benchmark found, and the scores behind it."""
+    """All that a benchmark found, and the scores behind it.
+
+    ``leaks`` are comparisons of the own test part with other own sets, which no method may tell
+    from it.
+    """
 
     comparisons: list[Comparison]
     scored: dict[Key, Scored]
     models: list[Case]
+    leaks: list[Comparison]
 
     def curves(self) -> dict[tuple[str, str, str, int, str], Curves]:
         """Return the scores behind each comparison, by its key."""
@@ -93,10 +99,12 @@ def compare(models: Sequence[Case], found: Mapping[Key, Scored]) -> Found:
     comparisons = [
         _comparison(by_name[model], method, size, arrangement, scored, other)
         for (model, method, size, arrangement), scored in sorted(found.items())
-        for other in by_name[model].sets
+        for other in (*by_name[model].sets, *by_name[model].leaks)
         if other in scored.areas  # a costly method is not tried on looks
     ]
-    return Found(comparisons, dict(found), list(models))
+    foreign = [c for c in comparisons if c.distance != OWN]
+    leaks = [c for c in comparisons if c.distance == OWN]
+    return Found(foreign, dict(found), list(models), leaks)
 
 
 def _comparison(
@@ -109,9 +117,9 @@ def _comparison(
         model=case.name,
         family=case.trained.kind,
         seed=case.seed,
-        own=case.own.data,
+        own=case.own.name,
         other=other,
-        distance=case.sets[other],
+        distance=case.sets.get(other, OWN),
         method=method,
         group_size=size,
         arrangement=arrangement,

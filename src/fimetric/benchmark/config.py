@@ -1,97 +1,19 @@
 """A benchmark as one TOML file: read, and checked before any work is done."""
 
-import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from fimetric.arguments import folder_of, made
 from fimetric.benchmark.methods import METHODS
+from fimetric.benchmark.own import Own, Trained
 from fimetric.benchmark.variants import NEAR
-from fimetric.models.family import FAMILIES
 
 TIERS = ("smoke", "cpu", "paper")
-PARTS = ("fit", "calibration", "test")
 FIT, CALIBRATE = 0.25, 0.25  # of the held-out data; the rest is for the test
-
-
-@dataclass(frozen=True)
-class Trained:
-    """How the models of one family are trained.
-
-    ``config`` is the name of a configuration or a table of its fields; ``seeds`` are those of the
-    trainings, the first of which stands in all tables.
-    """
-
-    kind: str
-    config: str | Mapping[str, Any] = field(default="small", hash=False)
-    steps: int = 5000
-    batch_size: int = 64
-    validate_every: int | None = None
-    seeds: tuple[int, ...] = (0,)
-
-    def __post_init__(self) -> None:
-        """Check the family and the seeds.
-
-        Raises:
-            ValueError: for an unknown family or config, seeds that are none, equal or negative, or
-                numbers below 1.
-        """
-        if self.kind not in FAMILIES:
-            raise ValueError(f"unknown family {self.kind!r}; there are {', '.join(FAMILIES)}")
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError(f"seeds of {self.kind} must be different numbers, got {self.seeds}")
-        if min(self.steps, self.batch_size, self.validate_every or 1) < 1:
-            raise ValueError(f"{self.kind}: steps, batch_size and validate_every start at 1")
-        model = FAMILIES[self.kind].model
-        known = (
-            model.CONFIGS
-            if isinstance(self.config, str)
-            else [f.name for f in fields(model.Config)]
-        )
-        for name in [self.config] if isinstance(self.config, str) else self.config:
-            if name not in known:
-                raise ValueError(
-                    f"{self.kind} has no config {name!r}; there are {', '.join(known)}"
-                )
-
-
-@dataclass(frozen=True)
-class Own:
-    """An in-distribution set, the models trained on it, and what they are to tell it from.
-
-    ``alike`` is a pattern of names: samples in whose names it finds the same text are nearly the
-    same, such as frames of one video, and stay on one side of the split.
-    """
-
-    data: str
-    far: tuple[str, ...]
-    models: tuple[Trained, ...]
-    near: tuple[str, ...] = ()
-    alike: str | None = None
-
-    def __post_init__(self) -> None:
-        """Check that no set is named twice, or as a part or look of one.
-
-        Raises:
-            ValueError: for an ``alike`` that is no pattern, a name taken or repeated, or no far set
-                or models.
-        """
-        try:
-            re.compile(self.alike or "")
-        except re.error as error:
-            raise ValueError(f"{self.data}: alike is no pattern: {error}") from error
-        for name in (*self.far, *self.near):
-            if name in NEAR or name in PARTS:
-                raise ValueError(f"{self.data}: a set cannot be called {name!r}")
-        sets = (self.data, *self.far, *self.near)
-        if len(set(sets)) < len(sets):
-            raise ValueError(f"{self.data}: a set is named twice among {', '.join(sets)}")
-        if not self.models or not self.far:
-            raise ValueError(f"{self.data}: name at least one far set and one family of models")
 
 
 @dataclass(frozen=True)
@@ -100,15 +22,18 @@ class Grid:
 
     Arguments:
         sets: in-distribution sets.
-        held_out: held-out images of each: a quarter for the density, a quarter for the calibration,
-            half for the test.
-        samples: test images of each set.
+        held_out: held-out samples of each: a quarter for the density, a quarter for the
+            calibration, half for the test. A ``reference`` is taken whole.
+        samples: test samples of each set.
+        fewest: test samples that will do where a set has no more, by default ``samples``.
         costly_samples: of each set, for methods that are costly.
         group_sizes: samples judged together, 1 among them.
         consecutive: group sizes that are also judged in the order of the file.
         methods: names in ``METHODS``; all if left out.
-        looks: variants of the own test images that count as near sets.
+        looks: variants of own test images that count as near sets; other samples have none.
         figure: the two methods of the picture.
+        leak_checks: whether every method is also asked to tell the own test part from the
+            calibration part, and from itself under another name, which none can.
         checkpoints: folder of trained models; one that is not there is trained in the run's folder.
         size: side to which pictures of any data are resized; as they are if left out.
         seed: of splits, groups, noise and bootstrap.
@@ -118,12 +43,14 @@ class Grid:
     sets: tuple[Own, ...]
     held_out: int = 2000
     samples: int = 500
+    fewest: int | None = None
     costly_samples: int = 200
     group_sizes: tuple[int, ...] = (1, 5, 20)
     consecutive: tuple[int, ...] = ()
     methods: tuple[str, ...] = tuple(METHODS)
     looks: tuple[str, ...] = tuple(NEAR)
     figure: tuple[str, str] = ("typicality", "fimetric")
+    leak_checks: bool = False
     checkpoints: str | None = None
     size: int | None = None
     seed: int = 0
@@ -150,8 +77,13 @@ class Grid:
             raise ValueError(f"group_sizes must be positive and hold 1, got {self.group_sizes}")
         if not set(self.consecutive) <= set(self.group_sizes) - {1}:
             raise ValueError(f"consecutive must be group sizes above 1, got {self.consecutive}")
-        if len({own.data for own in self.sets}) < len(self.sets) or not self.sets:
-            raise ValueError("name at least one in-distribution set, each once")
+        if len({own.name for own in self.sets}) < len(self.sets) or not self.sets:
+            raise ValueError(
+                "name at least one in-distribution set, each once; name = tells apart those of "
+                "one name"
+            )
+        if not 1 <= (self.fewest or 1) <= self.samples:
+            raise ValueError(f"fewest={self.fewest} must be at most samples={self.samples}")
         largest, fit = max(self.group_sizes), int(FIT * self.held_out)
         if fit < 2 * largest or self.costly_samples < 2 * largest:
             raise ValueError(

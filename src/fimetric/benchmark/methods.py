@@ -7,12 +7,15 @@ the same trained model, the same samples and the same noise.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from fimetric import detectors, statistics
+from fimetric.benchmark.own import Foreign
+from fimetric.benchmark.views import last_blocks, losses_alone, norm_layers
 from fimetric.data import Samples
 from fimetric.detectors import Density
 from fimetric.extraction.extractor import Extractor
+from fimetric.features.table import Features
 from fimetric.models.family import BOUND, LATENT_MAP, NATS, SCHEDULE, Family, Model
 from fimetric.objectives import Objective, several_timesteps, standard_objective
 from fimetric.statistics.base import Statistic, StatisticExtractor
@@ -23,16 +26,20 @@ class Source:
     """What a table is made from.
 
     Arguments:
-        model: the trained model.
+        model: the trained model, where it is of a family.
         objectives: of all members of its kind, its own first.
         reference: returns the own samples that densities are fitted on.
         seed: of the noise.
+        training: returns the own samples that the model was trained on.
+        background: of the model that likelihood ratios are taken to, where there is one.
     """
 
-    model: Model
+    model: Model | None
     objectives: tuple[Objective, ...]
     reference: Callable[[], Samples]
     seed: int
+    training: Callable[[], Samples]
+    background: Objective | None = None
 
     @property
     def objective(self) -> Any:
@@ -44,16 +51,25 @@ class Source:
 class TableKind:
     """A kind of table of features: what turns batches into it, and how much work a sample is.
 
-    ``cost`` is in forward passes; a table that is ``costly`` is made of fewer samples. One that
-    ``learns`` does so from the own samples that densities are fitted on; one of ``members`` is made
-    of all models of a kind.
+    Arguments:
+        make: makes it.
+        cost: of a sample, in forward passes.
+        costly: whether it is made of fewer samples.
+        learns: from which own samples it learns first: those that densities are fitted on
+            (``reference``), or those that the model was trained on (``training``).
+        members: whether it is made of all models of a kind.
+        background: whether it is made of a background model, too.
+        of_training: whether it has rows of the samples that the model was trained on, too, on which
+            the density is fitted as well: for rivals that need no model.
     """
 
     make: Callable[[Source], Extractor | Statistic]
     cost: float
     costly: bool = False
-    learns: bool = False
+    learns: Literal["", "reference", "training"] = ""
     members: bool = False
+    background: bool = False
+    of_training: bool = False
 
     def extractor(self, source: Source) -> Any:
         """Return what turns a batch into features."""
@@ -70,6 +86,8 @@ class Method:
         density: makes the density that judges it.
         source: who proposed it.
         needs: of what a family may have, one of which it must; nothing if empty.
+        samples: kinds of sample it is for; all if empty.
+        view: what of the table it sees; all if None.
         scheduled: the table for models with a noise schedule, where it is another one.
         joint: whether a group is described by its joint gradient, as the paper does; else by the
             mean of its samples' columns, as is every statistic.
@@ -83,17 +101,29 @@ class Method:
     density: Callable[[], Density]
     source: str
     needs: tuple[str, ...] = ()
+    samples: tuple[str, ...] = ()
+    view: Callable[[Features], Features] | None = None
     scheduled: str | None = None
     joint: bool = False
     members: int = 1
     first_only: bool = True
     skipped: int = 0
 
-    def fits(self, family: Family) -> bool:
+    def fits(self, family: Family | Foreign) -> bool:
         """Return whether models of a family have what it needs."""
-        return not self.needs or not family.has.isdisjoint(self.needs)
+        suited = not self.samples or family.samples in self.samples
+        return suited and (not self.needs or not family.has.isdisjoint(self.needs))
 
-    def table_of(self, family: Family) -> str:
+    @property
+    def background(self) -> bool:
+        """Whether it needs a background model."""
+        return TABLES[self.table].background
+
+    def seen(self, table: Features) -> Features:
+        """Return what it sees of a table."""
+        return table if self.view is None else self.view(table)
+
+    def table_of(self, family: Family | Foreign) -> str:
         """Return the name of the table for a family of models."""
         return self.scheduled if SCHEDULE in family.has and self.scheduled else self.table
 
@@ -101,10 +131,12 @@ class Method:
         """Return what the scores depend on beside the table, as values for JSON."""
         density = self.density()
         settings = sorted((k, repr(v)) for k, v in vars(density).items())
-        return [density.name, settings, self.joint, self.skipped]
+        view = [] if self.view is None else [self.view.__name__]
+        return [density.name, settings, self.joint, self.skipped, *view]
 
 
 def _at_several_timesteps(source: Source) -> Extractor:
+    assert source.model is not None  # a family has a schedule
     times = several_timesteps(source.model)
     return Extractor(standard_objective(source.model, times, seed=source.seed))
 
@@ -122,7 +154,7 @@ TABLES = {
     "code lengths": TableKind(lambda s: statistics.CodeLengths(s.objective), 1),
     "members": TableKind(lambda s: statistics.EnsembleLosses(s.objectives), 3, members=True),
     "parts of the bound": TableKind(lambda s: statistics.DoseStatistics(s.objective), 4),
-    "whitened gradient": TableKind(_whitened, 9, learns=True),
+    "whitened gradient": TableKind(_whitened, 9, learns="reference"),
     "losses by timestep": TableKind(lambda s: statistics.MultiscaleLosses(s.objective), 11),
     "scores by noise level": TableKind(lambda s: statistics.MSMA(s.objective), 11),
     "path": TableKind(lambda s: statistics.DiffPath(s.objective), 11),
@@ -148,6 +180,19 @@ METHODS = {
         first_only=False,
     ),
     "neighbours-one-timestep": Method("norms", detectors.NearestNeighbours, OURS, (SCHEDULE,)),
+    "losses-alone": Method(
+        "norms",
+        detectors.NearestNeighbours,
+        LOSSES,
+        view=losses_alone,
+        scheduled="norms by timestep",
+    ),
+    "last-blocks": Method(
+        "norms", detectors.NearestNeighbours, OURS, samples=("texts",), view=last_blocks
+    ),
+    "norm-layers": Method(
+        "norms", detectors.NearestNeighbours, OURS, samples=("texts",), view=norm_layers
+    ),
     "full-gaussian": Method("norms", detectors.FullGaussian, OURS, scheduled="norms by timestep"),
     "likelihood": Method("norms", detectors.Likelihood, "Nalisnick et al. 2019a", first_only=False),
     "typicality": Method("norms", detectors.Typicality, "Nalisnick et al. 2019b", first_only=False),

@@ -14,11 +14,11 @@ class Comparison:
 
     Arguments:
         model: name of the trained model, such as ``fashion_mnist-vae`` or ``mnist-diffusion-1``.
-        family: ``vae``, ``glow`` or ``diffusion``.
+        family: such as ``vae`` or ``diffusion``.
         seed: of the training.
         own: in-distribution set.
         other: foreign set.
-        distance: ``far`` or ``near``.
+        distance: ``far`` or ``near``; ``own`` of what no method may tell apart.
         method: name of the method.
         group_size: samples judged together.
         arrangement: ``random`` or ``consecutive`` groups.

@@ -7,7 +7,7 @@ where it stopped, and a grid that has changed computes what is new.
 from collections.abc import Sequence
 from pathlib import Path
 
-from fimetric.benchmark.cases import Case, Sets, cases
+from fimetric.benchmark.cases import Case, Sets, cases, model_folder
 from fimetric.benchmark.comparing import Found, Key, compare
 from fimetric.benchmark.config import Grid
 from fimetric.benchmark.jobs import Job, do
@@ -15,7 +15,6 @@ from fimetric.benchmark.methods import METHODS, TABLES
 from fimetric.benchmark.scoring import Scored, scored
 from fimetric.benchmark.tables import Tables, Wanted, count, extract, table_key
 from fimetric.benchmark.training import ready, trained
-from fimetric.models.family import family
 from fimetric.store.files import swept
 
 
@@ -28,8 +27,10 @@ def train(grid: Grid, folder: Path, jobs: int | None = None, progress: bool = Tr
     place = grid.checkpoints
     if place is not None and not Path(place).is_dir():
         raise ValueError(f"there is no folder {place!r} here; run where the checkpoints are")
-    for own in {case.own.data: case for case in cases(grid)}.values():
+    for own in {case.own.name: case for case in cases(grid)}.values():
         Sets(own).all()  # what is too small or of another shape is told before the work
+    for case in cases(grid):
+        model_folder(case, folder)  # and what is another model
     with swept(folder, deep=True):
         waiting = [case for case in cases(grid) if not ready(case, folder)]
         trainings = [(float(case.trained.steps), trained, (case, folder)) for case in waiting]
@@ -81,7 +82,7 @@ def wanted_by(case: Case) -> list[Wanted]:
 
 def wanted(case: Case, method: str, size: int, arrangement: str) -> Wanted:
     """Return the table that a method needs for a group size and arrangement."""
-    table = METHODS[method].table_of(family(case.trained.kind))
+    table = METHODS[method].table_of(case.trained.family)
     if METHODS[method].joint and size > 1:
         return Wanted(case, table, size, arrangement)
     return Wanted(case, table)
@@ -92,7 +93,8 @@ def methods_of(case: Case) -> list[str]:
     return [
         name
         for name in case.grid.methods
-        if METHODS[name].fits(family(case.trained.kind))
+        if METHODS[name].fits(case.trained.family)
+        and (case.trained.background or not METHODS[name].background)
         and (case.first or not METHODS[name].first_only)
         and len(case.members) >= METHODS[name].members
     ]

@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fimetric.benchmark.methods import METHODS, Method
+from fimetric.benchmark.own import LEAKS
 from fimetric.benchmark.tables import Tables
 from fimetric.benchmark.variants import NEAR
-from fimetric.detectors import Density
+from fimetric.detection.judge import Judge
 from fimetric.features.groups import Index, disjoint, means, overlapping
 from fimetric.features.table import Features
 from fimetric.judging.intervals import counts, resampled_areas
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 SINGLE, GROUPED = 1000, 200  # resamples
 PARTITIONS = 50  # ways to form groups
 ROWS = 1000  # groups of a table to be scored at once
+FITTED = ("training", "fit")  # own sets that densities are fitted on
 AGAIN = "it is scored again"
 VERSION = 4  # of what this module computes; a change of it scores everything anew
 
@@ -99,22 +101,25 @@ def score(method: Method, tables: Tables, size: int, arrangement: str, seed: int
     rows = {
         name: np.arange(len(table))[:, None] if joint else disjoint(len(table), size, order)
         for name, table in tables.items()
-        if name != "fit"
+        if name not in FITTED
     }
+    tables = {name: method.seen(table) for name, table in tables.items()}
     parts = {name: means(tables[name], each) for name, each in rows.items()}
-    fit = tables["fit"].select(slice(min(method.skipped, len(tables["fit"]) // 2), None))
+    fit = Features.concatenate([tables[name] for name in FITTED if name in tables])
+    fit = fit.select(slice(min(method.skipped, len(fit) // 2), None))
     if not joint and size > 1:
         fit = means(fit, overlapping(len(fit), size, len(tables["fit"]), seed))
     found = judge(method.density(), fit, parts, calibration=parts.pop("calibration"))
-    density, scores = found.density, found.scores
+    scores = found.scores
     alarms = -1 if found.alarms is None else found.alarms
     rows = {name: rows[name] for name in scores}
     if joint or size == 1 or order is None:
         values = {name: auroc(scores["test"], x) for name, x in scores.items() if name != "test"}
         return Scored(scores, rows, values, areas_of(scores, seed), alarms)
     judged = {name: table for name, table in tables.items() if name in scores}
-    values = {n: float(x.mean()) for n, x in _regrouped(density, judged, size, seed, True).items()}
-    return Scored(scores, rows, values, _regrouped(density, judged, size, seed, False), alarms)
+    whole, areas = (_regrouped(found.fitted, judged, size, seed, each) for each in (True, False))
+    values = {name: float(each.mean()) for name, each in whole.items()}
+    return Scored(scores, rows, values, areas, alarms)
 
 
 def areas_of(scores: dict[str, Array], seed: int) -> dict[str, Array]:
@@ -131,12 +136,12 @@ def areas_of(scores: dict[str, Array], seed: int) -> dict[str, Array]:
 
 
 def _regrouped(
-    density: Density, tables: Tables, size: int, seed: int, whole: bool
+    fitted: Judge, tables: Tables, size: int, seed: int, whole: bool
 ) -> dict[str, Array]:
     """Return the areas of foreign sets in partitions of all samples, or in resamples of them."""
     n = len(tables["test"])
     scores = {
-        name: _scores(density, table, size, _seed(name, seed, len(table) == n), whole)
+        name: _scores(fitted, table, size, _seed(name, seed, len(table) == n), whole)
         for name, table in tables.items()
     }
     own = scores.pop("test")
@@ -148,10 +153,11 @@ def _regrouped(
 
 def _seed(name: str, seed: int, alike: bool) -> int:
     """Return the seed of a set's resamples: the own one for the test part and looks of it."""
-    return seed if name == "test" or (name in NEAR and alike) else seed + 1
+    same = name in NEAR or name == LEAKS[1]
+    return seed if name == "test" or (same and alike) else seed + 1
 
 
-def _scores(density: Density, table: Features, size: int, seed: int, whole: bool) -> Array:
+def _scores(fitted: Judge, table: Features, size: int, seed: int, whole: bool) -> Array:
     """Return scores (R, groups) of groups of all samples, or of samples drawn with replacement."""
     n = len(table) // size
     if whole:
@@ -159,7 +165,7 @@ def _scores(density: Density, table: Features, size: int, seed: int, whole: bool
     else:
         drawn = np.random.default_rng(seed).integers(len(table), size=(GROUPED, n, size))
         rows = drawn.reshape(-1, size)
-    scores = [density.score(means(table, part)) for part in _chunks(rows)]
+    scores = [fitted.scores(means(table, part)) for part in _chunks(rows)]
     return np.concatenate(scores).reshape(-1, n)
 
 

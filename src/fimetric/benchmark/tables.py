@@ -14,6 +14,8 @@ from pathlib import Path
 from fimetric.benchmark.cases import Case, Sets, model_folder
 from fimetric.benchmark.methods import REFERENCES, TABLES, Source
 from fimetric.data import Samples
+from fimetric.data.clips import Clips
+from fimetric.data.texts import Texts
 from fimetric.extraction.extractor import Extractor
 from fimetric.extraction.parts import finished
 from fimetric.extraction.stream import Extraction, run
@@ -22,7 +24,8 @@ from fimetric.features.table import Features
 from fimetric.fingerprint.digest import update
 from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.models import load
-from fimetric.objectives import standard_objective
+from fimetric.models.family import FAMILIES
+from fimetric.objectives import from_pretrained, standard_objective
 from fimetric.store.files import safe_name
 
 VERSION = 1  # of the tables; a change of what one of them holds extracts all anew
@@ -79,7 +82,7 @@ def count(wanted: Wanted) -> int:
     n = grid.costly_samples if TABLES[wanted.table].costly else grid.samples
     if not TABLES[wanted.table].costly:
         return grid.held_out // 2 + n * (1 + len(wanted.case.sets))
-    return n * (3 + len(wanted.case.sets.keys() - set(grid.looks)))
+    return n * (3 + len(wanted.case.sets.keys() - set(wanted.case.looks)))
 
 
 def table_key(tables: Tables) -> str:
@@ -95,8 +98,10 @@ def _samples(wanted: Wanted, sets: Sets) -> Iterator[tuple[str, Samples]]:
     """Yield each set as it is to be extracted: fewer where that is costly, groups side by side."""
     grid = wanted.case.grid
     costly = TABLES[wanted.table].costly
+    if TABLES[wanted.table].of_training:
+        yield "training", sets.train
     for name, samples in sets.all().items():
-        if costly and name in grid.looks:
+        if costly and name in wanted.case.looks:
             continue
         n = min(grid.costly_samples, len(samples)) if costly else len(samples)
         if wanted.group_size == 1:
@@ -113,10 +118,15 @@ def _extractor(wanted: Wanted, source: Source) -> Extraction:
 
 
 def _source(case: Case, sets: Sets, folder: Path) -> Source:
-    seed = case.grid.seed
+    seed, how = case.grid.seed, case.trained
+    background = None if how.background is None else from_pretrained(how.background, seed=seed)
+    own = lambda: sets.parts["fit"]  # noqa: E731
+    if how.kind not in FAMILIES:
+        objective = from_pretrained(model_folder(case, folder), seed=seed, **how.options)
+        return Source(None, (objective,), own, seed, lambda: sets.train, background)
     models = [load(model_folder(member, folder)) for member in case.members]
     objectives = tuple(standard_objective(model, seed=seed) for model in models)
-    return Source(models[0], objectives, lambda: sets.parts["fit"], seed)
+    return Source(models[0], objectives, own, seed, lambda: sets.train, background)
 
 
 def _made_from(wanted: Wanted, source: Source, extractor: Extraction | None) -> str:
@@ -127,16 +137,31 @@ def _made_from(wanted: Wanted, source: Source, extractor: Extraction | None) -> 
     table = TABLES[wanted.table]
     members = source.objectives if table.members else source.objectives[:1]
     what = [VERSION, wanted.table, wanted.group_size, wanted.arrangement, source.seed]
+    if table.background and source.background is not None:
+        members = (*members, source.background)
     what += [(o.describe(), watched_fingerprint(o)) for o in members]
     what.append(REFERENCES if extractor is None else extractor.words())
     digest = hashlib.sha256(json.dumps(what).encode())
     if table.learns:
-        update(digest, source.reference().values)
+        _add(digest, source.reference() if table.learns == "reference" else source.training())
     return digest.hexdigest()
 
 
 def _key(made_from: str, samples: Samples) -> str:
     digest = hashlib.sha256(made_from.encode())
-    update(digest, samples.values)
+    _add(digest, samples)
     digest.update("\n".join(samples.ids).encode())
     return digest.hexdigest()[:12]
+
+
+def _add(digest: "hashlib._Hash", samples: Samples) -> None:
+    """Add samples of any kind to a hash."""
+    if not isinstance(samples, Texts | Clips):
+        update(digest, samples.values)
+        return
+    for i in range(len(samples)):  # one at a time: clips are decoded
+        for sample in samples.raw([i]):
+            if isinstance(sample, str):
+                digest.update(f"{sample}\0".encode("utf-8", "surrogatepass"))
+            else:
+                update(digest, sample)

@@ -9,7 +9,8 @@ from fimetric.training import train
 
 def ready(case: Case, folder: Path) -> bool:
     """Return whether a model is there, so that nothing has to be trained."""
-    return (model_folder(case, folder) / "config.json").exists()
+    given = case.trained.model is not None
+    return given or (model_folder(case, folder) / "config.json").exists()
 
 
 def trained(case: Case, folder: Path, progress: bool = False) -> Path:

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fimetric.benchmark.cases import Case, Sets
-from fimetric.benchmark.comparing import Found
+from fimetric.benchmark.comparing import OWN, Found
 from fimetric.benchmark.config import Grid
 from fimetric.benchmark.methods import METHODS
+from fimetric.benchmark.own import LEAKS, called
 from fimetric.benchmark.page import averages, draw_matrix, write_markdown, write_page
 from fimetric.benchmark.page.headline import DEFAULT, NAMED, headline
 from fimetric.benchmark.page.seeds import by_seed
@@ -31,7 +32,7 @@ def write(found: Found, grid: Grid, folder: Path) -> Path:
     tables, picture = folder / "benchmark.md", folder / "matrix.png"
     every = folder / "comparisons.parquet"
     write_scores(found, folder / "scores.parquet")
-    write_comparisons(found.comparisons, every)
+    write_comparisons([*found.comparisons, *found.leaks], every)
     # of the first seed alone: further seeds are not tried with every method
     firsts = {case.name for case in found.models if case.first}
     means = averages([c for c in found.comparisons if c.model in firsts])
@@ -79,9 +80,9 @@ def write_scores(found: Found, path: Path) -> None:
                 "model": model,
                 "family": case.trained.kind,
                 "seed": case.seed,
-                "own": case.own.data,
+                "own": case.own.name,
                 "set": name,
-                "distance": "own" if name == "test" else case.sets[name],
+                "distance": case.sets.get(name, OWN),
                 "method": method,
                 "group_size": size,
                 "arrangement": arrangement,
@@ -103,7 +104,8 @@ def ranked_samples(found: Found) -> list[Ranked]:
         for case in found.models
         if case.first and (key := (case.name, DEFAULT, 1, "random")) in found.scored
         for sets in [Sets(case)]
-        for name in ["test", *case.own.far]
+        if sets.parts["test"].pictures
+        for name in ["test", *map(called, case.own.far)]
     ]
 
 
@@ -116,7 +118,7 @@ def _ranked(case: Case, sets: Sets, name: str, scored: Scored) -> Ranked:
     images = [samples.values[i].numpy() for i in places]
     return Ranked(
         model=case.name,
-        set=case.own.data if name == "test" else name,
+        set=case.own.name if name == "test" else name,
         method=DEFAULT,
         ids=tuple(samples.ids[i] for i in places),
         images=tuple(x[0] if len(x) == 1 else x.transpose(1, 2, 0) for x in images),
@@ -128,14 +130,15 @@ def notes_of(found: Found, grid: Grid) -> list[str]:
     """Return what a reader has to know of the numbers."""
     cases = {case.name for case in found.models}
     firsts = sum(case.first for case in found.models)
-    sources = sorted({f"{name} ({METHODS[name].source})" for name in grid.methods})
+    used = {method for _, method, _, _ in found.scored}
+    sources = sorted(f"{name} ({METHODS[name].source})" for name in used)
     notes = [
         f"{len(cases)} models, {firsts} of the first seed; those of further seeds are tried with "
         f"{', '.join(m for m in grid.methods if not METHODS[m].first_only)} alone, and on no looks "
-        f"of the own images. Held out: {grid.held_out} images of each own set, permuted with "
+        f"of own images. Held out: {grid.held_out} samples of each own set, permuted with "
         f"seed {grid.seed}: a quarter for the density, a quarter for the calibration, and of the "
-        f"rest {grid.samples} for the test. {grid.samples} images of each foreign set; costly "
-        f"methods see {grid.costly_samples} of each set, and no looks of the own images.",
+        f"rest {grid.samples} for the test. {grid.samples} samples of each foreign set; costly "
+        f"methods see {grid.costly_samples} of each set, and no looks of own images.",
         "Intervals hold 95%: percentiles of 1,000 resamples of single samples; of 200 for groups, "
         "which are formed anew from resampled samples; for joint gradients of 1,000 resamples of "
         "the groups. From .995 on they are widened by Hanley and McNeil's. They cover the choice "
@@ -150,7 +153,19 @@ def notes_of(found: Found, grid: Grid) -> list[str]:
             "gtsrb: some thirty frames of one sign are nearly alike, so the intervals on it are "
             "too narrow: there are fewer independent samples than images."
         )
-    return notes + _alarms(found, grid)
+    return notes + _alarms(found, grid) + _leaks(found)
+
+
+def _leaks(found: Found) -> list[str]:
+    return [
+        f"{name.capitalize()} against own test, single samples: {held} of {len(areas)} intervals "
+        f"hold .5, by all models and methods; AUROC from {min(areas):.3f} to {max(areas):.3f}."
+        for name in LEAKS
+        for theirs in [[c for c in found.leaks if c.other == name and c.group_size == 1]]
+        if theirs
+        for areas in [[c.auroc for c in theirs]]
+        for held in [sum(c.low <= 0.5 <= c.high for c in theirs)]
+    ]
 
 
 def _alarms(found: Found, grid: Grid) -> list[str]:
@@ -163,6 +178,6 @@ def _alarms(found: Found, grid: Grid) -> list[str]:
         return []
     total, groups = sum(a for _, a, _ in rates), sum(n for _, _, n in rates)
     return [
-        f"False alarms of {DEFAULT} at level .05 on own test images: {total} of {groups} "
+        f"False alarms of {DEFAULT} at level .05 on own test samples: {total} of {groups} "
         f"({total / groups:.3f}); by model from {min(rates)[0]:.3f} to {max(rates)[0]:.3f}."
     ]

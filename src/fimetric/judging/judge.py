@@ -19,13 +19,13 @@ class Judged:
     """What one density made of all sets.
 
     Arguments:
-        density: as it was fitted, on rows brought to one length where they differ in it.
+        fitted: what was learned of the fitted rows.
         scores: set -> scores (groups,), higher = more anomalous.
         alarms: false alarms among the groups of the own test part at level ``ALPHA``; None where
             nothing was set aside for calibration, or too few groups for that level.
     """
 
-    density: Density
+    fitted: Judge
     scores: Scores
     alarms: int | None
 
@@ -54,7 +54,7 @@ def judge(
     alarms = None
     if calibration is not None:
         alarms = _alarms(replace(fitted, calibration=fitted.calibrated(calibration)), sets[own])
-    return Judged(density, scores, alarms)
+    return Judged(fitted, scores, alarms)
 
 
 def _alarms(fitted: Judge, own: Features) -> int | None:
