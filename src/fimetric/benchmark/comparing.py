@@ -65,18 +65,9 @@ class Found:
             kind = (c.method, c.group_size, c.distance, c.arrangement)
             if kind != (method, size, "far", "random") or c.model not in firsts:
                 continue
-            mine = self.scored[c.model, method, size, "random"]
-            theirs = self.scored.get((c.model, against, size, "random"))
-            if theirs is None:
-                continue
-            if len(mine.scores[c.other]) == len(theirs.scores[c.other]):
-                one_way = size > 1 and (METHODS[method].joint or METHODS[against].joint)
-                difference = _difference(mine, theirs, c.other, one_way)
-            elif size == 1:
-                difference = _on_the_first(mine, theirs, c.other)
-            else:
-                continue
-            differences.setdefault(c.family, []).append(difference)
+            difference = self._differences(c, against)
+            if difference is not None:
+                differences.setdefault(c.family, []).append(difference)
         found = {
             family: (
                 np.mean([v for v, _ in each]),
@@ -91,6 +82,28 @@ class Found:
             areas = np.mean([a[:repeats] for _, a, _ in found.values()], axis=0)
             found["all"] = (value, areas, sum(n for _, _, n in found.values()))
         return [Paired(family, _estimate(float(v), a), n) for family, (v, a, n) in found.items()]
+
+    def difference(self, comparison: Comparison, against: str) -> Estimate:
+        """Return by how much a method's AUROC is above another's on the same pair of sets.
+
+        Raises:
+            ValueError: where the other was not tried there, or on other groups.
+        """
+        found = self._differences(comparison, against)
+        if found is None:
+            raise ValueError(f"{against} was not tried as {comparison.key} was")
+        return _estimate(*found)
+
+    def _differences(self, c: Comparison, against: str) -> tuple[float, Array] | None:
+        """Return the difference and its resamples, where both were tried on the same samples."""
+        mine = self.scored[c.model, c.method, c.group_size, c.arrangement]
+        theirs = self.scored.get((c.model, against, c.group_size, c.arrangement))
+        if theirs is None or c.other not in theirs.scores:
+            return None
+        if len(mine.scores[c.other]) == len(theirs.scores[c.other]):
+            joint = METHODS[c.method].joint or METHODS[against].joint
+            return _difference(mine, theirs, c.other, c.group_size > 1 and joint)
+        return _on_the_first(mine, theirs, c.other) if c.group_size == 1 else None
 
 
 def compare(models: Sequence[Case], found: Mapping[Key, Scored]) -> Found:
