@@ -1,28 +1,19 @@
 """The measurement of docs/results/length: what a stretch is made of, and the band it is held to."""
 
-import importlib
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+
+from studies import modules
 
 pytest.importorskip("tokenizers")
 pytest.importorskip("transformers")
 pytest.importorskip("pyarrow")
-PLACE = Path(__file__).parents[1] / "docs" / "results" / "length"
 
 
 @pytest.fixture
-def study(monkeypatch):
-    """Return the study's own modules, which other studies may have under the same names."""
-    monkeypatch.syspath_prepend(PLACE)
-    names = [path.stem for path in PLACE.glob("[a-z]*.py")]
-    for name in names:
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    yield importlib.import_module
-    for name in names:
-        sys.modules.pop(name, None)
+def study():
+    with modules("length") as imported:
+        yield imported
 
 
 def test_no_row_is_in_two_stretches_and_each_begins_with_one(study):
