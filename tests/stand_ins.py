@@ -48,7 +48,7 @@ def make_all(folder: Path) -> None:
     lines = (json.dumps({"id": str(i), "text": text}) for i, text in enumerate(texts))
     (folder / "texts.jsonl").write_text("\n".join(lines), encoding="utf-8")
     (folder / "new.jsonl").write_text('{"text": "Ada and 7 cats"}\n{"text": "0x7f 0x45 0x4c"}\n')
-    _gpt2(texts, folder / "my-gpt2")
+    gpt2(texts, folder / "my-gpt2")
     _ddpm(folder / "my-ddpm")
     (folder / "sounds").mkdir()
     draw = np.random.default_rng(0)
@@ -68,7 +68,8 @@ NAMES = ("Ada", "Emmy", "Sofia", "Mary", "Grace", "Hypatia", "Maria", "Rosalind"
 PLACES = (("a cat", "market"), ("the others", "old library by the river"), ("Joan", "sea"))
 
 
-def _gpt2(texts: list[str], folder: Path) -> None:
+def gpt2(texts: list[str], folder: Path) -> None:
+    """Save a small model that nobody trained, with a tokenizer of the texts."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.ByteLevel(), decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
