@@ -15,6 +15,9 @@ from transformers import AutoTokenizer
 import fimetric as fm
 from fimetric.store.files import whole_file
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "modalities"))
+from fooling import shuffled_words
+
 OWN, FOREIGN = (
     "wikitext2",
     (
@@ -39,8 +42,7 @@ def texts(name: str, count: int, tokenizer: Any) -> list[tuple[str, str]]:
 def shuffled(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return texts with the words of each in another order."""
     draw = random.Random(0)
-    orders = ((i, draw.sample(words := text.split(), len(words))) for i, text in pairs)
-    return [(i, " ".join(words)) for i, words in orders]
+    return [(i, shuffled_words(text, draw)) for i, text in pairs]
 
 
 def write(folder: Path, name: str, pairs: list[tuple[str, str]]) -> None:
