@@ -8,7 +8,7 @@ from fimetric.arguments import whole
 from fimetric.data.batch import Input
 from fimetric.objectives.limits import refuse_foresight
 from fimetric.objectives.logits import logits_of
-from fimetric.objectives.texts import refuse_unknown, texts_of
+from fimetric.objectives.texts import Texts, refuse_unknown, texts_of
 from fimetric.objectives.textual import IGNORED, Textual, costs
 
 
@@ -58,10 +58,19 @@ class CausalLM(Textual):
         window = {} if self._window is None else {"window": self._window}
         return {**self._told(), **window}
 
-    def _negative_log_likelihood(self, batch: Input) -> Tensor:
+    def predictions(self, batch: Input) -> tuple[Texts, Tensor]:
+        """Return the texts of a batch, and the logits (N, T, vocabulary) behind each token.
+
+        Raises:
+            TypeError, ValueError: see ``losses``.
+        """
         texts = self._texts(batch)
         refuse_foresight(self.module, texts)
         logits = logits_of(self.module, texts.tokens)
         refuse_unknown(texts.tokens, logits.shape[-1])
+        return texts, logits
+
+    def _negative_log_likelihood(self, batch: Input) -> Tensor:
+        texts, logits = self.predictions(batch)
         targets = texts.tokens.where(texts.mask, IGNORED)
         return costs(logits[:, :-1], targets[:, 1:]).sum(1)
