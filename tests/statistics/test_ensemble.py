@@ -80,3 +80,16 @@ def test_one_member_is_no_ensemble_and_training_mode_is_refused():
     other.module.insert(1, nn.Dropout(0.5))
     with pytest.raises(RuntimeError, match="training mode"):
         EnsembleLosses([member(0), other]).features(X, progress=False)
+
+
+def test_members_of_texts_take_strings():
+    pytest.importorskip("transformers")
+    from known_texts import TEXTS, causal
+
+    members = [causal(), causal()]
+    with torch.no_grad():
+        members[1].module.lm_head.weight *= 0.5
+    table = EnsembleLosses(members).features(TEXTS, batch_size=2, progress=False)
+    expected = [[m(m.prepare([text])).item() for m in members] for text in TEXTS]
+    np.testing.assert_allclose(table.values, expected, rtol=1e-9)
+    assert table.dimensions.tolist() == members[0].dimensions(members[0].prepare(TEXTS)).tolist()

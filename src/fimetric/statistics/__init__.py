@@ -4,6 +4,7 @@ base               what every statistic keeps
 complexity         code lengths of general-purpose compressors
 dose               the parts of a likelihood or of its bound
 ensemble           the losses of several models
+members            several objectives as one
 regret             what a posterior of the sample's own would gain
 latents            whether a flow's latents look like noise
 whitened           the gradient in a diagonal Fisher metric, and its distance from the mean

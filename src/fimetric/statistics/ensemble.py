@@ -1,15 +1,14 @@
 """What several models, trained alike from different seeds, say of a sample."""
 
-from collections.abc import Iterable, Sequence
-from functools import partial
-from typing import cast
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fimetric.data.batch import Input
-from fimetric.objectives.base import Losses, Objective
+from fimetric.objectives.base import Objective
 from fimetric.statistics.base import Statistic
+from fimetric.statistics.members import Members
 
 
 class EnsembleLosses(Statistic):
@@ -37,7 +36,7 @@ class EnsembleLosses(Statistic):
         members = list(objectives)
         if len(members) < 2:
             raise ValueError(f"an ensemble has at least two members, not {len(members)}")
-        super().__init__(_Members(members))
+        super().__init__(Members(members))
         self.members = members
 
     @property
@@ -48,25 +47,3 @@ class EnsembleLosses(Statistic):
     def measure(self, x: Input) -> Tensor:
         """Return the losses (N, M) of x (N, ...)."""
         return torch.stack([member(x).double() for member in self.members], 1)
-
-
-class _Members(Objective):
-    """The first of several objectives, over the modules of all: whoever hashes it hashes all."""
-
-    def __init__(self, members: list[Objective]) -> None:
-        super().__init__(self.forward, nn.ModuleList(m.module for m in members), members[0].seed)
-        self.members = nn.ModuleList(members)
-
-    def views(self) -> dict[str, Losses]:
-        first = cast(Objective, self.members[0])
-        return {view: partial(first.losses, view) for view in first.views()}
-
-    def dimensions(self, batch: Input) -> Tensor:
-        return cast(Objective, self.members[0]).dimensions(batch)
-
-    def describe(self) -> str:
-        members = cast(Iterable[Objective], self.members)
-        return " + ".join(f"{m.describe()} (seed {m.seed})" for m in members)
-
-    def _cast(self, batch: Input) -> Input:
-        return batch  # each member casts to its own format
