@@ -12,19 +12,27 @@ from fimetric import detectors
 from fimetric.detectors import DENSITIES, NotExplainableError, from_state
 
 ALL = sorted(DENSITIES)
-# They compare the loss, with nothing or with one column.
-OF_LOSS = {"likelihood", "typicality", "input-complexity"}
+# They compare the loss, with nothing or with one column, or one column with nothing.
+OF_LOSS = {"likelihood", "typicality", "input-complexity", "column"}
 OF_LAYERS = sorted(set(ALL) - OF_LOSS)
 # Ranks among the fitting rows, and counts of cuts, come in steps: different rows may tie.
 IN_STEPS = {"combined-tests", "smallest-p-value", "isolation-forest"}
 EXPLAINED = sorted(
     # no sums over layers
-    set(OF_LAYERS) - IN_STEPS - {"sum-of-norms", "one-class-svm", "gaussian-mixture"}
+    set(OF_LAYERS)
+    - IN_STEPS
+    - {"sum-of-norms", "one-class-svm", "gaussian-mixture", "relative-mahalanobis"}
 )
 # The column has a unit, nats, and is set against the loss or against the other columns.
-IN_UNITS = {"sum-of-norms", "input-complexity", "waic"}
+IN_UNITS = {"sum-of-norms", "input-complexity", "waic", "column", "relative-mahalanobis"}
 # Where the defaults name a column that the tables here lack.
-SETTINGS = {"input-complexity": {"column": "layer0.weight"}}
+SETTINGS = {
+    "input-complexity": {"column": "layer0.weight"},
+    "column": {"column": "layer0.weight"},
+    "relative-mahalanobis": {"background": "layer0.weight"},
+}
+# One column is set against the others.
+OF_SEVERAL = {"relative-mahalanobis"}
 SHAPES = {"N>J": (60, 5), "J>N": (12, 80), "one column": (30, 1), "two rows of one": (2, 1)}
 
 # float64 sums of up to 80 terms, in another order or by another BLAS kernel
@@ -42,7 +50,9 @@ def name(request):
 
 
 @pytest.fixture(params=SHAPES)
-def shape(request):
+def shape(request, name):
+    if name in OF_SEVERAL and SHAPES[request.param][1] == 1:
+        pytest.skip("it needs two columns")
     return dict(zip("NJ", SHAPES[request.param], strict=True))
 
 
@@ -192,7 +202,7 @@ def test_zero_layers_are_left_out_and_named(name, make_features, caplog):
     noisy = with_value(features, 5, 1, -np.inf)
     with caplog.at_level(logging.INFO):
         density = create(name).fit(noisy)
-    assert "left out 1 of 5 layers" in caplog.text
+    assert f"left out 1 of {5 - (name in OF_SEVERAL)} layers" in caplog.text
     assert "layer1.weight" in caplog.text
     rest = [column for column in features.names if column != "layer1.weight"]
     expected = create(name).fit(features.columns(rest)).score(others.columns(rest))

@@ -1,15 +1,16 @@
 """Densities on features, one file each, and their registry by name.
 
 >>> sorted(DENSITIES)
-['chi-square', 'combined-tests', 'fishers-method', 'full-gaussian', 'gaussian-mixture',
- 'input-complexity', 'isolation-forest', 'kde', 'layerwise-gaussian', 'likelihood',
- 'mean-z-score', 'nearest-neighbours', 'one-class-svm', 'smallest-p-value', 'sum-of-norms',
- 'typicality', 'waic']
+['chi-square', 'column', 'combined-tests', 'fishers-method', 'full-gaussian',
+ 'gaussian-mixture', 'input-complexity', 'isolation-forest', 'kde', 'layerwise-gaussian',
+ 'likelihood', 'mean-z-score', 'nearest-neighbours', 'one-class-svm', 'relative-mahalanobis',
+ 'smallest-p-value', 'sum-of-norms', 'typicality', 'waic']
 >>> create("typicality")
 <fimetric.detectors.typicality.Typicality object at ...>
 
 base                what every density keeps: fit on own rows, higher = more anomalous
 chi_square          independent scaled chi-square layers
+column              one column of the table as the score
 combined_tests      empirical p-values of the columns and of the loss, joined into one
 fishers_method      Fisher's combination of one two-sided p-value per layer
 full_gaussian       one Gaussian with a shrunk full covariance on the layers' log squared norms
@@ -22,6 +23,7 @@ likelihood          the negative log-likelihood itself
 mean_z_score        the mean of the columns, each measured in its own deviations
 nearest_neighbours  distance to the nearest in-distribution rows, in log norms and losses
 one_class_svm       the support of the standardised columns, by a support vector machine
+relative_mahalanobis a Gaussian of hidden states, against one of texts in general
 smallest_p_value    the most surprising of several tests
 standardised        what densities share that compare columns with each other
 sum_of_norms        the squared norm of the whole gradient
@@ -36,6 +38,7 @@ from numpy.typing import NDArray
 from fimetric.arguments import shown
 from fimetric.detectors.base import Density, LayerDensity, LossDensity, NotExplainableError
 from fimetric.detectors.chi_square import ChiSquare
+from fimetric.detectors.column import Column
 from fimetric.detectors.combined_tests import CombinedTests
 from fimetric.detectors.fishers_method import FishersMethod
 from fimetric.detectors.full_gaussian import FullGaussian
@@ -48,6 +51,7 @@ from fimetric.detectors.likelihood import Likelihood
 from fimetric.detectors.mean_z_score import MeanZScore
 from fimetric.detectors.nearest_neighbours import NearestNeighbours
 from fimetric.detectors.one_class_svm import OneClassSVM
+from fimetric.detectors.relative_mahalanobis import RelativeMahalanobis
 from fimetric.detectors.smallest_p_value import SmallestPValue
 from fimetric.detectors.sum_of_norms import SumOfNorms
 from fimetric.detectors.typicality import Typicality
@@ -60,6 +64,7 @@ __all__ = [
     "OF_ANY_TABLE",
     "WAIC",
     "ChiSquare",
+    "Column",
     "CombinedTests",
     "Density",
     "FishersMethod",
@@ -75,6 +80,7 @@ __all__ = [
     "NearestNeighbours",
     "NotExplainableError",
     "OneClassSVM",
+    "RelativeMahalanobis",
     "SmallestPValue",
     "SumOfNorms",
     "Typicality",
@@ -102,6 +108,8 @@ DENSITIES: dict[str, type[Density]] = {
         SmallestPValue,
         InputComplexity,
         WAIC,
+        Column,
+        RelativeMahalanobis,
     )
 }
 """Name -> class; put a density of your own here before loading a detector that uses it."""
@@ -109,7 +117,15 @@ DENSITIES: dict[str, type[Density]] = {
 DEFAULT = NearestNeighbours.name
 """The name of the density that is taken where none is named."""
 
-OF_FEW_COLUMNS = (GaussianMixture, InputComplexity, MeanZScore, SmallestPValue, WAIC)
+OF_FEW_COLUMNS = (
+    GaussianMixture,
+    InputComplexity,
+    MeanZScore,
+    SmallestPValue,
+    WAIC,
+    Column,
+    RelativeMahalanobis,
+)
 OF_ANY_TABLE = tuple(name for name, d in DENSITIES.items() if d not in OF_FEW_COLUMNS)
 """Names of those that suit any table; the others want the few columns of one statistic."""
 
