@@ -5,6 +5,7 @@ complexity         code lengths of general-purpose compressors
 dose               the parts of a likelihood or of its bound
 ensemble           the losses of several models
 members            several objectives as one
+tokens             the losses of a text's tokens: perplexity, Min-K%, Min-K%++, entropy, quantiles
 regret             what a posterior of the sample's own would gain
 latents            whether a flow's latents look like noise
 whitened           the gradient in a diagonal Fisher metric, and its distance from the mean
@@ -28,6 +29,7 @@ from fimetric.statistics.multiscale_losses import MultiscaleLosses
 from fimetric.statistics.reconstruction import Reconstruction
 from fimetric.statistics.regret import LikelihoodRegret
 from fimetric.statistics.scoped import SCOPED
+from fimetric.statistics.tokens import TokenStatistics
 from fimetric.statistics.whitened import WhitenedGradient
 
 __all__ = [
@@ -43,5 +45,6 @@ __all__ = [
     "MultiscaleLosses",
     "Reconstruction",
     "Statistic",
+    "TokenStatistics",
     "WhitenedGradient",
 ]

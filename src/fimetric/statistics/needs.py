@@ -4,7 +4,10 @@ from typing import Any
 
 from torch import Tensor
 
-from fimetric.objectives import NegativeELBO, NegativeLogLikelihood
+from fimetric.data.batch import Input
+from fimetric.objectives import CausalLM, NegativeELBO, NegativeLogLikelihood
+from fimetric.objectives.texts import Texts, texts_of
+from fimetric.objectives.transparent import transparent
 
 
 def require_bound(objective: Any, what: str, *methods: str) -> None:
@@ -42,3 +45,51 @@ def latents_of(objective: Any, x: Tensor) -> tuple[list[Tensor], Tensor]:
     """Return the latents of prepared x (N, ...), one tensor per level, and log |det| (N,)."""
     latents, log_det = objective.module.transform(objective.dequantised(x))
     return ([latents] if isinstance(latents, Tensor) else list(latents)), log_det
+
+
+def require_causal(objective: Any, what: str) -> None:
+    """Refuse an objective that is no likelihood of a causal language model.
+
+    Raises:
+        TypeError: for another objective.
+    """
+    if not isinstance(objective, CausalLM):
+        raise TypeError(
+            f"{what} needs a CausalLM, a likelihood of texts token by token, not "
+            f"{type(objective).__name__}"
+        )
+
+
+def require_strings(objective: Any, what: str) -> None:
+    """Refuse a causal language model of which it is not known what its tokens spell.
+
+    Raises:
+        TypeError: for another objective, or one without a tokenizer.
+    """
+    require_causal(objective, what)
+    if objective.tokenizer is None:
+        raise TypeError(
+            f"{what} needs the texts themselves, and token ids alone do not tell them: give the "
+            "tokenizer, CausalLM(model, tokenizer=...)"
+        )
+
+
+def predictions_of(objective: CausalLM, x: Input) -> tuple[Texts, Tensor]:
+    """Return the texts of a batch, and the logits (N, T, vocabulary) behind each token."""
+    prepared = objective.prepared(x)
+    with transparent(objective.module):
+        return objective.predictions(prepared)
+
+
+def strings_of(objective: CausalLM, x: Input) -> list[str]:
+    """Return what the tokens of each text spell, as far as the loss reads it.
+
+    Special tokens are left out. A text comes back as it was given, but for what its tokenizer
+    itself does not keep, such as capitals.
+    """
+    texts = texts_of(x).cut(objective.window)
+    decode = objective.tokenizer.decode
+    return [
+        decode(row[kept].tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        for row, kept in zip(texts.tokens, texts.mask, strict=True)
+    ]
