@@ -6,6 +6,7 @@ dose               the parts of a likelihood or of its bound
 ensemble           the losses of several models
 members            several objectives as one
 tokens             the losses of a text's tokens: perplexity, Min-K%, Min-K%++, entropy, quantiles
+zlib_ratio         the loss of a text over the length of its zlib code
 regret             what a posterior of the sample's own would gain
 latents            whether a flow's latents look like noise
 whitened           the gradient in a diagonal Fisher metric, and its distance from the mean
@@ -31,6 +32,7 @@ from fimetric.statistics.regret import LikelihoodRegret
 from fimetric.statistics.scoped import SCOPED
 from fimetric.statistics.tokens import TokenStatistics
 from fimetric.statistics.whitened import WhitenedGradient
+from fimetric.statistics.zlib_ratio import ZlibRatio
 
 __all__ = [
     "MSMA",
@@ -47,4 +49,5 @@ __all__ = [
     "Statistic",
     "TokenStatistics",
     "WhitenedGradient",
+    "ZlibRatio",
 ]
