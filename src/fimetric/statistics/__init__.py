@@ -7,6 +7,7 @@ ensemble           the losses of several models
 members            several objectives as one
 tokens             the losses of a text's tokens: perplexity, Min-K%, Min-K%++, entropy, quantiles
 zlib_ratio         the loss of a text over the length of its zlib code
+likelihood_ratio   the loss of a text, less that of a background model
 regret             what a posterior of the sample's own would gain
 latents            whether a flow's latents look like noise
 whitened           the gradient in a diagonal Fisher metric, and its distance from the mean
@@ -25,6 +26,7 @@ from fimetric.statistics.diffpath import DiffPath
 from fimetric.statistics.dose import DoseStatistics
 from fimetric.statistics.ensemble import EnsembleLosses
 from fimetric.statistics.latents import SITN, LatentFit
+from fimetric.statistics.likelihood_ratio import LikelihoodRatio
 from fimetric.statistics.msma import MSMA
 from fimetric.statistics.multiscale_losses import MultiscaleLosses
 from fimetric.statistics.reconstruction import Reconstruction
@@ -43,6 +45,7 @@ __all__ = [
     "DoseStatistics",
     "EnsembleLosses",
     "LatentFit",
+    "LikelihoodRatio",
     "LikelihoodRegret",
     "MultiscaleLosses",
     "Reconstruction",
