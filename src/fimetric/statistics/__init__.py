@@ -8,6 +8,7 @@ members            several objectives as one
 tokens             the losses of a text's tokens: perplexity, Min-K%, Min-K%++, entropy, quantiles
 zlib_ratio         the loss of a text over the length of its zlib code
 likelihood_ratio   the loss of a text, less that of a background model
+hidden_states      the mean last hidden state of a text, and its density under a background
 regret             what a posterior of the sample's own would gain
 latents            whether a flow's latents look like noise
 whitened           the gradient in a diagonal Fisher metric, and its distance from the mean
@@ -25,6 +26,7 @@ from fimetric.statistics.complexity import CodeLengths
 from fimetric.statistics.diffpath import DiffPath
 from fimetric.statistics.dose import DoseStatistics
 from fimetric.statistics.ensemble import EnsembleLosses
+from fimetric.statistics.hidden_states import HiddenStates, shuffled
 from fimetric.statistics.latents import SITN, LatentFit
 from fimetric.statistics.likelihood_ratio import LikelihoodRatio
 from fimetric.statistics.msma import MSMA
@@ -44,6 +46,7 @@ __all__ = [
     "DiffPath",
     "DoseStatistics",
     "EnsembleLosses",
+    "HiddenStates",
     "LatentFit",
     "LikelihoodRatio",
     "LikelihoodRegret",
@@ -53,4 +56,5 @@ __all__ = [
     "TokenStatistics",
     "WhitenedGradient",
     "ZlibRatio",
+    "shuffled",
 ]
