@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from fimetric.benchmark import run as stages
 from fimetric.benchmark.cases import cases, model_folder
 from fimetric.benchmark.config import read
-from fimetric.benchmark.methods import TABLES
+from fimetric.benchmark.kinds import TABLES
 from fimetric.benchmark.run import run
 from fimetric.benchmark.tables import Wanted, extract
 from fimetric.benchmark.writing import write

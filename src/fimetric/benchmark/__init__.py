@@ -4,6 +4,7 @@ cases      the models of a grid, each with the sets that it is tried on
 comparing  from scores to areas with intervals, and one method against another
 config     a benchmark as one TOML file: read, and checked before any work is done
 jobs       jobs side by side in processes of their own, which end with the one that asked for them
+kinds      every table of the benchmark: what turns the samples of a model into rows
 methods    every method of the benchmark: which table it needs, and which density judges it
 own        an own set, its models, and what they are to tell it from
 results    what a benchmark found: one entry for each comparison, and the scores behind it

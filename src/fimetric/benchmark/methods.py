@@ -1,80 +1,20 @@
 """Every method of the benchmark: which table it needs, and which density judges it.
 
-A method is a row in ``METHODS``; a table that methods share is a row in ``TABLES``. All of them see
-the same trained model, the same samples and the same noise.
+A method is a row in ``METHODS``; a table that methods share is a row in ``kinds.TABLES``.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from fimetric import detectors, statistics
+from fimetric.benchmark.kinds import REFERENCES, TABLES
 from fimetric.benchmark.own import Foreign
 from fimetric.benchmark.views import last_blocks, losses_alone, norm_layers
-from fimetric.data import Samples
 from fimetric.detectors import Density
-from fimetric.extraction.extractor import Extractor
 from fimetric.features.table import Features
-from fimetric.models.family import BOUND, LATENT_MAP, NATS, SCHEDULE, Family, Model
-from fimetric.objectives import Objective, several_timesteps, standard_objective
-from fimetric.statistics.base import Statistic, StatisticExtractor
-
-
-@dataclass(frozen=True)
-class Source:
-    """What a table is made from.
-
-    Arguments:
-        model: the trained model, where it is of a family.
-        objectives: of all members of its kind, its own first.
-        reference: returns the own samples that densities are fitted on.
-        seed: of the noise.
-        training: returns the own samples that the model was trained on.
-        background: of the model that likelihood ratios are taken to, where there is one.
-    """
-
-    model: Model | None
-    objectives: tuple[Objective, ...]
-    reference: Callable[[], Samples]
-    seed: int
-    training: Callable[[], Samples]
-    background: Objective | None = None
-
-    @property
-    def objective(self) -> Any:
-        """The model's own objective."""
-        return self.objectives[0]
-
-
-@dataclass(frozen=True)
-class TableKind:
-    """A kind of table of features: what turns batches into it, and how much work a sample is.
-
-    Arguments:
-        make: makes it.
-        cost: of a sample, in forward passes.
-        costly: whether it is made of fewer samples.
-        learns: from which own samples it learns first: those that densities are fitted on
-            (``reference``), or those that the model was trained on (``training``).
-        members: whether it is made of all models of a kind.
-        background: whether it is made of a background model, too.
-        of_training: whether it has rows of the samples that the model was trained on, too, on which
-            the density is fitted as well: for rivals that need no model.
-    """
-
-    make: Callable[[Source], Extractor | Statistic]
-    cost: float
-    costly: bool = False
-    learns: Literal["", "reference", "training"] = ""
-    members: bool = False
-    background: bool = False
-    of_training: bool = False
-
-    def extractor(self, source: Source) -> Any:
-        """Return what turns a batch into features."""
-        made = self.make(source)
-        return StatisticExtractor(made) if isinstance(made, Statistic) else made
+from fimetric.models.family import BOUND, LATENT_MAP, NATS, SCHEDULE, Family
 
 
 @dataclass(frozen=True)
@@ -135,40 +75,13 @@ class Method:
         return [density.name, settings, self.joint, self.skipped, *view]
 
 
-def _at_several_timesteps(source: Source) -> Extractor:
-    assert source.model is not None  # a family has a schedule
-    times = several_timesteps(source.model)
-    return Extractor(standard_objective(source.model, times, seed=source.seed))
-
-
-def _whitened(source: Source) -> Statistic:
-    own = source.reference()  # a density is fitted on what is left of it
-    reference = own.select(range(min(REFERENCES, len(own) // 2)))
-    return statistics.WhitenedGradient(source.objective, reference, progress=False)
-
-
-REFERENCES = 200  # for the whitening
-TABLES = {
-    "norms": TableKind(lambda s: Extractor(s.objective), 3),
-    "norms by timestep": TableKind(_at_several_timesteps, 9),
-    "code lengths": TableKind(lambda s: statistics.CodeLengths(s.objective), 1),
-    "members": TableKind(lambda s: statistics.EnsembleLosses(s.objectives), 3, members=True),
-    "parts of the bound": TableKind(lambda s: statistics.DoseStatistics(s.objective), 4),
-    "whitened gradient": TableKind(_whitened, 9, learns="reference"),
-    "losses by timestep": TableKind(lambda s: statistics.MultiscaleLosses(s.objective), 11),
-    "scores by noise level": TableKind(lambda s: statistics.MSMA(s.objective), 11),
-    "path": TableKind(lambda s: statistics.DiffPath(s.objective), 11),
-    "curvature": TableKind(lambda s: statistics.SCOPED(s.objective), 7),
-    "reconstruction": TableKind(lambda s: statistics.Reconstruction(s.objective), 26, costly=True),
-    "regret": TableKind(lambda s: statistics.LikelihoodRegret(s.objective), 300, costly=True),
-    "latents": TableKind(lambda s: statistics.LatentFit(s.objective), 2),
-}
 DAUNCEY = "Dauncey et al. 2024"
 MORNINGSTAR = "Morningstar et al. 2021"
 BERGAMIN = "Bergamin et al. 2022"
 SERRA = "Serra et al. 2020"
 MAHMOOD = "Mahmood et al. 2021"
 
+TEXTS = ("texts",)
 OURS, LOSSES = "this project", "the losses alone"
 
 METHODS = {
@@ -188,10 +101,10 @@ METHODS = {
         scheduled="norms by timestep",
     ),
     "last-blocks": Method(
-        "norms", detectors.NearestNeighbours, OURS, samples=("texts",), view=last_blocks
+        "norms", detectors.NearestNeighbours, OURS, samples=TEXTS, view=last_blocks
     ),
     "norm-layers": Method(
-        "norms", detectors.NearestNeighbours, OURS, samples=("texts",), view=norm_layers
+        "norms", detectors.NearestNeighbours, OURS, samples=TEXTS, view=norm_layers
     ),
     "full-gaussian": Method("norms", detectors.FullGaussian, OURS, scheduled="norms by timestep"),
     "likelihood": Method("norms", detectors.Likelihood, "Nalisnick et al. 2019a", first_only=False),
@@ -252,6 +165,29 @@ METHODS = {
         "reconstruction", detectors.MeanZScore, "Graham et al. 2023", (SCHEDULE,)
     ),
     "likelihood-regret": Method("regret", detectors.MeanZScore, "Xiao et al. 2020", (BOUND,)),
+    "perplexity": Method("tokens", partial(detectors.Column, "nll"), LOSSES, samples=TEXTS),
+    "likelihood-ratio": Method("ratio", detectors.Column, "Ren et al. 2019", samples=TEXTS),
+    "min-k": Method(
+        "tokens", partial(detectors.Column, "min-20%"), "Shi et al. 2024", samples=TEXTS
+    ),
+    "min-k++": Method(
+        "tokens", partial(detectors.Column, "min-20%++"), "Zhang et al. 2024", samples=TEXTS
+    ),
+    "zlib-ratio": Method(
+        "zlib of texts",
+        partial(detectors.Column, "nll/zlib"),
+        "Carlini et al. 2021",
+        samples=TEXTS,
+    ),
+    "mahalanobis": Method(
+        "hidden states", detectors.FullGaussian, "Lee et al. 2018", samples=TEXTS
+    ),
+    "relative-mahalanobis": Method(
+        "hidden states and background",
+        detectors.RelativeMahalanobis,
+        "Ren et al. 2023",
+        samples=TEXTS,
+    ),
     "latent-fit": Method(
         "latents",
         partial(detectors.SmallestPValue, statistics.SITN, typicality=False),

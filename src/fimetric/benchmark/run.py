@@ -11,7 +11,8 @@ from fimetric.benchmark.cases import Case, Sets, cases, model_folder
 from fimetric.benchmark.comparing import Found, Key, compare
 from fimetric.benchmark.config import Grid
 from fimetric.benchmark.jobs import Job, do
-from fimetric.benchmark.methods import METHODS, TABLES
+from fimetric.benchmark.kinds import TABLES
+from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.scoring import Scored, scored
 from fimetric.benchmark.tables import Tables, Wanted, count, extract, table_key
 from fimetric.benchmark.training import ready, trained

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fimetric.benchmark.cases import Case, Sets, model_folder
-from fimetric.benchmark.methods import REFERENCES, TABLES, Source
+from fimetric.benchmark.kinds import REFERENCES, TABLES, Source
 from fimetric.data import Samples
 from fimetric.data.clips import Clips
 from fimetric.data.texts import Texts
