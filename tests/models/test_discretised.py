@@ -1,9 +1,9 @@
-"""Logistics over the 256 levels of a pixel are distributions, finite in float32."""
+"""Distributions over the 256 levels of a pixel: they sum to one, and are finite in float32."""
 
 import pytest
 import torch
 
-from fimetric.models.discretised import discretised_logistic
+from fimetric.models.discretised import discretised_gaussian, discretised_logistic
 
 
 @pytest.mark.parametrize("location", [-1.0, 0.0, 0.3, 1.7])
@@ -31,3 +31,29 @@ def test_far_tails_are_finite_in_float32_with_finite_gradients(x, location):
     log_p = discretised_logistic(torch.tensor([x]), at, scale)
     log_p.sum().backward()
     assert log_p.isfinite().all() and at.grad.isfinite().all() and scale.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("mean", [-1.2, -0.3, 0.0, 0.999])
+@pytest.mark.parametrize("std", [1e-3, 0.01, 0.5, 3.0])
+def test_gaussian_probabilities_of_the_levels_sum_to_one(mean, std):
+    x = 2 * torch.arange(256, dtype=torch.float64)[:, None] / 255 - 1
+    log_p = discretised_gaussian(x, torch.tensor([[mean]]).double(), torch.tensor(std).double())
+    assert log_p.shape == (256,) and log_p.isfinite().all()
+    # float64 sums of 256 terms
+    assert log_p.exp().sum().item() == pytest.approx(1, abs=1e-12)
+
+
+def test_gaussian_probabilities_are_differences_of_the_distribution_function():
+    x, mean, std = torch.tensor([[201 / 255 - 1, 41 / 255 - 1]]).double(), -0.3, 0.2
+    normal = torch.distributions.Normal(mean, std)
+    expected = (normal.cdf(x + 1 / 255) - normal.cdf(x - 1 / 255)).log().sum(1)
+    found = discretised_gaussian(x, torch.full_like(x, mean), torch.tensor(std))
+    # a standard deviation in float32
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("x", [-1.0, 1 / 255 - 1, 1.0])
+@pytest.mark.parametrize("mean", [-50.0, 50.0])
+def test_far_tails_of_a_gaussian_are_finite_in_float32(x, mean):
+    found = discretised_gaussian(torch.tensor([[x]]), torch.tensor([[mean]]), torch.tensor(0.01))
+    assert found.dtype == torch.float32 and found.isfinite().all()

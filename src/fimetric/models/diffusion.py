@@ -16,11 +16,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor
 
+from fimetric.models.discretised import discretised_gaussian
 from fimetric.models.family import Model
 from fimetric.models.unet import unet
 from fimetric.noise import drawn
-
-HALF_LEVEL = 1 / 255  # half the distance between two neighbouring levels on [-1, 1]
 
 
 @dataclass(frozen=True)
@@ -151,19 +150,7 @@ class Diffusion(Model):
         x_t, _ = self._noisy(x0, t, generator)
         beta = self.scheduler.betas.to(x0)[0]
         mean = (x_t - beta.sqrt() * self.predict(x_t, t)) / (1 - beta).sqrt()
-        inverse = beta.double().rsqrt()
-        wide = (x0 - mean).double()  # float64, and by symmetry in the lower tail: no cancellation
-        inside = -wide.abs()
-        upper = torch.special.ndtr((inside + HALF_LEVEL) * inverse)
-        lower = torch.special.ndtr((inside - HALF_LEVEL) * inverse)
-        log_p = (upper - lower).clamp_min(1e-300).log()
-        log_p = torch.where(
-            x0 < HALF_LEVEL - 1, torch.special.log_ndtr((wide + HALF_LEVEL) * inverse), log_p
-        )
-        log_p = torch.where(
-            x0 > 1 - HALF_LEVEL, torch.special.log_ndtr((HALF_LEVEL - wide) * inverse), log_p
-        )
-        return -log_p.flatten(1).sum(1).to(x0.dtype)
+        return -discretised_gaussian(x0, mean, beta.double().sqrt())
 
     @torch.no_grad()
     def sample(
