@@ -12,6 +12,7 @@ from fimetric.arguments import shown
 from fimetric.models.diffusion import Diffusion
 from fimetric.models.family import (
     BOUND,
+    DENOISER,
     FAMILIES,
     LATENT_MAP,
     NATS,
@@ -123,7 +124,7 @@ for row in (
         "diffusion",
         Diffusion,
         _denoising,
-        frozenset({SCHEDULE}),
+        frozenset({SCHEDULE, DENOISER}),
         noise=True,
         timesteps=_timesteps,
         draws=_ancestral_draws,

@@ -14,7 +14,7 @@ from fimetric.benchmark.own import Foreign
 from fimetric.benchmark.views import last_blocks, losses_alone, norm_layers
 from fimetric.detectors import Density
 from fimetric.features.table import Features
-from fimetric.models.family import BOUND, LATENT_MAP, NATS, SCHEDULE, Family
+from fimetric.models.family import BOUND, DENOISER, LATENT_MAP, NATS, SCHEDULE, Family
 
 
 @dataclass(frozen=True)
@@ -143,26 +143,26 @@ METHODS = {
     "norms-svm": Method("norms", detectors.OneClassSVM, "Dauncey et al. 2023 (workshop)"),
     "norms-forest": Method("norms", detectors.IsolationForest, "Dauncey et al. 2023 (workshop)"),
     "losses-by-timestep": Method(
-        "losses by timestep", detectors.FullGaussian, LOSSES, (SCHEDULE,), first_only=False
+        "losses by timestep", detectors.FullGaussian, LOSSES, (DENOISER,), first_only=False
     ),
     "losses-neighbours": Method(
-        "losses by timestep", detectors.NearestNeighbours, LOSSES, (SCHEDULE,)
+        "losses by timestep", detectors.NearestNeighbours, LOSSES, (DENOISER,)
     ),
     "msma-mixture": Method(
-        "scores by noise level", detectors.GaussianMixture, MAHMOOD, (SCHEDULE,)
+        "scores by noise level", detectors.GaussianMixture, MAHMOOD, (DENOISER,)
     ),
     "msma-neighbours": Method(
-        "scores by noise level", detectors.NearestNeighbours, MAHMOOD, (SCHEDULE,)
+        "scores by noise level", detectors.NearestNeighbours, MAHMOOD, (DENOISER,)
     ),
-    "diffpath-6d": Method("path", detectors.GaussianMixture, "Heng et al. 2024", (SCHEDULE,)),
+    "diffpath-6d": Method("path", detectors.GaussianMixture, "Heng et al. 2024", (DENOISER,)),
     "scoped": Method(
         "curvature",
         partial(detectors.KDE, largest=True),
         "Barkley et al. 2026",
-        (SCHEDULE,),
+        (DENOISER,),
     ),
     "reconstruction": Method(
-        "reconstruction", detectors.MeanZScore, "Graham et al. 2023", (SCHEDULE,)
+        "reconstruction", detectors.MeanZScore, "Graham et al. 2023", (DENOISER,)
     ),
     "likelihood-regret": Method("regret", detectors.MeanZScore, "Xiao et al. 2020", (BOUND,)),
     "perplexity": Method("tokens", partial(detectors.Column, "nll"), LOSSES, samples=TEXTS),
