@@ -20,13 +20,15 @@ from fimetric.models.family import (
     Draws,
     Family,
 )
+from fimetric.models.flow_matching import RectifiedFlow
 from fimetric.models.glow import Glow
 from fimetric.models.pixelcnn import PixelCNN
 from fimetric.models.vae import VAE
 from fimetric.objectives.base import Objective
 from fimetric.objectives.denoising import Denoising
+from fimetric.objectives.flow_matching import FlowMatching
 from fimetric.objectives.likelihood import NegativeELBO, NegativeLogLikelihood
-from fimetric.objectives.noising import in_proportion
+from fimetric.objectives.noising import several
 
 ROUND_TRIP = 1e-2  # of latents, which are standard normal
 
@@ -66,9 +68,14 @@ def _denoising(model: Diffusion, timesteps: Any, draws: int, seed: int) -> Objec
     return Denoising(model.unet, model.scheduler, times, draws, model.config.loss, seed=seed)
 
 
-def _timesteps(model: Diffusion) -> tuple[int, ...]:
+def _velocity(model: RectifiedFlow, timesteps: Any, draws: int, seed: int) -> Objective:
+    times = (0,) if timesteps is None else timesteps
+    return FlowMatching(model.unet, model.scheduler, times, draws, seed=seed)
+
+
+def _timesteps(model: Diffusion | RectifiedFlow) -> tuple[int, ...]:
     """Return several timesteps of the model's schedule."""
-    return in_proportion(len(model.scheduler.alphas_cumprod))
+    return several(model.scheduler)
 
 
 def _pixel_draws(model: VAE) -> Draws:
@@ -80,6 +87,10 @@ def _ancestral_draws(model: Diffusion) -> Draws:
         return model.sample(n, generator, model.config.timesteps, eta=1.0)
 
     return Draws(model.sample, "DDIM, 50 steps", control=ancestral)
+
+
+def _integrated_draws(model: RectifiedFlow) -> Draws:
+    return Draws(model.sample, "8-bit draws, 50 Euler steps")
 
 
 def _invertible_draws(model: Glow) -> Draws:
@@ -128,6 +139,15 @@ for row in (
         noise=True,
         timesteps=_timesteps,
         draws=_ancestral_draws,
+    ),
+    Family(
+        "flow-matching",
+        RectifiedFlow,
+        _velocity,
+        frozenset({SCHEDULE}),
+        noise=True,
+        timesteps=_timesteps,
+        draws=_integrated_draws,
     ),
     Family(
         "pixelcnn",

@@ -24,6 +24,7 @@ TINY = {
     "vae": {"channels": (4,), "latent": 3},
     "glow": {"steps": 1, "levels": 1, "hidden": 6},
     "diffusion": {"channels": (4,), "groups": 2, "attention": False, "timesteps": 10},
+    "flow-matching": {"channels": (4,), "groups": 2, "attention": False},
     "pixelcnn": {"layers": 1, "hidden": 4, "mixtures": 2},
 }
 

@@ -1,20 +1,22 @@
 """Reference models, one file each, and the folder format in which they are kept.
 
-family       what a model is, and what the program knows of a kind of them
-folder       models by name; a model as a folder
-bounds       whether a description is one that weights can fill
-devices      where models go
-discretised  a logistic over the levels of a pixel, of which likelihoods are made
-glow_steps   the layers of a Glow
-unet         the network of the models of noisy images
-diffusion    a UNet that predicts the noise in a noisy image
-glow         a normalising flow of invertible 1x1 convolutions and affine couplings
-pixelcnn     an autoregressive model of images, pixel by pixel
-vae          a convolutional variational autoencoder
+family         what a model is, and what the program knows of a kind of them
+folder         models by name; a model as a folder
+bounds         whether a description is one that weights can fill
+devices        where models go
+discretised    distributions over the levels of a pixel, of which likelihoods are made
+glow_steps     the layers of a Glow
+unet           the network of the models of noisy images
+diffusion      a UNet that predicts the noise in a noisy image
+flow_matching  a UNet that predicts the velocity from data to noise
+glow           a normalising flow of invertible 1x1 convolutions and affine couplings
+pixelcnn       an autoregressive model of images, pixel by pixel
+vae            a convolutional variational autoencoder
 """
 
 from fimetric.models.diffusion import Diffusion, DiffusionConfig
 from fimetric.models.family import FAMILIES, Family, Model
+from fimetric.models.flow_matching import RectifiedFlow, RectifiedFlowConfig
 from fimetric.models.folder import build, build_for, kind_of, load, save
 from fimetric.models.glow import Glow, GlowConfig
 from fimetric.models.pixelcnn import PixelCNN, PixelCNNConfig
@@ -31,6 +33,8 @@ __all__ = [
     "Model",
     "PixelCNN",
     "PixelCNNConfig",
+    "RectifiedFlow",
+    "RectifiedFlowConfig",
     "VAEConfig",
     "build",
     "build_for",
