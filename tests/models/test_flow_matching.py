@@ -8,7 +8,8 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from tests.models.examples import example
 
 import fimetric as fm
-from fimetric.benchmark.methods import METHODS, TABLES, Source
+from fimetric.benchmark.kinds import TABLES, Source
+from fimetric.benchmark.methods import METHODS
 from fimetric.claims.study import Study
 from fimetric.claims.timesteps import timesteps
 from fimetric.data.batch import Batch
@@ -224,7 +225,7 @@ def test_samples_of_gaussian_data_have_their_moments(model, monkeypatch):
 def source(model) -> Source:
     objective = fm.objectives.standard_objective(model)
     reference = example("flow-matching", 8)
-    return Source(model, (objective,) * 3, lambda: reference, 0)
+    return Source(model, (objective,) * 3, lambda: reference, 0, lambda: reference)
 
 
 def test_methods_of_predicted_noise_are_not_for_it_and_refuse_it(model):
