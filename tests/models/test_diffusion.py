@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from fimetric.models import Diffusion, build
-from fimetric.models.diffusion import DiffusionConfig, strata
+from fimetric.models.ddpm import strata
+from fimetric.models.diffusion import DiffusionConfig
 
 SHAPE = (1, 8, 8)
 SHORT = DiffusionConfig(

@@ -7,6 +7,7 @@ devices        where models go
 discretised    distributions over the levels of a pixel, of which likelihoods are made
 glow_steps     the layers of a Glow
 unet           the network of the models of noisy images
+ddpm           noise, loss, bound and sampling of models by denoising diffusion
 diffusion      a UNet that predicts the noise in a noisy image
 flow_matching  a UNet that predicts the velocity from data to noise
 glow           a normalising flow of invertible 1x1 convolutions and affine couplings
