@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fimetric.arguments import folder_of
 from fimetric.data.asked import Asked
-from fimetric.data.samples import Samples, refuse_outside_unit
+from fimetric.data.samples import Samples, refuse_outside
 from fimetric.data.sources import opened
 
 Shape = tuple[int, ...]
@@ -53,7 +53,7 @@ class Named:
                 + _advice(samples, shape)
             )
         if samples.pictures:
-            refuse_outside_unit(samples)
+            refuse_outside(samples)
         return samples
 
     def open_all(self, sources: Sequence[str], shape: Shape | None = None) -> Mapping[str, Samples]:

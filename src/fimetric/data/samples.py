@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from fimetric.arguments import shown
 from fimetric.data.batch import Batch
-from fimetric.data.conventions import UNIT, outside
+from fimetric.data.conventions import UNIT, Range, outside
 from fimetric.data.finite import check_finite
 from fimetric.data.prepared import Prepare
 from fimetric.data.seen import Seen
@@ -184,8 +184,8 @@ def of_numbers(
     return Samples(table, ids, name, kept=kept, columns=columns)
 
 
-def refuse_outside_unit(samples: Samples) -> None:
-    """Refuse samples that are kept as floats and do not lie in [0, 1].
+def refuse_outside(samples: Samples, expected: Range = UNIT) -> None:
+    """Refuse samples that are kept as floats and do not lie in a range.
 
     Raises:
         ValueError: naming them and their range.
@@ -193,5 +193,5 @@ def refuse_outside_unit(samples: Samples) -> None:
     if samples.quantised:
         return
     low, high = float(samples.values.min()), float(samples.values.max())
-    if not 0 <= low <= high <= 1:
-        raise ValueError(f"{samples.name} has {outside(UNIT, low, high)}")
+    if not expected.low <= low <= high <= expected.high:
+        raise ValueError(f"{samples.name} has {outside(expected, low, high)}")

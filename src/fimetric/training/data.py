@@ -6,7 +6,9 @@ import torch
 from torch import Generator, Tensor
 
 from fimetric.data import Samples, batches
-from fimetric.data.samples import refuse_outside_unit
+from fimetric.data.clips import Clips
+from fimetric.data.conventions import SIGNED, UNIT
+from fimetric.data.samples import refuse_outside
 from fimetric.models import Model
 from fimetric.models.family import family_of
 from fimetric.training.seeds import number
@@ -15,10 +17,12 @@ HELD_OUT, MOST_HELD_OUT = 0.05, 512  # of the training data, for validation
 
 
 def as_samples(data: Any, model: Model) -> Samples:
-    """Return data of any kind as Samples of the model's shape.
+    """Return data of any kind as Samples of the model's shape; clips are decoded once.
 
     Raises:
-        ValueError: for dictionaries of tensors, another shape, or images outside of [0, 1].
+        ValueError: for dictionaries of tensors, another shape, images outside of [0, 1], or sounds
+            outside of [-1, 1].
+        TypeError: for clips of several lengths.
     """
     if not isinstance(data, Samples):
         parts = list(batches(data, 1024))
@@ -28,13 +32,16 @@ def as_samples(data: Any, model: Model) -> Samples:
             )
         x = torch.cat([part.x for part in parts if isinstance(part.x, Tensor)])
         data = Samples(x, [i for part in parts for i in part.ids], "data")
+    if isinstance(data, Clips):
+        data = Samples(data.tensor(), data.ids, data.name, kept=data.kept)
     if data.shape != model.shape:
         raise ValueError(
             f"{data.name} has samples of shape {data.shape}, the model takes {model.shape}; "
             "build it for that shape, or load the data with size= and channels="
         )
-    if family_of(model).samples == "images":
-        refuse_outside_unit(data)
+    ranges = {"images": UNIT, "sounds": SIGNED}
+    if expected := ranges.get(family_of(model).samples):
+        refuse_outside(data, expected)
     return data
 
 
