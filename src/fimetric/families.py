@@ -24,6 +24,7 @@ from fimetric.models.flow_matching import RectifiedFlow
 from fimetric.models.glow import Glow
 from fimetric.models.pixelcnn import PixelCNN
 from fimetric.models.vae import VAE
+from fimetric.models.wavenet import WaveNet
 from fimetric.objectives.base import Objective
 from fimetric.objectives.denoising import Denoising
 from fimetric.objectives.flow_matching import FlowMatching
@@ -59,7 +60,9 @@ def _likelihood(model: Glow, timesteps: Any, draws: int, seed: int) -> Objective
     return NegativeLogLikelihood(model, levels=256, seed=seed)
 
 
-def _discrete_likelihood(model: PixelCNN, timesteps: Any, draws: int, seed: int) -> Objective:
+def _discrete_likelihood(
+    model: PixelCNN | WaveNet, timesteps: Any, draws: int, seed: int
+) -> Objective:
     return NegativeLogLikelihood(model, seed=seed)
 
 
@@ -80,6 +83,10 @@ def _timesteps(model: Diffusion | RectifiedFlow) -> tuple[int, ...]:
 
 def _pixel_draws(model: VAE) -> Draws:
     return Draws(model.sample, "8-bit draws, pixel noise included")
+
+
+def _level_draws(model: WaveNet) -> Draws:
+    return Draws(model.sample, "draws of mu-law levels", continuous=True)
 
 
 def _ancestral_draws(model: Diffusion) -> Draws:
@@ -154,6 +161,15 @@ for row in (
         PixelCNN,
         _discrete_likelihood,
         frozenset({NATS}),
+    ),
+    Family(
+        "wavenet",
+        WaveNet,
+        _discrete_likelihood,
+        frozenset({NATS}),
+        recipe={"lr": 3e-3, "batch_size": 8},
+        samples="sounds",
+        draws=_level_draws,
     ),
 ):
     register(row)

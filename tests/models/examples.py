@@ -5,7 +5,7 @@ import torch
 from fimetric.data import Samples
 from fimetric.models import FAMILIES
 
-SHAPES = {"images": (1, 8, 8), "sounds": (256,), "tables": (5,)}
+SHAPES = {"images": (1, 8, 8), "sounds": (512,), "tables": (5,)}
 
 
 def example(kind: str, n: int = 3, seed: int = 0) -> Samples:

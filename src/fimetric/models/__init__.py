@@ -13,6 +13,7 @@ flow_matching  a UNet that predicts the velocity from data to noise
 glow           a normalising flow of invertible 1x1 convolutions and affine couplings
 pixelcnn       an autoregressive model of images, pixel by pixel
 vae            a convolutional variational autoencoder
+wavenet        an autoregressive model of sound, value by value
 """
 
 from fimetric.models.diffusion import Diffusion, DiffusionConfig
@@ -22,6 +23,7 @@ from fimetric.models.folder import build, build_for, kind_of, load, save
 from fimetric.models.glow import Glow, GlowConfig
 from fimetric.models.pixelcnn import PixelCNN, PixelCNNConfig
 from fimetric.models.vae import VAE, VAEConfig
+from fimetric.models.wavenet import WaveNet, WaveNetConfig
 
 __all__ = [
     "FAMILIES",
@@ -37,6 +39,8 @@ __all__ = [
     "RectifiedFlow",
     "RectifiedFlowConfig",
     "VAEConfig",
+    "WaveNet",
+    "WaveNetConfig",
     "build",
     "build_for",
     "kind_of",
