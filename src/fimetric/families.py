@@ -23,6 +23,7 @@ from fimetric.models.family import (
 from fimetric.models.flow_matching import RectifiedFlow
 from fimetric.models.glow import Glow
 from fimetric.models.pixelcnn import PixelCNN
+from fimetric.models.spectrogram import Spectrogram
 from fimetric.models.vae import VAE
 from fimetric.models.wavenet import WaveNet
 from fimetric.objectives.base import Objective
@@ -76,7 +77,14 @@ def _velocity(model: RectifiedFlow, timesteps: Any, draws: int, seed: int) -> Ob
     return FlowMatching(model.unet, model.scheduler, times, draws, seed=seed)
 
 
-def _timesteps(model: Diffusion | RectifiedFlow) -> tuple[int, ...]:
+def _of_spectrograms(model: Spectrogram, timesteps: Any, draws: int, seed: int) -> Objective:
+    times, loss = (0,) if timesteps is None else timesteps, model.config.loss
+    made = Denoising(model.unet, model.scheduler, times, draws, loss, centred=False, seed=seed)
+    made.encoder = model.encoder
+    return made
+
+
+def _timesteps(model: Diffusion | RectifiedFlow | Spectrogram) -> tuple[int, ...]:
     """Return several timesteps of the model's schedule."""
     return several(model.scheduler)
 
@@ -170,6 +178,16 @@ for row in (
         recipe={"lr": 3e-3, "batch_size": 8},
         samples="sounds",
         draws=_level_draws,
+    ),
+    Family(
+        "spectrogram",
+        Spectrogram,
+        _of_spectrograms,
+        frozenset({SCHEDULE, DENOISER}),
+        noise=True,
+        timesteps=_timesteps,
+        samples="sounds",
+        draws=None,
     ),
 ):
     register(row)

@@ -27,6 +27,7 @@ TINY = {
     "flow-matching": {"channels": (4,), "groups": 2, "attention": False},
     "pixelcnn": {"layers": 1, "hidden": 4, "mixtures": 2},
     "wavenet": {"depth": 2, "hidden": 4, "skip": 4},
+    "spectrogram": {"channels": (4,), "groups": 2, "attention": False, "timesteps": 10},
 }
 
 

@@ -40,9 +40,16 @@ def draw(
         progress: whether to show progress.
 
     Raises:
-        ValueError: where the folder holds another model's samples.
+        ValueError: where the folder holds another model's samples, or what models of its family
+            draw are no samples.
     """
-    how = family_of(model).draws(model)
+    row = family_of(model)
+    if row.draws is None:
+        raise ValueError(
+            f"a {type(model).__name__} draws no {row.samples} such as its data, and the claims are "
+            "measured on samples that a model draws; ask them of another kind of model"
+        )
+    how = row.draws(model)
     samples = _kept(model, how.draw, n, folder / "draws", seed, progress, how.continuous)
     if how.continuous:
         assert isinstance(objective, NegativeLogLikelihood)  # whose density they are drawn from

@@ -8,10 +8,12 @@ discretised    distributions over the levels of a pixel, of which likelihoods ar
 glow_steps     the layers of a Glow
 unet           the network of the models of noisy images
 ddpm           noise, loss, bound and sampling of models by denoising diffusion
+log_mel        log-mel spectrograms of sounds
 diffusion      a UNet that predicts the noise in a noisy image
 flow_matching  a UNet that predicts the velocity from data to noise
 glow           a normalising flow of invertible 1x1 convolutions and affine couplings
 pixelcnn       an autoregressive model of images, pixel by pixel
+spectrogram    a UNet that predicts the noise in the noisy spectrogram of a sound
 vae            a convolutional variational autoencoder
 wavenet        an autoregressive model of sound, value by value
 """
@@ -22,6 +24,7 @@ from fimetric.models.flow_matching import RectifiedFlow, RectifiedFlowConfig
 from fimetric.models.folder import build, build_for, kind_of, load, save
 from fimetric.models.glow import Glow, GlowConfig
 from fimetric.models.pixelcnn import PixelCNN, PixelCNNConfig
+from fimetric.models.spectrogram import Spectrogram, SpectrogramConfig
 from fimetric.models.vae import VAE, VAEConfig
 from fimetric.models.wavenet import WaveNet, WaveNetConfig
 
@@ -38,6 +41,8 @@ __all__ = [
     "PixelCNNConfig",
     "RectifiedFlow",
     "RectifiedFlowConfig",
+    "Spectrogram",
+    "SpectrogramConfig",
     "VAEConfig",
     "WaveNet",
     "WaveNetConfig",

@@ -74,7 +74,10 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def sample(self, n: int, generator: Generator | None) -> Tensor:
-        """Return n draws (n, *shape) in [0, 1], without a graph."""
+        """Return n draws (n, *shape), without a graph; images in [0, 1].
+
+        A model of something that is made of samples returns draws of that.
+        """
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ class Family:
         timesteps: of a family with a schedule: those that a model is judged at unless others are
             asked for.
         samples: kind of sample, of ``SAMPLES``.
-        draws: samples of a model for claims about it.
+        draws: samples of a model for claims about it; None where a model draws something else.
 
     Raises:
         TypeError: for a class that is no ``Model`` with configurations, or no objective.
@@ -130,7 +133,7 @@ class Family:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     timesteps: Callable[[Any], tuple[int, ...]] | None = None
     samples: str = "images"
-    draws: Callable[[Any], Draws] = eight_bit
+    draws: Callable[[Any], Draws] | None = eight_bit
 
     def __post_init__(self) -> None:
         """Check what would fail only where it is used; see ``Raises`` above."""  # noqa: DOC501
