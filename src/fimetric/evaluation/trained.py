@@ -18,7 +18,7 @@ SHOWN = 40
 
 
 def write_model(model: Model, held_out: Samples, folder: Path, console: Console, seed: int) -> None:
-    """Print and write bits per dimension, and draw samples.
+    """Print and write bits per dimension, and draw samples where they are pictures.
 
     Half of the held-out data, at random, fits the per-pixel Gaussian; all three codes are measured
     on the other half.
@@ -37,13 +37,16 @@ def write_model(model: Model, held_out: Samples, folder: Path, console: Console,
     text = (
         f"Bits per dimension on {len(test)} held-out samples of {held_out.name}: "
         f"{type(model).__name__} {bits.mean():.3f} "
-        f"(standard error {bits.std(ddof=1) / len(bits) ** 0.5:.3f}), "
-        f"per-pixel Gaussian {gaussian_bits_per_dim(fit, test):.3f}, "
-        f"PNG {png_bits_per_dim(test):.3f}"
+        f"(standard error {bits.std(ddof=1) / len(bits) ** 0.5:.3f})"
     )
+    if test.pictures:
+        text += f", per-pixel Gaussian {gaussian_bits_per_dim(fit, test):.3f}"
+        text += f", PNG {png_bits_per_dim(test):.3f}"
     console.print(text)
     with whole_file(folder / "model.md") as path:
         path.write_text(text + "\n", encoding="utf-8")
+    if not test.pictures:
+        return
     samples = model.sample(SHOWN, torch.Generator().manual_seed(seed))
     title = f"Samples of a {type(model).__name__} trained on {held_out.name}"
     sample_grid(folder / "samples.png", samples.cpu().numpy(), title)
@@ -54,7 +57,7 @@ def _bits_per_dim(model: Model, test: Samples, seed: int) -> np.ndarray:
     generator = torch.Generator().manual_seed(seed)
     device = next(model.parameters()).device
     parts = [
-        model.bits_per_dim(test.tensor(range(a, min(a + BATCH, len(test)))).to(device), generator)
-        for a in range(0, len(test), BATCH)
+        model.bits_per_dim(model.taken(test, rows).to(device), generator)
+        for rows in torch.arange(len(test)).split(BATCH)
     ]
     return torch.cat(parts).double().cpu().numpy()
