@@ -18,9 +18,12 @@ msma               norms of the score at several noise levels
 diffpath           rate of change and curvature along the path to noise
 scoped             the score's norm over the curvature
 reconstruction     how well a noisy sample is restored
+autoencoder        errors of an autoencoder of a sound's spectrogram
+loudness           the energy of a sound, whatever any model thinks
 needs              what the statistics need of a model beyond its losses, and how they say so
 """
 
+from fimetric.statistics.autoencoder import AutoencoderError
 from fimetric.statistics.base import Statistic
 from fimetric.statistics.complexity import CodeLengths
 from fimetric.statistics.diffpath import DiffPath
@@ -29,6 +32,7 @@ from fimetric.statistics.ensemble import EnsembleLosses
 from fimetric.statistics.hidden_states import HiddenStates, shuffled
 from fimetric.statistics.latents import SITN, LatentFit
 from fimetric.statistics.likelihood_ratio import LikelihoodRatio
+from fimetric.statistics.loudness import Loudness
 from fimetric.statistics.msma import MSMA
 from fimetric.statistics.multiscale_losses import MultiscaleLosses
 from fimetric.statistics.reconstruction import Reconstruction
@@ -42,6 +46,7 @@ __all__ = [
     "MSMA",
     "SCOPED",
     "SITN",
+    "AutoencoderError",
     "CodeLengths",
     "DiffPath",
     "DoseStatistics",
@@ -50,6 +55,7 @@ __all__ = [
     "LatentFit",
     "LikelihoodRatio",
     "LikelihoodRegret",
+    "Loudness",
     "MultiscaleLosses",
     "Reconstruction",
     "Statistic",

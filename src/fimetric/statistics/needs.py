@@ -5,7 +5,9 @@ from typing import Any
 from torch import Tensor
 
 from fimetric.data.batch import Input
+from fimetric.data.kinds import data_of
 from fimetric.objectives import CausalLM, NegativeELBO, NegativeLogLikelihood
+from fimetric.objectives.base import Objective
 from fimetric.objectives.texts import Texts, texts_of
 from fimetric.objectives.transparent import transparent
 
@@ -39,6 +41,18 @@ def require_transform(objective: Any, what: str) -> None:
             f"{what} needs {type(objective.module).__name__} to have transform(x) -> (latents, "
             "log det); fimetric.models.Glow shows what they are"
         )
+
+
+def clips_of(objective: Objective, x: Input) -> Tensor:
+    """Return prepared clips (N, T) of a batch.
+
+    Raises:
+        ValueError: for samples of another shape, or without a value.
+    """
+    found = data_of(objective.prepared(x))
+    if found.ndim != 2 or not found.shape[1]:
+        raise ValueError(f"a batch of clips is (N, T), not {tuple(found.shape)}: take sounds")
+    return found
 
 
 def latents_of(objective: Any, x: Tensor) -> tuple[list[Tensor], Tensor]:
