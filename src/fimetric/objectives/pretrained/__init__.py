@@ -9,7 +9,7 @@ diffusers    pipelines, denoisers and autoencoders of the library diffusers
 transformers language models of the library transformers: causal, masked, sequence to sequence
 peft         adapters of the library peft, on such models
 gguf         language models in GGUF files
-libraries    libraries that not everybody has, and what they cannot open
+libraries    what libraries say of files that they cannot open
 weights      whether the weights that were read are those of the model
 
 diffusers_folder  which parts are in such a folder, and each of them opened

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from fimetric.objectives.pretrained.libraries import library, opening
+from fimetric.libraries import library
+from fimetric.objectives.pretrained.libraries import opening
 from fimetric.objectives.pretrained.places import said_by
 from fimetric.objectives.pretrained.weights import AGAIN, refuse_others
 

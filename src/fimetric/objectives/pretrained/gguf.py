@@ -4,8 +4,9 @@ from pathlib import Path
 
 import torch
 
+from fimetric.libraries import library
 from fimetric.objectives.base import Objective
-from fimetric.objectives.pretrained.libraries import library, opening
+from fimetric.objectives.pretrained.libraries import opening
 from fimetric.objectives.pretrained.request import Found, Loader, Request, format_named
 from fimetric.objectives.pretrained.transformers import KINDS, OF_KINDS, Kind, loaded
 from fimetric.objectives.pretrained.weights import AGAIN

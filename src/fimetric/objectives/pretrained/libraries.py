@@ -1,29 +1,8 @@
-"""Libraries that not everybody has, and what they say of files that they cannot open."""
+"""What libraries say of files that they cannot open, in words that tell what to do."""
 
-import importlib
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-
-
-def library(name: str, install: str) -> Any:
-    """Return a library.
-
-    Arguments:
-        name: of its module.
-        install: what pip installs it by.
-
-    Raises:
-        ImportError: where it, or a library that it needs, is missing, saying what to install.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError(
-            f"this model is opened by {name}, which cannot be imported ({error}); "
-            f"pip install '{install}'"
-        ) from error
 
 
 @contextmanager

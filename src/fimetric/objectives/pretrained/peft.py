@@ -9,8 +9,9 @@ from torch import nn
 
 from fimetric.arguments import shown
 from fimetric.data.hub import looks_like_a_name
+from fimetric.libraries import library
 from fimetric.objectives.base import Objective
-from fimetric.objectives.pretrained.libraries import library, opening
+from fimetric.objectives.pretrained.libraries import opening
 from fimetric.objectives.pretrained.places import find, here_alone, said_by
 from fimetric.objectives.pretrained.request import Found, Loader, Request
 from fimetric.objectives.pretrained.transformers import (

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from fimetric.libraries import library
 from fimetric.objectives.base import Objective
 from fimetric.objectives.language import CausalLM
 from fimetric.objectives.masked import MaskedLM
-from fimetric.objectives.pretrained.libraries import library, opening
+from fimetric.objectives.pretrained.libraries import opening
 from fimetric.objectives.pretrained.places import said_by
 from fimetric.objectives.pretrained.request import Found, Loader, Request, format_named
 from fimetric.objectives.pretrained.weights import AGAIN, refuse_others
