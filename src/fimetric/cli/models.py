@@ -43,7 +43,9 @@ def train(
     kind: Kind,
     data: Data,
     out: Out,
-    config: Annotated[str, typer.Option(help="tiny, small or paper.")] = "small",
+    config: Annotated[
+        str, typer.Option(help="tiny, small, paper, or what else the kind has.")
+    ] = "small",
     split: Split = "train",
     steps: Annotated[int, typer.Option(callback=counted, help="Optimiser steps in all.")] = 5000,
     batch_size: BatchSize = None,
@@ -79,7 +81,7 @@ def train(
         seed=seed,
         device=place,
     )
-    typer.echo(f"{out}: {history.best:.3f} bits per dimension on validation data")
+    typer.echo(f"{out}: {history.best:.3f} bits per {model.UNIT} on validation data")
 
 
 @gathered

@@ -101,3 +101,17 @@ class Texts(Samples):
             f"{self.name} holds texts, which are no numbers before an objective prepares them; "
             f"take a model of texts, or {TOKENISE}"
         )
+
+
+def as_texts(samples: Samples) -> Texts:
+    """Return samples that are texts.
+
+    Raises:
+        TypeError: for others.
+    """
+    if not isinstance(samples, Texts):
+        raise TypeError(
+            f"{samples.name} holds no texts, and the model is one of texts; give strings, or a "
+            "table with a column of them"
+        )
+    return samples

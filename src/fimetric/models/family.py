@@ -16,7 +16,6 @@ from fimetric.data import Samples
 from fimetric.store.files import safe_name
 
 SCHEDULE = "a noise schedule"
-DENOISER = "a prediction of the noise under a schedule of discrete diffusion"
 BOUND = "a bound with a posterior of its own"
 LATENT_MAP = "an invertible map to latents"
 NATS = "a likelihood in nats"
@@ -42,6 +41,8 @@ class Model(nn.Module, ABC):
     CONFIGS: ClassVar[Mapping[str, Any]]
     FIRST: ClassVar[int | None] = 256
     """How many samples ``initialise`` gets at least; None for all of the training part."""
+    UNIT: ClassVar[str] = "dimension"
+    """What ``bits_per_dim`` counts bits by."""
     config: Any
     shape: tuple[int, ...]
 
@@ -69,12 +70,13 @@ class Model(nn.Module, ABC):
     def bits_per_dim(self, x: Tensor, generator: Generator | None) -> Tensor:
         """Return an upper bound (N,) on the code length of 8-bit x, in bits per dimension.
 
-        Of samples that are real numbers it is the negative log density to base 2 per dimension.
+        Of samples that are real numbers it is the negative log density to base 2 per dimension, and
+        of texts the code length per byte.
         """
 
     @abstractmethod
     def sample(self, n: int, generator: Generator | None) -> Tensor:
-        """Return n draws (n, *shape), without a graph; images in [0, 1].
+        """Return n draws (n, *shape), images in [0, 1] and texts as token ids, without a graph.
 
         A model of something that is made of samples returns draws of that.
         """
@@ -111,7 +113,7 @@ class Family:
         kind: its name, on the command line and in files.
         model: its class.
         objective: (model, timesteps or None, draws, seed) -> the objective it is scored with.
-        has: of ``SCHEDULE``, ``DENOISER``, ``BOUND``, ``LATENT_MAP``, ``NATS``.
+        has: of ``SCHEDULE``, ``BOUND``, ``LATENT_MAP``, ``NATS``.
         noise: whether its objective draws noise, so that several draws make sense.
         recipe: settings of training that differ from those of ``Recipe``.
         timesteps: of a family with a schedule: those that a model is judged at unless others are
@@ -148,7 +150,7 @@ class Family:
         if not callable(self.objective):
             raise TypeError("objective must be a function (model, timesteps, draws, seed)")
         for name, words, allowed in (
-            ("has", set(self.has), {SCHEDULE, DENOISER, BOUND, LATENT_MAP, NATS}),
+            ("has", set(self.has), {SCHEDULE, BOUND, LATENT_MAP, NATS}),
             ("samples", {self.samples}, set(SAMPLES)),
         ):
             if not words <= allowed:

@@ -12,7 +12,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from fimetric.data import Samples
+from fimetric.data import Samples, Texts
 from fimetric.models import Model, kind_of
 from fimetric.store import archive
 from fimetric.store.files import whole_file, whole_folder
@@ -68,15 +68,17 @@ def fingerprint(model: Model, data: Samples, held_out: Samples, recipe: Recipe) 
         "shape": list(model.shape),
         "config": asdict(model.config),
         **asdict(recipe),
-        "data": [len(data), _checksum(data.values)],
-        "validation": [len(held_out), _checksum(held_out.values)],
+        "data": [len(data), _checksum(data)],
+        "validation": [len(held_out), _checksum(held_out)],
     }
     del settings["patience"]  # it may change from call to call: it only says when to stop
     return json.loads(json.dumps(settings))  # tuples become lists, as they will be when read
 
 
-def _checksum(values: Tensor) -> int:
-    return zlib.crc32(values.contiguous().numpy().tobytes())
+def _checksum(samples: Samples) -> int:
+    if isinstance(samples, Texts):
+        return zlib.crc32("\0".join(samples.texts).encode("utf-8", "surrogatepass"))
+    return zlib.crc32(samples.values.contiguous().numpy().tobytes())
 
 
 def write_checkpoint(folder: Path, run: Run, settings: dict[str, Any]) -> None:

@@ -5,10 +5,11 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from fimetric.data import Samples, batches
+from fimetric.data import Samples, Texts, batches
 from fimetric.data.clips import Clips
 from fimetric.data.conventions import SIGNED, UNIT
 from fimetric.data.samples import refuse_outside
+from fimetric.data.texts import as_texts
 from fimetric.models import Model
 from fimetric.models.family import family_of
 from fimetric.training.seeds import number
@@ -22,8 +23,11 @@ def as_samples(data: Any, model: Model) -> Samples:
     Raises:
         ValueError: for dictionaries of tensors, another shape, images outside of [0, 1], or sounds
             outside of [-1, 1].
-        TypeError: for clips of several lengths.
+        TypeError: for clips of several lengths, texts where the model takes numbers, and numbers
+            where it takes texts.
     """
+    if family_of(model).samples == "texts":
+        return as_texts(data if isinstance(data, Samples) else _texts_in(data))
     if not isinstance(data, Samples):
         parts = list(batches(data, 1024))
         if any(not isinstance(part.x, Tensor) for part in parts):
@@ -43,6 +47,19 @@ def as_samples(data: Any, model: Model) -> Samples:
     if expected := ranges.get(family_of(model).samples):
         refuse_outside(data, expected)
     return data
+
+
+def _texts_in(data: Any) -> Samples:
+    """Return the texts in data of any kind, which stand as they are beside what is made of them.
+
+    Raises:
+        TypeError: where there are none.
+    """
+    parts = list(batches(data, 1024, prepare=lambda texts: torch.zeros(len(texts), 1)))
+    texts = [text for part in parts for text in part.raw or ()]
+    if not texts:
+        raise TypeError("the data hold no texts, and the model is one of texts; give strings")
+    return Texts(texts, [i for part in parts for i in part.ids], "data")
 
 
 def split(data: Samples, validation: Any, model: Model, seed: int) -> tuple[Samples, Samples]:

@@ -42,7 +42,8 @@ class History:
     """What a run came to.
 
     ``rows`` has one dictionary for each validation: step, loss (of training, per dimension, mean
-    since the row before) and bits_per_dim; ``best`` is the lowest bits_per_dim, at ``best_step``.
+    since the row before) and bits_per_dim, in bits per ``Model.UNIT``; ``best`` is the lowest
+    bits_per_dim, at ``best_step``.
     """
 
     rows: list[dict[str, float]]
@@ -176,7 +177,7 @@ def _loop(run: Run, data: Samples, advance: Any) -> Iterator[int]:
         run.step += 1
         run.update_average()
         recent = run.losses[-50:]
-        note = f"loss {sum(recent) / len(recent):.4f}, best {run.best:.3f} bits/dim"
+        note = f"loss {sum(recent) / len(recent):.4f}, best {run.best:.3f} bits/{run.model.UNIT}"
         advance(1, note)
         yield run.step
 
@@ -221,7 +222,9 @@ def _validate(run: Run, held_out: Samples, folder: Path) -> None:
         bits = [model.bits_per_dim(x, generator) for x in taken]
         value = torch.cat(bits).mean().item()
         if not math.isfinite(value):
-            raise RuntimeError(f"validation gives {value} bits per dimension in step {run.step}")
+            raise RuntimeError(
+                f"validation gives {value} bits per {run.model.UNIT} in step {run.step}"
+            )
         if value < run.best:
             run.best, run.best_step = value, run.step
             write(model, folder)
@@ -229,11 +232,12 @@ def _validate(run: Run, held_out: Samples, folder: Path) -> None:
     run.rows.append({"step": run.step, "loss": loss, "bits_per_dim": value})
     run.losses.clear()
     log.info(
-        "step %d of %d: loss %.4f, validation %.4f bits/dim",
+        "step %d of %d: loss %.4f, validation %.4f bits/%s",
         run.step,
         run.recipe.steps,
         loss,
         value,
+        run.model.UNIT,
     )
 
 
