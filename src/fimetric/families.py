@@ -24,11 +24,13 @@ from fimetric.models.flow_matching import RectifiedFlow
 from fimetric.models.glow import Glow
 from fimetric.models.pixelcnn import PixelCNN
 from fimetric.models.spectrogram import Spectrogram
+from fimetric.models.transformer import Transformer
 from fimetric.models.vae import VAE
 from fimetric.models.wavenet import WaveNet
 from fimetric.objectives.base import Objective
 from fimetric.objectives.denoising import Denoising
 from fimetric.objectives.flow_matching import FlowMatching
+from fimetric.objectives.language import CausalLM
 from fimetric.objectives.likelihood import NegativeELBO, NegativeLogLikelihood
 from fimetric.objectives.noising import several
 
@@ -67,6 +69,10 @@ def _discrete_likelihood(
     return NegativeLogLikelihood(model, seed=seed)
 
 
+def _text_likelihood(model: Transformer, timesteps: Any, draws: int, seed: int) -> Objective:
+    return CausalLM(model.language_model, model.tokenizer)
+
+
 def _denoising(model: Diffusion, timesteps: Any, draws: int, seed: int) -> Objective:
     times = (0,) if timesteps is None else timesteps
     return Denoising(model.unet, model.scheduler, times, draws, model.config.loss, seed=seed)
@@ -87,6 +93,10 @@ def _of_spectrograms(model: Spectrogram, timesteps: Any, draws: int, seed: int) 
 def _timesteps(model: Diffusion | RectifiedFlow | Spectrogram) -> tuple[int, ...]:
     """Return several timesteps of the model's schedule."""
     return several(model.scheduler)
+
+
+def _text_draws(model: Transformer) -> Draws:
+    return Draws(model.sample, f"texts of {model.shape[0]} tokens")
 
 
 def _pixel_draws(model: VAE) -> Draws:
@@ -188,6 +198,15 @@ for row in (
         timesteps=_timesteps,
         samples="sounds",
         draws=None,
+    ),
+    Family(
+        "transformer",
+        Transformer,
+        _text_likelihood,
+        frozenset({NATS}),
+        recipe={"lr": 3e-3, "batch_size": 16},
+        samples="texts",
+        draws=_text_draws,
     ),
 ):
     register(row)

@@ -10,7 +10,7 @@ from tests.models.examples import example
 
 from fimetric.data import Samples, load
 from fimetric.data.codes import gaussian_bits_per_dim
-from fimetric.models import FAMILIES, VAE, build
+from fimetric.models import FAMILIES, VAE, build, build_for
 from fimetric.models import load as load_model
 from fimetric.training import loop as training
 from fimetric.training import train
@@ -28,6 +28,7 @@ TINY = {
     "pixelcnn": {"layers": 1, "hidden": 4, "mixtures": 2},
     "wavenet": {"depth": 2, "hidden": 4, "skip": 4},
     "spectrogram": {"channels": (4,), "groups": 2, "attention": False, "timesteps": 10},
+    "transformer": {"layers": 1, "width": 8, "heads": 2, "context": 32, "vocabulary": 280},
 }
 
 
@@ -38,7 +39,10 @@ def digits() -> Samples:
 
 def run(kind, data, folder, **settings):
     torch.manual_seed(id(folder) % 1000)  # the result must not depend on the global generator
-    model = build(kind, TINY[kind], data.shape if isinstance(data, Samples) else SHAPE)
+    if isinstance(data, Samples):
+        model = build_for(kind, TINY[kind], data)
+    else:
+        model = build(kind, TINY[kind], SHAPE)
     settings = {"steps": 9, "batch_size": 32, "validate_every": 3, "warmup": 2, **settings}
     return model, train(model, data, folder, progress=False, **settings)
 

@@ -14,7 +14,9 @@ flow_matching  a UNet that predicts the velocity from data to noise
 glow           a normalising flow of invertible 1x1 convolutions and affine couplings
 pixelcnn       an autoregressive model of images, pixel by pixel
 spectrogram    a UNet that predicts the noise in the noisy spectrogram of a sound
+transformer    a causal language model of texts
 vae            a convolutional variational autoencoder
+vocabulary     byte-level byte-pair encoding, learned from texts
 wavenet        an autoregressive model of sound, value by value
 """
 
@@ -25,6 +27,7 @@ from fimetric.models.folder import build, build_for, kind_of, load, save
 from fimetric.models.glow import Glow, GlowConfig
 from fimetric.models.pixelcnn import PixelCNN, PixelCNNConfig
 from fimetric.models.spectrogram import Spectrogram, SpectrogramConfig
+from fimetric.models.transformer import Transformer, TransformerConfig
 from fimetric.models.vae import VAE, VAEConfig
 from fimetric.models.wavenet import WaveNet, WaveNetConfig
 
@@ -43,6 +46,8 @@ __all__ = [
     "RectifiedFlowConfig",
     "Spectrogram",
     "SpectrogramConfig",
+    "Transformer",
+    "TransformerConfig",
     "VAEConfig",
     "WaveNet",
     "WaveNetConfig",

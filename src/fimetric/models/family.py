@@ -16,6 +16,7 @@ from fimetric.data import Samples
 from fimetric.store.files import safe_name
 
 SCHEDULE = "a noise schedule"
+DENOISER = "a prediction of the noise under a schedule of discrete diffusion"
 BOUND = "a bound with a posterior of its own"
 LATENT_MAP = "an invertible map to latents"
 NATS = "a likelihood in nats"
@@ -113,7 +114,7 @@ class Family:
         kind: its name, on the command line and in files.
         model: its class.
         objective: (model, timesteps or None, draws, seed) -> the objective it is scored with.
-        has: of ``SCHEDULE``, ``BOUND``, ``LATENT_MAP``, ``NATS``.
+        has: of ``SCHEDULE``, ``DENOISER``, ``BOUND``, ``LATENT_MAP``, ``NATS``.
         noise: whether its objective draws noise, so that several draws make sense.
         recipe: settings of training that differ from those of ``Recipe``.
         timesteps: of a family with a schedule: those that a model is judged at unless others are
@@ -150,7 +151,7 @@ class Family:
         if not callable(self.objective):
             raise TypeError("objective must be a function (model, timesteps, draws, seed)")
         for name, words, allowed in (
-            ("has", set(self.has), {SCHEDULE, BOUND, LATENT_MAP, NATS}),
+            ("has", set(self.has), {SCHEDULE, DENOISER, BOUND, LATENT_MAP, NATS}),
             ("samples", {self.samples}, set(SAMPLES)),
         ):
             if not words <= allowed:
