@@ -112,5 +112,9 @@ TABLES = {
     "ratio": TableKind(_ratio, 3, background=True),
     "hidden states": TableKind(lambda s: statistics.HiddenStates(s.objective), 2),
     "hidden states and background": TableKind(_hidden_beside_shuffled, 2, learns="reference"),
+    "autoencoder": TableKind(
+        lambda s: statistics.AutoencoderError(s.objective, s.training()), 1, learns="training"
+    ),
+    "loudness": TableKind(lambda s: statistics.Loudness(s.objective), 1),
     "latents": TableKind(lambda s: statistics.LatentFit(s.objective), 2),
 }

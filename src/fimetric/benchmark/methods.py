@@ -11,7 +11,7 @@ from typing import Any
 from fimetric import detectors, statistics
 from fimetric.benchmark.kinds import REFERENCES, TABLES
 from fimetric.benchmark.own import Foreign
-from fimetric.benchmark.views import last_blocks, losses_alone, norm_layers
+from fimetric.benchmark.views import last_blocks, losses_alone, norm_layers, rounded
 from fimetric.detectors import Density
 from fimetric.features.table import Features
 from fimetric.models.family import BOUND, DENOISER, LATENT_MAP, NATS, SCHEDULE, Family
@@ -81,7 +81,7 @@ BERGAMIN = "Bergamin et al. 2022"
 SERRA = "Serra et al. 2020"
 MAHMOOD = "Mahmood et al. 2021"
 
-TEXTS = ("texts",)
+IMAGES, SOUNDS, TEXTS = ("images",), ("sounds",), ("texts",)
 OURS, LOSSES = "this project", "the losses alone"
 
 METHODS = {
@@ -116,12 +116,18 @@ METHODS = {
         "norms", detectors.LayerwiseGaussian, DAUNCEY, joint=True, first_only=False
     ),
     "layerwise-gaussian-of-means": Method("norms", detectors.LayerwiseGaussian, OURS),
-    "input-complexity-png": Method("code lengths", detectors.InputComplexity, SERRA, (NATS,)),
+    "input-complexity-png": Method(
+        "code lengths", detectors.InputComplexity, SERRA, (NATS,), samples=IMAGES
+    ),
     "input-complexity-jpeg2000": Method(
-        "code lengths", partial(detectors.InputComplexity, "jpeg2000"), SERRA, (NATS,)
+        "code lengths",
+        partial(detectors.InputComplexity, "jpeg2000"),
+        SERRA,
+        (NATS,),
+        samples=IMAGES,
     ),
     "input-complexity-zlib": Method(
-        "code lengths", partial(detectors.InputComplexity, "zlib"), SERRA, (NATS,)
+        "code lengths", partial(detectors.InputComplexity, "zlib"), SERRA, (NATS,), samples=IMAGES
     ),
     "waic": Method("members", detectors.WAIC, "Choi et al. 2018", members=3),
     "dose-kde": Method("parts of the bound", detectors.KDE, MORNINGSTAR, (BOUND, LATENT_MAP)),
@@ -143,26 +149,34 @@ METHODS = {
     "norms-svm": Method("norms", detectors.OneClassSVM, "Dauncey et al. 2023 (workshop)"),
     "norms-forest": Method("norms", detectors.IsolationForest, "Dauncey et al. 2023 (workshop)"),
     "losses-by-timestep": Method(
-        "losses by timestep", detectors.FullGaussian, LOSSES, (DENOISER,), first_only=False
+        "losses by timestep",
+        detectors.FullGaussian,
+        LOSSES,
+        (DENOISER,),
+        first_only=False,
+        samples=IMAGES,
     ),
     "losses-neighbours": Method(
-        "losses by timestep", detectors.NearestNeighbours, LOSSES, (DENOISER,)
+        "losses by timestep", detectors.NearestNeighbours, LOSSES, (DENOISER,), samples=IMAGES
     ),
     "msma-mixture": Method(
-        "scores by noise level", detectors.GaussianMixture, MAHMOOD, (DENOISER,)
+        "scores by noise level", detectors.GaussianMixture, MAHMOOD, (DENOISER,), samples=IMAGES
     ),
     "msma-neighbours": Method(
-        "scores by noise level", detectors.NearestNeighbours, MAHMOOD, (DENOISER,)
+        "scores by noise level", detectors.NearestNeighbours, MAHMOOD, (DENOISER,), samples=IMAGES
     ),
-    "diffpath-6d": Method("path", detectors.GaussianMixture, "Heng et al. 2024", (DENOISER,)),
+    "diffpath-6d": Method(
+        "path", detectors.GaussianMixture, "Heng et al. 2024", (DENOISER,), samples=IMAGES
+    ),
     "scoped": Method(
         "curvature",
         partial(detectors.KDE, largest=True),
         "Barkley et al. 2026",
         (DENOISER,),
+        samples=IMAGES,
     ),
     "reconstruction": Method(
-        "reconstruction", detectors.MeanZScore, "Graham et al. 2023", (DENOISER,)
+        "reconstruction", detectors.MeanZScore, "Graham et al. 2023", (DENOISER,), samples=IMAGES
     ),
     "likelihood-regret": Method("regret", detectors.MeanZScore, "Xiao et al. 2020", (BOUND,)),
     "perplexity": Method("tokens", partial(detectors.Column, "nll"), LOSSES, samples=TEXTS),
@@ -188,10 +202,23 @@ METHODS = {
         "Ren et al. 2023",
         samples=TEXTS,
     ),
+    "autoencoder": Method(
+        "autoencoder", partial(detectors.Column, "error"), "Koizumi et al. 2020", samples=SOUNDS
+    ),
+    "autoencoder-mahalanobis": Method(
+        "autoencoder",
+        partial(detectors.Column, "mahalanobis"),
+        "Harada et al. 2023",
+        samples=SOUNDS,
+    ),
+    "loudness": Method(
+        "loudness", detectors.FullGaussian, "energy alone", samples=SOUNDS, view=rounded
+    ),
     "latent-fit": Method(
         "latents",
         partial(detectors.SmallestPValue, statistics.SITN, typicality=False),
         "Bomatter et al. 2026",
         (LATENT_MAP,),
+        samples=IMAGES,
     ),
 }
