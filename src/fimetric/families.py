@@ -95,10 +95,6 @@ def _timesteps(model: Diffusion | RectifiedFlow | Spectrogram) -> tuple[int, ...
     return several(model.scheduler)
 
 
-def _text_draws(model: Transformer) -> Draws:
-    return Draws(model.sample, f"texts of {model.shape[0]} tokens")
-
-
 def _pixel_draws(model: VAE) -> Draws:
     return Draws(model.sample, "8-bit draws, pixel noise included")
 
@@ -206,7 +202,7 @@ for row in (
         frozenset({NATS}),
         recipe={"lr": 3e-3, "batch_size": 16},
         samples="texts",
-        draws=_text_draws,
+        draws=None,
     ),
 ):
     register(row)
