@@ -18,7 +18,7 @@ SHOWN = 40
 
 
 def write_model(model: Model, held_out: Samples, folder: Path, console: Console, seed: int) -> None:
-    """Print and write bits per dimension, and draw samples where they are pictures.
+    """Print and write bits per dimension or byte, and draw samples where they are pictures.
 
     Half of the held-out data, at random, fits the per-pixel Gaussian; all three codes are measured
     on the other half.
@@ -35,7 +35,7 @@ def write_model(model: Model, held_out: Samples, folder: Path, console: Console,
     fit, test = held_out.select(order[:half]), held_out.select(order[half:][:MOST])
     bits = _bits_per_dim(model, test, seed)
     text = (
-        f"Bits per dimension on {len(test)} held-out samples of {held_out.name}: "
+        f"Bits per {model.UNIT} on {len(test)} held-out samples of {held_out.name}: "
         f"{type(model).__name__} {bits.mean():.3f} "
         f"(standard error {bits.std(ddof=1) / len(bits) ** 0.5:.3f})"
     )
