@@ -130,8 +130,9 @@ def write(model: Model, folder: Path, half: bool = False) -> None:
         with whole_file(config) as path:
             path.write_bytes(text)
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    if half:
-        tensors = {n: t.half() if t.is_floating_point() else t for n, t in tensors.items()}
+    if half:  # buffers, such as the means of columns of any size, are no weights
+        trained = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+        tensors |= {name: tensors[name].half() for name in trained}
     with whole_file(weights) as path:
         path.write_bytes(archive.seal(safetensors.torch.save(tensors)))
 
