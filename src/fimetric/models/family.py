@@ -44,6 +44,8 @@ class Model(nn.Module, ABC):
     """How many samples ``initialise`` gets at least; None for all of the training part."""
     UNIT: ClassVar[str] = "dimension"
     """What ``bits_per_dim`` counts bits by."""
+    HELD_OUT: ClassVar[float] = 0.05
+    """Share of the training data, up to a limit, that is held out to validate on."""
     config: Any
     shape: tuple[int, ...]
 

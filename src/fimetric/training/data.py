@@ -14,7 +14,7 @@ from fimetric.models import Model
 from fimetric.models.family import family_of
 from fimetric.training.seeds import number
 
-HELD_OUT, MOST_HELD_OUT = 0.05, 512  # of the training data, for validation
+MOST_HELD_OUT = 512  # of the training data, for validation
 
 
 def as_samples(data: Any, model: Model) -> Samples:
@@ -70,7 +70,7 @@ def split(data: Samples, validation: Any, model: Model, seed: int) -> tuple[Samp
     """
     if validation is not None:
         return data, as_samples(validation, model)
-    held = min(max(round(HELD_OUT * len(data)), 1), MOST_HELD_OUT)
+    held = min(max(round(model.HELD_OUT * len(data)), 1), MOST_HELD_OUT)
     if len(data) < 2:
         raise ValueError(f"{data.name} has {len(data)} sample; training needs 2 at least")
     mixed = torch.randperm(len(data), generator=Generator().manual_seed(number(seed, 0, 4)))
