@@ -22,6 +22,7 @@ from fimetric.models.family import (
 )
 from fimetric.models.flow_matching import RectifiedFlow
 from fimetric.models.glow import Glow
+from fimetric.models.nsf import NSF
 from fimetric.models.pixelcnn import PixelCNN
 from fimetric.models.spectrogram import Spectrogram
 from fimetric.models.transformer import Transformer
@@ -63,8 +64,8 @@ def _likelihood(model: Glow, timesteps: Any, draws: int, seed: int) -> Objective
     return NegativeLogLikelihood(model, levels=256, seed=seed)
 
 
-def _discrete_likelihood(
-    model: PixelCNN | WaveNet, timesteps: Any, draws: int, seed: int
+def _exact_likelihood(
+    model: PixelCNN | WaveNet | NSF, timesteps: Any, draws: int, seed: int
 ) -> Objective:
     return NegativeLogLikelihood(model, seed=seed)
 
@@ -112,6 +113,10 @@ def _ancestral_draws(model: Diffusion) -> Draws:
 
 def _integrated_draws(model: RectifiedFlow) -> Draws:
     return Draws(model.sample, "8-bit draws, 50 Euler steps")
+
+
+def _density_draws(model: NSF) -> Draws:
+    return Draws(model.sample, "draws of the density", continuous=True)
 
 
 def _invertible_draws(model: Glow) -> Draws:
@@ -173,13 +178,13 @@ for row in (
     Family(
         "pixelcnn",
         PixelCNN,
-        _discrete_likelihood,
+        _exact_likelihood,
         frozenset({NATS}),
     ),
     Family(
         "wavenet",
         WaveNet,
-        _discrete_likelihood,
+        _exact_likelihood,
         frozenset({NATS}),
         recipe={"lr": 3e-3, "batch_size": 8},
         samples="sounds",
@@ -203,6 +208,14 @@ for row in (
         recipe={"lr": 3e-3, "batch_size": 16},
         samples="texts",
         draws=None,
+    ),
+    Family(
+        "nsf",
+        NSF,
+        _exact_likelihood,
+        frozenset({LATENT_MAP, NATS}),
+        samples="tables",
+        draws=_density_draws,
     ),
 ):
     register(row)

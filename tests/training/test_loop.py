@@ -29,6 +29,7 @@ TINY = {
     "wavenet": {"depth": 2, "hidden": 4, "skip": 4},
     "spectrogram": {"channels": (4,), "groups": 2, "attention": False, "timesteps": 10},
     "transformer": {"layers": 1, "width": 8, "heads": 2, "context": 32, "vocabulary": 280},
+    "nsf": {"transforms": 1, "layers": 1, "hidden": 4, "bins": 2},
 }
 
 

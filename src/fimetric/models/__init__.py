@@ -12,6 +12,7 @@ log_mel        log-mel spectrograms of sounds
 diffusion      a UNet that predicts the noise in a noisy image
 flow_matching  a UNet that predicts the velocity from data to noise
 glow           a normalising flow of invertible 1x1 convolutions and affine couplings
+nsf            a neural spline flow of tables
 pixelcnn       an autoregressive model of images, pixel by pixel
 spectrogram    a UNet that predicts the noise in the noisy spectrogram of a sound
 transformer    a causal language model of texts
@@ -25,6 +26,7 @@ from fimetric.models.family import FAMILIES, Family, Model
 from fimetric.models.flow_matching import RectifiedFlow, RectifiedFlowConfig
 from fimetric.models.folder import build, build_for, kind_of, load, save
 from fimetric.models.glow import Glow, GlowConfig
+from fimetric.models.nsf import NSF, NSFConfig
 from fimetric.models.pixelcnn import PixelCNN, PixelCNNConfig
 from fimetric.models.spectrogram import Spectrogram, SpectrogramConfig
 from fimetric.models.transformer import Transformer, TransformerConfig
@@ -33,6 +35,7 @@ from fimetric.models.wavenet import WaveNet, WaveNetConfig
 
 __all__ = [
     "FAMILIES",
+    "NSF",
     "VAE",
     "Diffusion",
     "DiffusionConfig",
@@ -40,6 +43,7 @@ __all__ = [
     "Glow",
     "GlowConfig",
     "Model",
+    "NSFConfig",
     "PixelCNN",
     "PixelCNNConfig",
     "RectifiedFlow",
