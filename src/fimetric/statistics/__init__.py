@@ -20,6 +20,8 @@ scoped             the score's norm over the curvature
 reconstruction     how well a noisy sample is restored
 autoencoder        errors of an autoencoder of a sound's spectrogram
 loudness           the energy of a sound, whatever any model thinks
+values             the columns of a row of a table, without a model
+outlier_scores     outlier detectors of PyOD on these columns
 needs              what the statistics need of a model beyond its losses, and how they say so
 """
 
@@ -35,10 +37,12 @@ from fimetric.statistics.likelihood_ratio import LikelihoodRatio
 from fimetric.statistics.loudness import Loudness
 from fimetric.statistics.msma import MSMA
 from fimetric.statistics.multiscale_losses import MultiscaleLosses
+from fimetric.statistics.outlier_scores import OutlierScores
 from fimetric.statistics.reconstruction import Reconstruction
 from fimetric.statistics.regret import LikelihoodRegret
 from fimetric.statistics.scoped import SCOPED
 from fimetric.statistics.tokens import TokenStatistics
+from fimetric.statistics.values import RowValues
 from fimetric.statistics.whitened import WhitenedGradient
 from fimetric.statistics.zlib_ratio import ZlibRatio
 
@@ -57,7 +61,9 @@ __all__ = [
     "LikelihoodRegret",
     "Loudness",
     "MultiscaleLosses",
+    "OutlierScores",
     "Reconstruction",
+    "RowValues",
     "Statistic",
     "TokenStatistics",
     "WhitenedGradient",
