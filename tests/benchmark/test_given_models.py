@@ -11,6 +11,7 @@ from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.run import run
 from fimetric.benchmark.writing import write
 from fimetric.models import build, save
+from fimetric.statistics import OutlierScores
 from objectives.saved_text_models import save as save_text_model
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "dog", "ran", "far", "home"]
@@ -140,3 +141,42 @@ def test_losses_alone_are_the_losses(make_features):
     seen = METHODS["losses-alone"].seen(table)
     np.testing.assert_array_equal(seen.values, table.group_losses)
     assert seen.names == table.views
+
+
+def rows(n: int, shift: float, seed: int) -> str:
+    values = np.random.default_rng(seed).normal(size=(n, 3)) + shift
+    return "\n".join(["a,b,c", *(",".join(f"{x:.3f}" for x in row) for row in values)])
+
+
+def test_rivals_without_a_model_see_all_rows_that_ours_have_seen(tmp_path, monkeypatch):
+    pytest.importorskip("zuko")
+    pytest.importorskip("pyod")
+    for part, n in (("train", 40), ("test", 48)):
+        (tmp_path / "own").mkdir(exist_ok=True)
+        (tmp_path / "own" / f"{part}.csv").write_text(rows(n, 0, n))
+    (tmp_path / "far.csv").write_text(rows(12, 4, 1))
+    save(build("nsf", "tiny", (3,)), tmp_path / "model")
+    seen = []
+    make = OutlierScores.__init__
+
+    def watched(self, objective, train, *rest):
+        seen.append(train.tensor())
+        make(self, objective, train, *rest)
+
+    monkeypatch.setattr(OutlierScores, "__init__", watched)
+    path = grid(
+        tmp_path,
+        tmp_path,
+        own=tmp_path / "own",
+        far=tmp_path / "far.csv",
+        kind="nsf",
+        options="",
+        methods='["likelihood", "typicality", "pyod-knn", "pyod-ecod"]',
+    )
+    found = run(read(path), tmp_path / "run", jobs=1, progress=False)
+    areas = {c.method: c.auroc for c in found.comparisons if c.group_size == 1}
+    assert areas["pyod-knn"] > 0.9 and areas["pyod-ecod"] > 0.9
+    assert {len(each) for each in seen} == {40 + 12}  # trained on, and density fitted on
+    again = len(seen)
+    run(read(path), tmp_path / "run", jobs=1, progress=False)
+    assert len(seen) == again  # nothing learns twice

@@ -9,10 +9,12 @@ from typing import Any, Literal
 
 from fimetric import statistics
 from fimetric.data import Samples
+from fimetric.data.samples import joined
 from fimetric.extraction.extractor import Extractor
 from fimetric.models.family import Model
 from fimetric.objectives import Objective, several_timesteps, standard_objective
 from fimetric.statistics.base import Statistic, StatisticExtractor
+from fimetric.statistics.outlier_scores import DETECTORS as PYOD
 
 
 @dataclass(frozen=True)
@@ -50,20 +52,17 @@ class TableKind:
         cost: of a sample, in forward passes.
         costly: whether it is made of fewer samples.
         learns: from which own samples it learns first: those that densities are fitted on
-            (``reference``), or those that the model was trained on (``training``).
+            (``reference``), those that the model was trained on (``training``), or ``both``.
         members: whether it is made of all models of a kind.
         background: whether it is made of a background model, too.
-        of_training: whether it has rows of the samples that the model was trained on, too, on which
-            the density is fitted as well: for rivals that need no model.
     """
 
     make: Callable[[Source], Extractor | Statistic]
     cost: float
     costly: bool = False
-    learns: Literal["", "reference", "training"] = ""
+    learns: Literal["", "reference", "training", "both"] = ""
     members: bool = False
     background: bool = False
-    of_training: bool = False
 
     def extractor(self, source: Source) -> Any:
         """Return what turns a batch into features."""
@@ -93,6 +92,16 @@ def _hidden_beside_shuffled(source: Source) -> Statistic:
     return statistics.HiddenStates(source.objective, background, progress=False)
 
 
+def _outlier_scores(detector: str) -> TableKind:
+    """Return the table of a detector without a model, which learns from all that ours have seen."""
+
+    def make(source: Source) -> Statistic:
+        seen = joined(source.training(), source.reference())
+        return statistics.OutlierScores(source.objective, seen, detector, source.seed)
+
+    return TableKind(make, 1, learns="both")
+
+
 REFERENCES = 200  # for the whitening
 TABLES = {
     "norms": TableKind(lambda s: Extractor(s.objective), 3),
@@ -116,5 +125,6 @@ TABLES = {
         lambda s: statistics.AutoencoderError(s.objective, s.training()), 1, learns="training"
     ),
     "loudness": TableKind(lambda s: statistics.Loudness(s.objective), 1),
+    **{f"outlier scores of {name}": _outlier_scores(name) for name in PYOD},
     "latents": TableKind(lambda s: statistics.LatentFit(s.objective), 2),
 }

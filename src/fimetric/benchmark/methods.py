@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from fimetric import detectors, statistics
-from fimetric.benchmark.kinds import REFERENCES, TABLES
+from fimetric.benchmark.kinds import PYOD, REFERENCES, TABLES
 from fimetric.benchmark.own import Foreign
 from fimetric.benchmark.views import last_blocks, losses_alone, norm_layers, rounded
 from fimetric.detectors import Density
@@ -214,6 +214,12 @@ METHODS = {
     "loudness": Method(
         "loudness", detectors.FullGaussian, "energy alone", samples=SOUNDS, view=rounded
     ),
+    **{
+        f"pyod-{name}": Method(
+            f"outlier scores of {name}", detectors.Column, "PyOD", samples=("tables",)
+        )
+        for name in PYOD
+    },
     "latent-fit": Method(
         "latents",
         partial(detectors.SmallestPValue, statistics.SITN, typicality=False),

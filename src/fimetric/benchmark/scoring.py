@@ -36,7 +36,6 @@ logger = logging.getLogger(__name__)
 SINGLE, GROUPED = 1000, 200  # resamples
 PARTITIONS = 50  # ways to form groups
 ROWS = 1000  # groups of a table to be scored at once
-FITTED = ("training", "fit")  # own sets that densities are fitted on
 AGAIN = "it is scored again"
 VERSION = 4  # of what this module computes; a change of it scores everything anew
 
@@ -101,12 +100,11 @@ def score(method: Method, tables: Tables, size: int, arrangement: str, seed: int
     rows = {
         name: np.arange(len(table))[:, None] if joint else disjoint(len(table), size, order)
         for name, table in tables.items()
-        if name not in FITTED
+        if name != "fit"
     }
     tables = {name: method.seen(table) for name, table in tables.items()}
     parts = {name: means(tables[name], each) for name, each in rows.items()}
-    fit = Features.concatenate([tables[name] for name in FITTED if name in tables])
-    fit = fit.select(slice(min(method.skipped, len(fit) // 2), None))
+    fit = tables["fit"].select(slice(min(method.skipped, len(tables["fit"]) // 2), None))
     if not joint and size > 1:
         fit = means(fit, overlapping(len(fit), size, len(tables["fit"]), seed))
     found = judge(method.density(), fit, parts, calibration=parts.pop("calibration"))

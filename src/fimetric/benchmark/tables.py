@@ -98,8 +98,6 @@ def _samples(wanted: Wanted, sets: Sets) -> Iterator[tuple[str, Samples]]:
     """Yield each set as it is to be extracted: fewer where that is costly, groups side by side."""
     grid = wanted.case.grid
     costly = TABLES[wanted.table].costly
-    if TABLES[wanted.table].of_training:
-        yield "training", sets.train
     for name, samples in sets.all().items():
         if costly and name in wanted.case.looks:
             continue
@@ -142,8 +140,9 @@ def _made_from(wanted: Wanted, source: Source, extractor: Extraction | None) -> 
     what += [(o.describe(), watched_fingerprint(o)) for o in members]
     what.append(REFERENCES if extractor is None else extractor.words())
     digest = hashlib.sha256(json.dumps(what).encode())
-    if table.learns:
-        _add(digest, source.reference() if table.learns == "reference" else source.training())
+    for part, samples in (("reference", source.reference), ("training", source.training)):
+        if table.learns in (part, "both"):
+            _add(digest, samples())
     return digest.hexdigest()
 
 

@@ -176,6 +176,12 @@ class Samples(Dataset[dict[str, Any]]):
         return [self.ids[i] for i in rows], kept
 
 
+def joined(first: Samples, second: Samples) -> Samples:
+    """Return the values of two data sets of one shape behind each other, with their ids alone."""
+    values = torch.cat([first.tensor(), second.tensor()])
+    return Samples(values, [*first.ids, *second.ids], f"{first.name} and {second.name}")
+
+
 def of_numbers(
     numbers: "array[float]", columns: Sequence[str], ids: Sequence[str], name: str, kept: Kept
 ) -> Samples:
