@@ -7,7 +7,7 @@ RUN := $(VENV)/bin
 LONG := tests/golden/test_smoke.py tests/test_contracts.py tests/store/test_mutations.py tests/data/test_spec_fuzz.py \
 	tests/benchmark/test_killed.py tests/benchmark/test_run.py tests/provenance/test_provenance_laws.py
 
-.PHONY: demo test check lint bench bench-gpu coverage-zoo claims pretrained benchmark smoke clean
+.PHONY: demo test check lint bench bench-gpu coverage-zoo claims pretrained modalities benchmark smoke clean
 
 demo: $(STAMP)  ## The main job: train, fit, calibrate and score on bundled data, within two minutes
 	$(RUN)/fimetric demo
@@ -38,6 +38,9 @@ claims: $(STAMP)  ## Every claim of the method on the committed models: needs FI
 
 pretrained: $(STAMP)  ## The whole job on a language model that others trained: needs FIMETRIC_DATA, half an hour; writes docs/results/pretrained.md
 	docs/results/pretrained/run.sh
+
+modalities: $(STAMP)  ## Text, audio, tables and further images on the committed models: needs FIMETRIC_DATA, an hour and a half; writes docs/results/modalities.md and findings.md
+	docs/results/modalities/run.sh
 
 benchmark: $(STAMP)  ## All methods on the committed models: needs FIMETRIC_DATA, an hour and a quarter on 2 cores; writes docs/results/benchmark-cpu.md
 	docs/results/benchmark.sh

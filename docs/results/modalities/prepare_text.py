@@ -1,8 +1,9 @@
-"""Write the sets of texts of a page: python docs/results/modalities/prepare_text.py [OWN MODEL].
+"""Write the sets of texts: python docs/results/modalities/prepare_text.py [OWN MODEL [FOLDER]].
 
 Needs FIMETRIC_DATA and takes seconds. By itself it writes, for both own sets, texts of their
 natural lengths. With one of them and the folder of a model trained on it, it writes the same sets
-of 64 tokens of that model each: the beginnings of texts that are long enough.
+of 64 tokens of that model each: the beginnings of texts that are long enough. They lie in a folder
+called as the own set, or otherwise for a model that others trained.
 
 A model is trained on the train part of its own set, so all its own texts are of the test part.
 Those that are altered to fool it are not among the others.
@@ -36,9 +37,12 @@ def main(arguments: list[str], place: Path = PLACE) -> None:
         for own in OWN:
             put(place / own / "natural", sets(own, lambda text: text))
         return
-    own, model = arguments
+    own, model, *folder = arguments
     tokenizer = fm.objectives.from_pretrained(model).tokenizer
-    put(place / own / str(TOKENS), sets(own, lambda text: beginning(text, tokenizer)))
+    put(
+        place / (folder or [own])[0] / str(TOKENS),
+        sets(own, lambda text: beginning(text, tokenizer)),
+    )
 
 
 def sets(own: str, cut: Cut) -> dict[str, Rows]:

@@ -1,0 +1,150 @@
+"""Write docs/results/findings.md: where the default loses to a rival, and by which columns."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from columns import Account, account
+
+from fimetric.benchmark.cases import Case, Sets
+from fimetric.benchmark.results import Comparison
+from fimetric.benchmark.run import wanted
+from fimetric.benchmark.tables import extract
+from fimetric.metrics import Estimate
+from fimetric.store.files import whole_file
+from studies import DEFAULT, HERE, LOSSES, Study
+
+PAGE = HERE.parent / "findings.md"
+STEPS = {
+    "two-sided": ("loss, one-sided", "loss, two-sided"),
+    "neighbours": ("loss, two-sided", "neighbours, losses"),
+    "norms added": ("neighbours, losses", "default"),
+}
+Accounts = Mapping[tuple[str, str], Account]  # model, foreign set
+
+
+def write(studies: Sequence[Study], titles: Mapping[str, str]) -> None:
+    """Write the page."""
+    with whole_file(PAGE) as place:
+        head = PAGE.with_suffix(".head.md").read_text(encoding="utf-8")
+        parts = [line for study in studies for line in _section(study, titles[study.name])]
+        place.write_text("\n".join([head, *parts]) + "\n", encoding="utf-8")
+
+
+def accounts(study: Study) -> dict[tuple[str, str], Account]:
+    """Return the account of every pair of sets."""
+    found = {}
+    for case in study.found.models:
+        tables = _tables(case, study.folder)
+        found |= {(case.name, other): account(tables, other) for other in case.sets}
+    return found
+
+
+def _tables(case: Case, folder: Path) -> Mapping:
+    return extract(wanted(case, DEFAULT, 1, "random"), folder, Sets(case))
+
+
+def _section(study: Study, title: str) -> Iterator[str]:
+    found = accounts(study)
+    yield f"## {title}\n"
+    head = HERE / f"{study.name}.findings.md"
+    if head.exists():
+        yield head.read_text(encoding="utf-8")
+    yield from _gradient(study)
+    for model, own in study.owns:
+        pairs = [c for c in study.of(model, 1) if c.method == DEFAULT]
+        yield from _steps(own, model, pairs, found)
+        yield from _lost(study, own, model, pairs, found)
+
+
+def _gradient(study: Study) -> Iterator[str]:
+    """Yield whether the gradient adds to the losses, by the paired difference over all pairs."""
+    yield (
+        "Does the gradient add to the losses? The default against the same neighbours in the "
+        "losses alone:\n"
+    )
+    yield "| model | default | losses alone | pairs where the norms add / take away |"
+    yield "|---|---:|---:|---:|"
+    for model, _ in study.owns:
+        ours = [c for c in study.of(model, 1) if c.method == DEFAULT]
+        alone = {c.other: c.auroc for c in study.of(model, 1) if c.method == LOSSES}
+        leads = [study.found.difference(c, LOSSES) for c in ours]
+        more, less = sum(d.low > 0 for d in leads), sum(d.high < 0 for d in leads)
+        yield (
+            f"| {model} | {fmean(c.auroc for c in ours):.3f} | {fmean(alone.values()):.3f} | "
+            f"{more} / {less} of {len(ours)} |"
+        )
+    yield ""
+
+
+def _steps(own: str, model: str, pairs: Sequence[Comparison], found: Accounts) -> Iterator[str]:
+    """Yield what each step from the one-sided loss to the default changes, and the shifts."""
+    yield f"### {own}, {model}\n"
+    yield (
+        "| foreign set | loss, one-sided | two-sided | neighbours, losses | neighbours, norms | "
+        "default | shift of the loss | of the norms | columns that rise | best column | median "
+        "column | shift in PC 1–3 | raw | length alone |"
+    )
+    yield "|---|" + "---:|" * 13
+    for c in pairs:
+        a = found[model, c.other]
+        ladder = " | ".join(f"{x:.3f}" for x in a.ladder.values())
+        yield (
+            f"| {c.other} | {ladder} | {a.loss_shift:+.2f} | {a.norm_shift:+.2f} | {a.risen:.0%} | "
+            f"{a.best} {a.best_area:.3f} | {a.median_area:.3f} | {a.large:.0%} | {a.raw:.3f} | "
+            f"{a.length:.3f} |"
+        )
+    changes = {
+        name: fmean(
+            found[model, c.other].ladder[after] - found[model, c.other].ladder[before]
+            for c in pairs
+        )
+        for name, (before, after) in STEPS.items()
+    }
+    told = ", ".join(f"{name} {change:+.3f}" for name, change in changes.items())
+    own_large = fmean(found[model, c.other].own_large for c in pairs)
+    yield f"\nMean change of each step from the one-sided loss to the default: {told}. "
+    yield f"Share of own variance in PC 1–3: {own_large:.0%}.\n"
+
+
+def _lost(
+    study: Study, own: str, model: str, pairs: Sequence[Comparison], found: Accounts
+) -> Iterator[str]:
+    """Yield the pairs where the default is below the best rival by more than the interval."""
+    lost = [(c, study.best_rival(c), study.lead(c)) for c in pairs]
+    lost = [(c, rival, lead) for c, rival, lead in lost if lead.high < 0]
+    if not lost:
+        yield f"On {own} no rival is above the default by more than the interval.\n"
+        return
+    yield "Below the best single rival by more than the interval:\n"
+    yield "| foreign set | rival | rival's | default | difference | why |"
+    yield "|---|---|---:|---:|---:|---|"
+    for c, rival, lead in sorted(lost, key=lambda each: each[2].value):
+        yield (
+            f"| {c.other} | {rival.method} | {rival.auroc:.3f} | {c.auroc:.3f} | {_told(lead)} | "
+            f"{why(found[model, c.other])} |"
+        )
+    yield ""
+
+
+def why(a: Account) -> str:
+    """Return, in words that the numbers decide, where the default loses what the loss has."""
+    steps = {name: a.ladder[after] - a.ladder[before] for name, (before, after) in STEPS.items()}
+    worst = min(steps, key=lambda name: steps[name])
+    told = []
+    if steps[worst] < -0.01:
+        words = {
+            "two-sided": "the sign of the loss is dropped",
+            "neighbours": "a distance in the loss is blunter than the loss",
+            "norms added": "the norms drown the loss",
+        }
+        told.append(f"{words[worst]} ({steps[worst]:+.3f})")
+    if a.best_area > a.ladder["default"] + 0.02:
+        told.append(f"{a.best} alone has {a.best_area:.3f}")
+    if max(*a.ladder.values(), a.best_area) < 0.6:
+        told.append("neither loss nor any layer tells it")
+    return "; ".join(told) or "no step loses; the rival sees something else"
+
+
+def _told(lead: Estimate) -> str:
+    return f"{lead.value:+.3f} [{lead.low:+.3f}, {lead.high:+.3f}]"

@@ -1,0 +1,120 @@
+"""The models of the page: size, minutes of training, and code length beside a trivial model's."""
+
+import math
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+import fimetric as fm
+from fimetric.benchmark.cases import Case, Sets, model_folder
+from fimetric.data import Samples, Texts
+from fimetric.data.codes import gaussian_bits_per_dim, png_bits_per_dim
+from fimetric.models import Model, load
+from fimetric.models.family import FAMILIES
+from fimetric.models.wavenet import LEVELS, levels_of
+from studies import Study
+
+TESTED = 256  # own test samples
+MINUTES: dict[str, float] = {}
+"""Wall time of the training by the run's own clock, on one core that others shared."""
+
+
+def models_table(studies: Sequence[Study]) -> Iterator[str]:
+    """Yield a row for each model that lies in checkpoints."""
+    yield "| model | weights | file, MB | minutes | bits per | model | trivial models |"
+    yield "|---|---:|---:|---:|---|---:|---|"
+    seen = set()
+    for study in studies:
+        for case in study.found.models:
+            folder = model_folder(case, study.folder)
+            if case.trained.kind in FAMILIES and folder not in seen:
+                seen.add(folder)
+                yield _row(case, folder)
+    yield (
+        f"\nOn {TESTED} own test samples at most, with standard errors; what a model is compared "
+        "with is fitted on its training part. Bits of densities of real numbers may be negative. "
+        "Minutes: on one core, which other work shared.\n"
+    )
+
+
+def _row(case: Case, folder: Path) -> str:
+    model, sets = load(folder), Sets(case)
+    test = sets.parts["test"].select(range(min(TESTED, len(sets.parts["test"]))))
+    bits = code_lengths(model, test)
+    trivial = ", ".join(f"{name} {x:.3f}" for name, x in _trivial(case, model, sets, test).items())
+    weights = sum(p.numel() for p in model.parameters())
+    size = (folder / "model.safetensors").stat().st_size / 1e6
+    took = f"{MINUTES[folder.name]:.0f}" if folder.name in MINUTES else "–"
+    mean, error = bits.mean(), bits.std() / math.sqrt(len(bits))
+    return (
+        f"| {folder.name} | {weights:,} | {size:.2f} | {took} | {model.UNIT} | "
+        f"{mean:.3f} ± {error:.3f} | {trivial} |"
+    )
+
+
+@torch.no_grad()
+def code_lengths(model: Model, test: Samples) -> np.ndarray:
+    """Return the code length (N,) of each sample, in bits per dimension, value or byte."""
+    generator = Generator().manual_seed(0)
+    parts = torch.arange(len(test)).split(32)
+    return torch.cat(
+        [model.bits_per_dim(model.taken(test, part), generator) for part in parts]
+    ).numpy()
+
+
+def _trivial(case: Case, model: Model, sets: Sets, test: Samples) -> dict[str, float]:
+    if isinstance(test, Texts):
+        name = Path(case.own.data).parts[-3]
+        return text_codes(fm.data.load(name, "train"), test)
+    train = sets.train
+    if FAMILIES[case.trained.kind].samples == "images":
+        gaussian = gaussian_bits_per_dim(train, test)
+        return {"Gaussian per pixel": gaussian, "PNG": png_bits_per_dim(test)}
+    if case.trained.kind == "wavenet":
+        return {"histogram of levels": histogram_bits(levels_of(train.tensor()), test)}
+    if case.trained.kind == "spectrogram":
+        encoder = model.encoder
+        with torch.no_grad():
+            own, other = (encoder(x.tensor()).flatten(1) for x in (train, test))
+        return {"Gaussian per bin": independent_bits(own, other)}
+    own, other = train.tensor().double(), test.tensor().double()
+    return {"Gaussian": full_bits(own, other), "Gaussian per column": independent_bits(own, other)}
+
+
+def text_codes(train: Texts, test: Texts) -> dict[str, float]:
+    """Return bits per byte: of single bytes by how often they come, and of zlib text by text."""
+    counts = np.ones(256)
+    for text in train.texts:
+        counts += np.bincount(np.frombuffer(text.encode(), np.uint8), minlength=256)
+    bits = -np.log2(counts / counts.sum())
+    texts = [np.frombuffer(text.encode(), np.uint8) for text in test.texts]
+    return {
+        "single bytes": float(np.mean([bits[text].mean() for text in texts])),
+        "zlib": float(np.mean([8 * len(zlib.compress(t.tobytes(), 9)) / len(t) for t in texts])),
+    }
+
+
+def histogram_bits(train: Tensor, test: Samples) -> float:
+    """Return bits per value by how often each level comes in the training part."""
+    counts = torch.bincount(train.flatten(), minlength=LEVELS).double() + 1
+    return float(-(counts / counts.sum()).log2()[levels_of(test.tensor())].mean())
+
+
+def independent_bits(train: Tensor, test: Tensor) -> float:
+    """Return bits per column of a Gaussian for each column, constant ones left out."""
+    mean, deviation = train.double().mean(0), train.double().std(0)
+    kept = deviation > 0
+    z = (test.double() - mean)[:, kept] / deviation[kept]
+    nats = 0.5 * z.square() + deviation[kept].log() + 0.5 * math.log(2 * math.pi)
+    return float(nats.sum(1).mean() / train.shape[1] / math.log(2))
+
+
+def full_bits(train: Tensor, test: Tensor) -> float:
+    """Return bits per column of one Gaussian, its covariance with a ridge that barely shows."""
+    covariance = torch.cov(train.T) + 1e-6 * torch.eye(train.shape[1]) * train.var(0).mean()
+    law = torch.distributions.MultivariateNormal(train.mean(0), covariance)
+    return float(-law.log_prob(test).mean() / train.shape[1] / math.log(2))

@@ -1,0 +1,91 @@
+"""The page on all modalities: its grids, where a signal is said to lie, and what is committed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fimetric.benchmark.config import read
+from fimetric.benchmark.methods import METHODS
+from fimetric.benchmark.views import last_blocks, norm_layers
+from fimetric.detectors import NearestNeighbours
+from fimetric.metrics import auroc
+from studies import modules
+
+ROOT = Path(__file__).parents[1]
+PLACE = ROOT / "docs" / "results" / "modalities"
+GRIDS = sorted(path.stem for path in PLACE.glob("*.toml"))
+
+
+@pytest.fixture
+def study():
+    with modules("modalities") as found:
+        yield found
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_every_grid_is_whole_and_asks_for_groups_of_one_and_five(name, study):
+    grid = read(PLACE / f"{name}.toml")
+    assert grid.group_sizes == (1, 5)
+    assert set(study("studies").COMMON) <= set(grid.methods)
+    for own in grid.sets:
+        for trained in own.models:  # none that the page names is silently left out
+            fitting = [m for m in grid.methods if METHODS[m].fits(trained.family)]
+            assert fitting == list(grid.methods) or name == "images"
+
+
+@pytest.fixture
+def tables(make_features):
+    """Return own and foreign rows: the loss of the foreign ones is higher, one layer is lower."""
+    own = make_features(N=300, J=6, V=1)
+    rows = np.split(np.arange(300), 3)
+    tables = {n: own.select(r) for n, r in zip(("fit", "calibration", "test"), rows, strict=True)}
+    foreign = make_features(N=100, J=6, V=1, seed=1)
+    values = foreign.values.copy()
+    values[:, 2] -= 6
+    return {**tables, "foreign": replace(foreign, values=values, losses=foreign.losses + 2)}
+
+
+def test_the_account_of_a_pair_says_where_its_signal_lies(study, tables):
+    found = study("columns").account(tables, "foreign")
+    test, foreign = tables["test"].losses[:, 0], tables["foreign"].losses[:, 0]
+    assert found.ladder["loss, one-sided"] == pytest.approx(auroc(test, foreign))
+    mean = tables["fit"].losses.mean()
+    assert found.ladder["loss, two-sided"] == pytest.approx(
+        auroc(abs(test - mean), abs(foreign - mean))
+    )
+    density = NearestNeighbours().fit(tables["fit"])
+    whole = [density.score(tables[name]) for name in ("test", "foreign")]
+    assert found.ladder["default"] == found.raw == pytest.approx(auroc(*whole))
+    assert found.best == "layer2.weight" and found.best_area > 0.99
+    assert found.loss_shift == pytest.approx(2, abs=0.5) and found.risen < 1
+    assert found.length == 0.5  # all rows have one length
+
+
+def test_norms_alone_do_not_see_the_loss(study, tables):
+    same = replace(tables["foreign"], values=tables["test"].values)
+    found = study("columns").account({**tables, "foreign": same}, "foreign")
+    assert found.ladder["neighbours, norms"] == pytest.approx(0.5)
+    assert found.ladder["neighbours, losses"] > 0.8
+
+
+def test_the_words_on_a_lost_pair_follow_from_its_steps(study, tables):
+    findings, columns = study("findings"), study("columns")
+    found = columns.account(tables, "foreign")
+    ladder = dict.fromkeys(found.ladder, 0.9) | {"default": 0.7}
+    told = findings.why(replace(found, ladder=ladder, best_area=0.6))
+    assert told == "the norms drown the loss (-0.200)"
+    flat = dict.fromkeys(found.ladder, 0.5)
+    assert "neither loss nor any layer" in findings.why(replace(found, ladder=flat, best_area=0.5))
+
+
+def test_layers_are_chosen_by_their_blocks_and_kinds(make_features):
+    names = [f"h.{i}.{part}" for i in range(7) for part in ("ln_1.weight", "attn.weight")]
+    table = make_features(N=4, J=15, names=[*names, "ln_f.weight"])
+    assert last_blocks(table).names == tuple(names[4:])
+    assert norm_layers(table).names == (*names[::2], "ln_f.weight")
+    with pytest.raises(ValueError, match="its last 5 are all of them"):
+        last_blocks(make_features(N=4, J=2, names=["h.0.a", "h.1.a"]))
+    with pytest.raises(ValueError, match="is called a normalisation"):
+        norm_layers(make_features(N=4, J=2))
