@@ -39,3 +39,5 @@ for model in runs/benchmark/models/*; do  # named <data>-<kind>[-<seed>]-<hash o
   keep "$model" "$(basename "${model%-*}")"
 done
 cp -r "$done"/. checkpoints/
+
+docs/results/modalities/train_tables.sh
