@@ -111,6 +111,16 @@ def test_columns_are_those_of_the_network_alone_and_the_front_end_is_told(model)
     assert other.fingerprint != found.fingerprint
 
 
+@pytest.mark.parametrize("name", ["MultiscaleLosses", "MSMA", "DiffPath", "SCOPED"])
+def test_statistics_of_diffusion_models_see_the_spectrogram(model, name):
+    """They are those of a model that gets spectrograms and has no encoder."""
+    x = noise(6)
+    found = getattr(fm.statistics, name)(fm.objectives.standard_objective(model, (5,)))
+    bare = fm.objectives.Denoising(model.unet, model.scheduler, (5,), centred=False)
+    expected = getattr(fm.statistics, name)(bare)
+    torch.testing.assert_close(found.measure(x), expected.measure(model.encoder(x)))
+
+
 def test_draws_are_spectrograms_and_no_clips(model, tmp_path, monkeypatch):
     target = torch.full((1, 1, 4, 8), 0.7)
     abar = model.scheduler.alphas_cumprod

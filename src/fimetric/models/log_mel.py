@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fimetric.libraries import library
+
 FLOOR = 1e-8  # power: 80 dB below full scale
 LEAST_WINDOW = 4
 
@@ -80,13 +82,7 @@ def _filters(rate: int, bands: int, window: int) -> Tensor:
         ImportError: saying how to install what has the filters.
         ValueError: where a band has no frequency.
     """
-    try:
-        from transformers.audio_utils import mel_filter_bank
-    except ImportError as error:
-        raise ImportError(
-            "mel filters are those of transformers, which is not installed; "
-            "pip install 'fimetric[audio]'"
-        ) from error
+    mel_filter_bank = library("transformers.audio_utils", "fimetric[audio]").mel_filter_bank
     fewest = window // 2 + 1
     if bands >= fewest:
         raise ValueError(f"{bands} bands of {fewest} frequencies; take fewer, or a longer window")
