@@ -32,6 +32,15 @@ fimetric train pixelcnn --data fashion_mnist --size 32 --out runs/fashion_mnist/
   --steps 3600 --batch-size 16 --lr 3e-3 --validate-every 300
 halve runs/fashion_mnist/pixelcnn fashion_mnist-pixelcnn
 
+# of sounds, as the page of other kinds of data prepares them
+python docs/results/modalities/prepare_audio.py
+spoken=runs/modalities/data/fsdd
+fimetric train wavenet --data "$spoken" --out runs/fsdd/wavenet --steps 1000 --validate-every 100
+halve runs/fsdd/wavenet fsdd-wavenet
+fimetric train spectrogram --data "$spoken" --out runs/fsdd/spectrogram \
+  --steps 1400 --batch-size 16 --validate-every 140
+halve runs/fsdd/spectrogram fsdd-spectrogram
+
 # the other models of the benchmark, in half precision
 sed "s#^checkpoints = .*#checkpoints = \"$done\"#" src/fimetric/benchmark/tiers/cpu.toml > runs/cpu.toml
 fimetric benchmark runs/cpu.toml --out runs/benchmark --train-only
