@@ -1,15 +1,22 @@
-"""Both baselines are lengths of codes that exist."""
+"""All baselines are lengths of codes that exist."""
 
 import io
+import math
 import os
+import zlib
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from fimetric.data import Samples, load
-from fimetric.data.codes import gaussian_bits_per_dim, png_bits_per_dim
+from fimetric.data import Samples, Texts, load
+from fimetric.data.codes import (
+    gaussian_bits_per_dim,
+    png_bits_per_dim,
+    unigram_bits_per_byte,
+    zlib_bits_per_byte,
+)
 
 
 def grid(levels: np.ndarray) -> Samples:
@@ -72,3 +79,25 @@ def test_real_images_are_compressible():
     train, test = (load("fashion_mnist", split, limit=500) for split in ("train", "test"))
     assert 3 < png_bits_per_dim(test) < 6
     assert 4 < gaussian_bits_per_dim(train, test) < 8
+
+
+def test_bytes_cost_what_their_frequency_says():
+    train = Texts(["aab", "é"])  # five bytes, and each of 256 once more
+    cost = {"a": -math.log2(3 / 261), "b": -math.log2(2 / 261), "z": -math.log2(1 / 261)}
+    found = unigram_bits_per_byte(train, Texts(["ab", "z"]))
+    assert found == pytest.approx(((cost["a"] + cost["b"]) / 2 + cost["z"]) / 2, rel=1e-12)
+    assert unigram_bits_per_byte(train, Texts(["é"])) == pytest.approx(cost["b"], rel=1e-12)
+
+
+def test_frequencies_of_bytes_reach_their_entropy():
+    words = np.random.default_rng(0).choice(list("aabc"), size=(2, 200_000))
+    train, test = (Texts(["".join(row)]) for row in words)
+    # entropy 1.5; a code length of standard deviation .5 has an error of .001
+    assert unigram_bits_per_byte(train, test) == pytest.approx(1.5, abs=0.006)
+
+
+def test_zlib_packs_each_text_by_itself():
+    texts = ["ab" * 500, "x"]
+    sizes = [len(zlib.compress(text.encode(), 9)) for text in texts]
+    expected = (8 * sizes[0] / 1000 + 8 * sizes[1]) / 2
+    assert zlib_bits_per_byte(Texts(texts)) == pytest.approx(expected, rel=1e-12)

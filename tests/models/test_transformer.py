@@ -271,6 +271,9 @@ def test_the_command_line_takes_it_from_training_to_scores(tmp_path, monkeypatch
     call("extract model --data own.txt --window 32 --out table")
     call("fit model --data own.txt --window 32 --out detector")
     assert "5 of 5 out of distribution" in call("score detector --data other.txt --out scores.csv")
+    said = call("evaluate model --id own.txt --ood other.txt --density likelihood --out judged")
+    assert "Bits per byte on 60 held-out samples of own" in said
+    assert "single bytes 4." in said and "zlib" in said
     (tmp_path / "long.txt").write_text("xyz " * 30)
     said = call("extract model --data long.txt --out long", 1)
     assert "tokens, the model has positions for 64" in said and "window=64" in said

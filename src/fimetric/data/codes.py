@@ -1,7 +1,8 @@
-"""What a model has to beat to have learned anything: two simple codes, in bits per dimension."""
+"""What a model has to beat to have learned anything: simple codes of images and of texts."""
 
 import io
 import math
+import zlib
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from fimetric.data import Samples
+from fimetric.data import Samples, Texts
 
 HALF_LEVEL = 0.5 / 255
 
@@ -65,6 +66,30 @@ def png_bits_per_dim(test: Samples | Tensor) -> float:
     """
     levels = levels_of(test).numpy().astype(np.uint8)
     return 8 * sum(png_length(picture(pixels)) for pixels in levels) / levels.size
+
+
+def unigram_bits_per_byte(train: Texts, test: Texts) -> float:
+    """Return the mean code length of texts by the frequency of each byte, in bits per byte.
+
+    Each of the 256 bytes counts once more than it stands in ``train``, so that any text has a code.
+    """
+    counts = 1 + np.bincount(np.concatenate([_bytes_of(t) for t in train.texts]), minlength=256)
+    costs = np.log2(counts.sum() / counts)
+    return float(np.mean([costs[_bytes_of(text)].mean() for text in test.texts]))
+
+
+def zlib_bits_per_byte(test: Texts) -> float:
+    """Return the mean length of each text by itself as zlib packs it best, in bits per byte.
+
+    Its header and checksum of 6 bytes are included. ZLIB Compressed Data Format Specification
+    version 3.3 (Deutsch and Gailly, 1996), RFC 1950.
+    """
+    sizes = [(len(zlib.compress(x, 9)), len(x)) for x in map(_bytes_of, test.texts)]
+    return float(np.mean([8 * packed / size for packed, size in sizes]))
+
+
+def _bytes_of(text: str) -> NDArray[np.uint8]:
+    return np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
 
 
 def png_length(image: Image.Image) -> int:

@@ -6,8 +6,13 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from fimetric.data import Samples
-from fimetric.data.codes import gaussian_bits_per_dim, png_bits_per_dim
+from fimetric.data import Samples, Texts
+from fimetric.data.codes import (
+    gaussian_bits_per_dim,
+    png_bits_per_dim,
+    unigram_bits_per_byte,
+    zlib_bits_per_byte,
+)
 from fimetric.models import Model
 from fimetric.report.pictures import sample_grid
 from fimetric.store.files import whole_file
@@ -20,8 +25,8 @@ SHOWN = 40
 def write_model(model: Model, held_out: Samples, folder: Path, console: Console, seed: int) -> None:
     """Print and write bits per dimension or byte, and draw samples where they are pictures.
 
-    Half of the held-out data, at random, fits the per-pixel Gaussian; all three codes are measured
-    on the other half.
+    Half of the held-out data, at random, fits the per-pixel Gaussian, or the frequencies of bytes;
+    all codes are measured on the other half.
 
     Arguments:
         model: a reference model.
@@ -42,6 +47,9 @@ def write_model(model: Model, held_out: Samples, folder: Path, console: Console,
     if test.pictures:
         text += f", per-pixel Gaussian {gaussian_bits_per_dim(fit, test):.3f}"
         text += f", PNG {png_bits_per_dim(test):.3f}"
+    if isinstance(fit, Texts) and isinstance(test, Texts):
+        text += f", single bytes {unigram_bits_per_byte(fit, test):.3f}"
+        text += f", zlib {zlib_bits_per_byte(test):.3f}"
     console.print(text)
     with whole_file(folder / "model.md") as path:
         path.write_text(text + "\n", encoding="utf-8")
