@@ -28,7 +28,9 @@ def study():
 def test_every_grid_is_whole_and_asks_for_groups_of_one_and_five(name, study):
     grid = read(PLACE / f"{name}.toml")
     assert grid.group_sizes == (1, 5)
-    assert set(study("studies").COMMON) <= set(grid.methods)
+    studies = study("studies")
+    assert set(studies.COMMON) - set(grid.methods) <= set(studies.PAPER) - set(grid.methods)
+    assert set(studies.PAPER) & set(grid.methods)
     for own in grid.sets:
         for trained in own.models:  # none that the page names is silently left out
             fitting = [m for m in grid.methods if METHODS[m].fits(trained.family)]

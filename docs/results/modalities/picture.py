@@ -6,15 +6,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fimetric.report.pictures import save
-from studies import DEFAULT, Study
+from studies import DEFAULT, LOSSES, PAPER, Study
 
-MARKS = {  # Okabe and Ito's colours
-    "likelihood": ("o", "#0072B2", "likelihood (the loss)"),
-    "typicality": ("s", "#56B4E9", "typicality"),
-    "losses-alone": ("v", "#009E73", "neighbours, losses alone"),
-    "layerwise-gaussian": ("^", "#E69F00", "layer-wise norms, the paper's density"),
-    DEFAULT: ("D", "#D55E00", "fimetric, the default"),
-}
+MARKS = (  # methods, mark, one of Okabe and Ito's colours, words
+    (("likelihood",), "o", "#0072B2", "likelihood (the loss)"),
+    (("typicality",), "s", "#56B4E9", "typicality"),
+    ((LOSSES,), "v", "#009E73", "neighbours, losses alone"),
+    (PAPER, "^", "#E69F00", "layer-wise norms, the paper's density"),
+    ((DEFAULT,), "D", "#D55E00", "fimetric, the default"),
+)
 RIVAL = ("x", "#000000", "best rival of the pair")
 
 
@@ -49,15 +49,15 @@ def _panel(axes: Axes, study: Study, found: list) -> None:
     near = list(dict.fromkeys(c.other for c in found if c.distance == "near"))
     sets = [*far, *near]
     places = {name: i for i, name in enumerate(sets)}
-    for method, (mark, colour, label) in MARKS.items():
-        some = [c for c in found if c.method == method]
+    for methods, mark, colour, label in MARKS:
+        some = [c for c in found if c.method in methods]
         axes.plot(
             [c.auroc for c in some],
             [places[c.other] for c in some],
             mark,
             color=colour,
             label=label,
-            markersize=7 if method == DEFAULT else 6,
+            markersize=7 if DEFAULT in methods else 6,
             alpha=0.9,
         )
     best = [study.best_rival(c) for c in found if c.method == DEFAULT]
