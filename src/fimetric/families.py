@@ -180,6 +180,7 @@ for row in (
         PixelCNN,
         _exact_likelihood,
         frozenset({NATS}),
+        recipe={"lr": 3e-3, "batch_size": 16},
     ),
     Family(
         "wavenet",
