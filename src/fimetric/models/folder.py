@@ -131,8 +131,8 @@ def write(model: Model, folder: Path, half: bool = False) -> None:
             path.write_bytes(text)
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     if half:  # buffers, such as the means of columns of any size, are no weights
-        trained = [name for name, _ in model.named_parameters(remove_duplicate=False)]
-        tensors |= {name: tensors[name].half() for name in trained}
+        trained = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+        tensors |= {name: tensors[name].half() for name in tensors.keys() & trained}
     with whole_file(weights) as path:
         path.write_bytes(archive.seal(safetensors.torch.save(tensors)))
 
