@@ -1,16 +1,21 @@
 """The page on all modalities: its grids, where a signal is said to lie, and what is committed."""
 
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from scipy.stats import norm
 
 from fimetric.benchmark.config import read
 from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.views import last_blocks, norm_layers
+from fimetric.data import Samples, Texts
 from fimetric.detectors import NearestNeighbours
 from fimetric.metrics import auroc
+from fimetric.models import build
 from studies import modules
 
 ROOT = Path(__file__).parents[1]
@@ -91,3 +96,32 @@ def test_layers_are_chosen_by_their_blocks_and_kinds(make_features):
         last_blocks(make_features(N=4, J=2, names=["h.0.a", "h.1.a"]))
     with pytest.raises(ValueError, match="is called a normalisation"):
         norm_layers(make_features(N=4, J=2))
+
+
+def test_trivial_codes_are_what_they_are_called(study):
+    trained = study("trained")
+    codes = trained.text_codes(Texts(["aab"]), Texts(["ab", "a"]))
+    a, b = -np.log2(3 / 259), -np.log2(2 / 259)  # each byte counts once beforehand
+    assert codes["single bytes"] == pytest.approx(((a + b) / 2 + a) / 2)
+    sizes = [8 * len(zlib.compress(text, 9)) / len(text) for text in (b"ab", b"a")]
+    assert codes["zlib"] == pytest.approx(np.mean(sizes))
+    levels = torch.tensor([[0, 0, 255]])
+    silent = Samples(-torch.ones(1, 2))  # its level is 0
+    assert trained.histogram_bits(levels, silent) == pytest.approx(-np.log2(3 / 259))
+    train = torch.randn(50, 3, dtype=torch.float64) * 2 + 1
+    law = norm(train.mean(0), train.std(0))
+    expected = -law.logpdf(np.zeros((1, 3))).mean() / np.log(2)
+    assert trained.independent_bits(train, torch.zeros(1, 3)) == pytest.approx(expected)
+
+
+def test_gaussians_of_tables_have_the_noise_of_the_flow(study):
+    pytest.importorskip("zuko")
+    train = torch.randn(40, 2).round(decimals=1)
+    model = build("nsf", "tiny", (2,))
+    model.initialise(train)
+    laws = study("trained").gaussians(model, train)
+    noise = model.step**2 / 12 + (model.config.noise * model.deviation) ** 2
+    expected = np.cov(train.double().T, bias=True) + np.diag(noise.double())
+    np.testing.assert_allclose(laws["Gaussian"].covariance_matrix, expected, rtol=1e-6)
+    apart = laws["Gaussian per column"].covariance_matrix
+    np.testing.assert_allclose(apart, np.diag(np.diag(expected)), rtol=1e-6)
