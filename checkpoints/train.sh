@@ -22,6 +22,12 @@ halve() {  # folder of a run, name: the same with weights in half precision
 save(load(sys.argv[1]), sys.argv[2], overwrite=True, half=True)' "$1" "$done/$2"
 }
 
+texts() {  # data, name of the run, options
+  local data=$1 run=$2 && shift 2
+  fimetric train transformer --data "$data" --out "runs/$data/$run" --validate-every 100 "$@"
+  halve "runs/$data/$run" "$data-$run"
+}
+
 train fashion_mnist glow --steps 4400 --batch-size 32 --validate-every 400
 train fashion_mnist diffusion --steps 4200 --batch-size 32 --validate-every 1400
 train fashion_mnist vae --steps 5000 --validate-every 500
@@ -40,6 +46,11 @@ halve runs/fsdd/wavenet fsdd-wavenet
 fimetric train spectrogram --data "$spoken" --out runs/fsdd/spectrogram \
   --steps 1400 --batch-size 16 --validate-every 140
 halve runs/fsdd/spectrogram fsdd-spectrogram
+
+texts wikitext2 transformer --steps 1000
+texts python_code transformer --steps 700
+texts wikitext2 transformer-background --steps 700 --config background
+texts python_code transformer-background --steps 700 --config background
 
 # the other models of the benchmark, in half precision
 sed "s#^checkpoints = .*#checkpoints = \"$done\"#" src/fimetric/benchmark/tiers/cpu.toml > runs/cpu.toml
