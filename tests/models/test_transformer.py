@@ -14,7 +14,10 @@ from typer.testing import CliRunner
 import fimetric as fm
 from fimetric.cli import app
 from fimetric.data import Samples, Texts
+from fimetric.detection.remarks import of_model
 from fimetric.models import Transformer, TransformerConfig, build, build_for, load, save
+from fimetric.models.vocabulary import BEGINNING
+from fimetric.objectives import standard_objective
 from fimetric.training import train
 
 pytest.importorskip("transformers")
@@ -85,7 +88,7 @@ def test_probabilities_of_all_texts_of_one_length_sum_to_one():
 
 
 def test_the_objective_is_minus_the_log_probability(model):
-    objective = fm.objectives.standard_objective(model)
+    objective = standard_objective(model)
     batch = objective.prepare(TEXTS.raw(range(5)))
     found = objective(batch)
     torch.testing.assert_close(found, -model.log_prob(model.taken(TEXTS, range(5))))
@@ -94,8 +97,18 @@ def test_the_objective_is_minus_the_log_probability(model):
     ]
 
 
+def test_the_tokenizer_of_the_objective_is_the_vocabulary(model):
+    tokenizer = standard_objective(model).tokenizer
+    texts = [*TEXTS.raw(range(3)), f"a {BEGINNING}, b", BEGINNING, "É\r\n\t  🙂"]
+    found = tokenizer(texts)["input_ids"]
+    assert found == model.vocabulary.encoded(texts)
+    assert all(row.count(tokenizer.bos_token_id) == 1 for row in found)
+    assert tokenizer.batch_decode(found, skip_special_tokens=True) == texts
+    assert not any("beginning-of-text" in each for each in of_model(standard_objective(model)))
+
+
 def test_norms_are_those_of_autograd_text_by_text(model):
-    objective = fm.objectives.standard_objective(model)
+    objective = standard_objective(model)
     found = fm.extract(objective, TEXTS.select(range(5)), batch_size=5, progress=False)
     parameters = dict(objective.module.named_parameters())
     assert found.names == tuple(parameters)

@@ -23,7 +23,7 @@ from fimetric.data import Samples
 from fimetric.data.texts import as_texts
 from fimetric.libraries import library
 from fimetric.models.family import Model
-from fimetric.models.vocabulary import EXTRA, LEAST, Vocabulary, learned
+from fimetric.models.vocabulary import BEGINNING, EXTRA, LEAST, Vocabulary, learned
 from fimetric.noise import drawn
 
 PADDING = -1
@@ -98,7 +98,11 @@ class Transformer(Model):
     def tokenizer(self) -> Any:
         """A tokenizer of transformers, which puts the beginning in front of every text."""
         made = library("transformers", EXTRA).PreTrainedTokenizerFast
-        return made(tokenizer_object=self.vocabulary.tokenizer)
+        return made(
+            tokenizer_object=self.vocabulary.tokenizer,
+            bos_token=BEGINNING,
+            split_special_tokens=True,  # what is written like it in a text is text
+        )
 
     def taken(self, samples: Samples, rows: Sequence[int] | Tensor) -> Tensor:
         """Return the token ids (N, L) of whole texts, -1 behind them."""
