@@ -84,7 +84,7 @@ def zlib_bits_per_byte(test: Texts) -> float:
     Its header and checksum of 6 bytes are included. ZLIB Compressed Data Format Specification
     version 3.3 (Deutsch and Gailly, 1996), RFC 1950.
     """
-    sizes = [(len(zlib.compress(x, 9)), len(x)) for x in map(_bytes_of, test.texts)]
+    sizes = [(len(zlib.compress(x.tobytes(), 9)), len(x)) for x in map(_bytes_of, test.texts)]
     return float(np.mean([8 * packed / size for packed, size in sizes]))
 
 
