@@ -1,6 +1,5 @@
 """The page on all modalities: its grids, where a signal is said to lie, and what is committed."""
 
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from scipy.stats import norm
 from fimetric.benchmark.config import read
 from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.views import last_blocks, norm_layers
-from fimetric.data import Samples, Texts
+from fimetric.data import Samples
 from fimetric.detectors import NearestNeighbours
 from fimetric.metrics import auroc
 from fimetric.models import build
@@ -100,11 +99,6 @@ def test_layers_are_chosen_by_their_blocks_and_kinds(make_features):
 
 def test_trivial_codes_are_what_they_are_called(study):
     trained = study("trained")
-    codes = trained.text_codes(Texts(["aab"]), Texts(["ab", "a"]))
-    a, b = -np.log2(3 / 259), -np.log2(2 / 259)  # each byte counts once beforehand
-    assert codes["single bytes"] == pytest.approx(((a + b) / 2 + a) / 2)
-    sizes = [8 * len(zlib.compress(text, 9)) / len(text) for text in (b"ab", b"a")]
-    assert codes["zlib"] == pytest.approx(np.mean(sizes))
     levels = torch.tensor([[0, 0, 255]])
     silent = Samples(-torch.ones(1, 2))  # its level is 0
     assert trained.histogram_bits(levels, silent) == pytest.approx(-np.log2(3 / 259))

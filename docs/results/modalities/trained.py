@@ -1,7 +1,6 @@
 """The models of the page: size, minutes of training, and code length beside a trivial model's."""
 
 import math
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,7 +12,12 @@ from torch.distributions import MultivariateNormal
 import fimetric as fm
 from fimetric.benchmark.cases import Case, Sets, model_folder
 from fimetric.data import Samples, Texts
-from fimetric.data.codes import gaussian_bits_per_dim, png_bits_per_dim
+from fimetric.data.codes import (
+    gaussian_bits_per_dim,
+    png_bits_per_dim,
+    unigram_bits_per_byte,
+    zlib_bits_per_byte,
+)
 from fimetric.models import Model, load
 from fimetric.models.family import FAMILIES
 from fimetric.models.wavenet import LEVELS, levels_of
@@ -21,7 +25,8 @@ from studies import Study
 
 TESTED = 256  # own test samples
 MINUTES = {
-    "wikitext2-transformer": 0,
+    "wikitext2-transformer": 7.0,
+    "python_code-transformer": 7.6,
     "fsdd-wavenet": 5,
     "fsdd-spectrogram": 5,
     "fashion_mnist-flow-matching": 17,
@@ -90,7 +95,8 @@ def code_lengths(model: Model, test: Samples) -> np.ndarray:
 def _trivial(case: Case, model: Model, sets: Sets, test: Samples) -> dict[str, float]:
     if isinstance(test, Texts):
         name = Path(case.own.data).parts[-3]
-        return text_codes(fm.data.load(name, "train"), test)
+        single = unigram_bits_per_byte(fm.data.load(name, "train"), test)
+        return {"single bytes": single, "zlib": zlib_bits_per_byte(test)}
     train = sets.train
     if FAMILIES[case.trained.kind].samples == "images":
         gaussian = gaussian_bits_per_dim(train, test)
@@ -123,19 +129,6 @@ def gaussians(model: Model, train: Tensor) -> dict[str, MultivariateNormal]:
     return {
         "Gaussian": MultivariateNormal(mean, covariance),
         "Gaussian per column": MultivariateNormal(mean, covariance.diag().diag()),
-    }
-
-
-def text_codes(train: Texts, test: Texts) -> dict[str, float]:
-    """Return bits per byte: of single bytes by how often they come, and of zlib text by text."""
-    counts = np.ones(256)
-    for text in train.texts:
-        counts += np.bincount(np.frombuffer(text.encode(), np.uint8), minlength=256)
-    bits = -np.log2(counts / counts.sum())
-    texts = [np.frombuffer(text.encode(), np.uint8) for text in test.texts]
-    return {
-        "single bytes": float(np.mean([bits[text].mean() for text in texts])),
-        "zlib": float(np.mean([8 * len(zlib.compress(t.tobytes(), 9)) / len(t) for t in texts])),
     }
 
 
