@@ -37,6 +37,12 @@ train cifar10 diffusion --steps 4200 --batch-size 32 --validate-every 700
 fimetric train pixelcnn --data fashion_mnist --size 32 --out runs/fashion_mnist/pixelcnn \
   --steps 3600 --batch-size 16 --lr 3e-3 --validate-every 300
 halve runs/fashion_mnist/pixelcnn fashion_mnist-pixelcnn
+fimetric train pixelcnn --data cifar10 --out runs/cifar10/pixelcnn \
+  --steps 2400 --batch-size 16 --lr 3e-3 --validate-every 200
+halve runs/cifar10/pixelcnn cifar10-pixelcnn
+fimetric train flow-matching --data fashion_mnist --size 32 --out runs/fashion_mnist/flow-matching \
+  --steps 3600 --batch-size 32 --validate-every 1200
+halve runs/fashion_mnist/flow-matching fashion_mnist-flow-matching
 
 # of sounds, as the page of other kinds of data prepares them
 python docs/results/modalities/prepare_audio.py
