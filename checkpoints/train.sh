@@ -43,6 +43,9 @@ halve runs/cifar10/pixelcnn cifar10-pixelcnn
 fimetric train flow-matching --data fashion_mnist --size 32 --out runs/fashion_mnist/flow-matching \
   --steps 3600 --batch-size 32 --validate-every 1200
 halve runs/fashion_mnist/flow-matching fashion_mnist-flow-matching
+fimetric train flow-matching --data cifar10 --out runs/cifar10/flow-matching \
+  --steps 1800 --batch-size 32 --validate-every 600
+halve runs/cifar10/flow-matching cifar10-flow-matching
 
 # of sounds, as the page of other kinds of data prepares them
 python docs/results/modalities/prepare_audio.py
