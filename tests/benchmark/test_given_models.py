@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import fimetric as fm
 from fimetric.benchmark.config import read
 from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.run import run
+from fimetric.benchmark.tables import Wanted, extract
 from fimetric.benchmark.writing import write
-from fimetric.models import build, save
+from fimetric.models import build, build_for, save
 from fimetric.statistics import OutlierScores
 from objectives.saved_text_models import save as save_text_model
 
@@ -180,3 +182,23 @@ def test_rivals_without_a_model_see_all_rows_that_ours_have_seen(tmp_path, monke
     again = len(seen)
     run(read(path), tmp_path / "run", jobs=1, progress=False)
     assert len(seen) == again  # nothing learns twice
+
+
+def test_options_reach_a_model_of_a_family(tmp_path):
+    pytest.importorskip("transformers")
+    for name, n, words in (("own", 48, WORDS), ("far", 12, WORDS[:2])):
+        (tmp_path / f"{name}.txt").write_text(sentences(n, words, n))
+    samples = fm.data.load(str(tmp_path / "own.txt"))
+    save(build_for("transformer", "tiny", samples), tmp_path / "model")
+    path = grid(
+        tmp_path,
+        tmp_path,
+        kind="transformer",
+        options="options = { window = 4 }",
+        methods='["likelihood", "typicality", "min-k"]',
+    )
+    found = run(read(path), tmp_path / "run", jobs=1, progress=False)
+    assert {c.method for c in found.comparisons} == {"likelihood", "typicality", "min-k"}
+    case = found.models[0]
+    table = extract(Wanted(case, "norms"), tmp_path / "run")["test"]
+    assert set(table.dimensions) == {3} and "window=4" in table.objective

@@ -35,7 +35,7 @@ class Trained:
         model: a model that is trained already: a folder of ``fimetric train``, or for a kind that
             is no family whatever ``from_pretrained`` opens. Nothing is trained then.
         samples: what such a model takes: images, sounds, tables or texts.
-        options: arguments of ``from_pretrained`` for such a model.
+        options: arguments of ``from_pretrained`` for a model that lies somewhere.
         background: a model of the same samples, which likelihood ratios are taken to.
     """
 
@@ -60,8 +60,10 @@ class Trained:
         if self.kind not in FAMILIES:
             self._check_foreign()
             return
-        if self.samples or self.options:
-            raise ValueError(f"{self.kind} is a family, which says its samples and options itself")
+        if self.samples:
+            raise ValueError(f"{self.kind} is a family, which says itself what its samples are")
+        if self.options and self.model is None:
+            raise ValueError(f"{self.kind}: options are for a model that lies somewhere: model = ")
         if self.model is not None and self.seeds != (0,):
             raise ValueError(f"{self.kind}: model names one model; leave out seeds")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:

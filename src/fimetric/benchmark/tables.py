@@ -119,9 +119,11 @@ def _source(case: Case, sets: Sets, folder: Path) -> Source:
     seed, how = case.grid.seed, case.trained
     background = None if how.background is None else from_pretrained(how.background, seed=seed)
     own = lambda: sets.parts["fit"]  # noqa: E731
-    if how.kind not in FAMILIES:
-        objective = from_pretrained(model_folder(case, folder), seed=seed, **how.options)
-        return Source(None, (objective,), own, seed, lambda: sets.train, background)
+    if how.kind not in FAMILIES or how.options:
+        place = model_folder(case, folder)
+        objective = from_pretrained(place, seed=seed, **how.options)
+        model = load(place) if how.kind in FAMILIES else None
+        return Source(model, (objective,), own, seed, lambda: sets.train, background)
     models = [load(model_folder(member, folder)) for member in case.members]
     objectives = tuple(standard_objective(model, seed=seed) for model in models)
     return Source(models[0], objectives, own, seed, lambda: sets.train, background)
