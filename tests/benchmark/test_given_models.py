@@ -46,7 +46,7 @@ def sentences(n: int, words: list[str], seed: int) -> str:
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("texts")
-    for name, n, words in (("own", 48, WORDS), ("other", 40, WORDS), ("far", 11, WORDS[:2])):
+    for name, n, words in (("own", 48, WORDS), ("other", 18, WORDS), ("far", 11, WORDS[:2])):
         (folder / f"{name}.txt").write_text(sentences(n, words, n))
     save_text_model(folder / "model", "gpt2")
     return folder
@@ -93,7 +93,7 @@ def test_a_reference_beside_the_own_set_is_taken_whole(texts, tmp_path):
     path = grid(texts, tmp_path, more=f'reference = "{texts / "other.txt"}"')
     found = run(read(path), tmp_path / "run", jobs=1, progress=False)
     scored = found.scored["sentences-ours", "likelihood", 1, "random"]
-    assert len(scored.scores["own calibration"]) == 20 and len(scored.scores["test"]) == 12
+    assert len(scored.scores["own calibration"]) == 9 and len(scored.scores["test"]) == 12
 
 
 def test_a_model_of_a_family_is_taken_where_it_lies(tmp_path):

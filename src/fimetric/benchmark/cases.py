@@ -124,7 +124,8 @@ class Sets:
             ValueError: for a set with fewer samples than the grid's ``samples``.
         """
         if name not in self._foreign:
-            self._foreign[name] = self._enough(self._made(name))
+            made = self._made(name)
+            self._foreign[name] = made if name in self.case.leaks else self._enough(made)
         return self._foreign[name]
 
     def _made(self, name: str) -> Samples:
