@@ -80,10 +80,12 @@ def test_the_words_on_a_lost_pair_follow_from_its_steps(study, tables):
     findings, columns = study("findings"), study("columns")
     found = columns.account(tables, "foreign")
     ladder = dict.fromkeys(found.ladder, 0.9) | {"default": 0.7}
-    told = findings.why(replace(found, ladder=ladder, best_area=0.6))
+    told = findings.why(replace(found, ladder=ladder, best="h.0", best_area=0.6))
     assert told == "the norms drown the loss (-0.200)"
+    told = findings.why(replace(found, ladder=ladder, best="h.0", best_area=0.8))
+    assert told == "the norms drown the loss (-0.200); diluted: h.0 alone has 0.800"
     flat = dict.fromkeys(found.ladder, 0.5)
-    assert "neither loss nor any layer" in findings.why(replace(found, ladder=flat, best_area=0.5))
+    assert "no loss and no layer" in findings.why(replace(found, ladder=flat, best_area=0.505))
 
 
 def test_layers_are_chosen_by_their_blocks_and_kinds(make_features):

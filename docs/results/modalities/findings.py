@@ -20,6 +20,12 @@ STEPS = {
     "neighbours": ("loss, two-sided", "neighbours, losses"),
     "norms added": ("neighbours, losses", "default"),
 }
+WORDS = {
+    "two-sided": "the sign of the loss is dropped",
+    "neighbours": "a distance in the loss is blunter than the loss",
+    "norms added": "the norms drown the loss",
+}
+CLEAR = 0.01  # of an area
 Accounts = Mapping[tuple[str, str], Account]  # model, foreign set
 
 
@@ -128,22 +134,18 @@ def _lost(
 
 
 def why(a: Account) -> str:
-    """Return, in words that the numbers decide, where the default loses what the loss has."""
-    steps = {name: a.ladder[after] - a.ladder[before] for name, (before, after) in STEPS.items()}
-    worst = min(steps, key=lambda name: steps[name])
+    """Return, in words that the numbers decide, what of the losses and norms the default leaves."""
+    default = a.ladder["default"]
     told = []
-    if steps[worst] < -0.01:
-        words = {
-            "two-sided": "the sign of the loss is dropped",
-            "neighbours": "a distance in the loss is blunter than the loss",
-            "norms added": "the norms drown the loss",
+    if a.ladder["loss, one-sided"] > default + CLEAR:
+        steps = {
+            name: a.ladder[after] - a.ladder[before] for name, (before, after) in STEPS.items()
         }
-        told.append(f"{words[worst]} ({steps[worst]:+.3f})")
-    if a.best_area > a.ladder["default"] + 0.02:
-        told.append(f"{a.best} alone has {a.best_area:.3f}")
-    if max(*a.ladder.values(), a.best_area) < 0.6:
-        told.append("neither loss nor any layer tells it")
-    return "; ".join(told) or "no step loses; the rival sees something else"
+        worst = min(steps, key=lambda name: steps[name])
+        told.append(f"{WORDS[worst]} ({steps[worst]:+.3f})")
+    if a.best_area > default + CLEAR:
+        told.append(f"diluted: {a.best} alone has {a.best_area:.3f}")
+    return "; ".join(told) or "no loss and no layer of the model knows it better"
 
 
 def _told(lead: Estimate) -> str:
