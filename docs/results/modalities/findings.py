@@ -12,7 +12,7 @@ from fimetric.benchmark.run import wanted
 from fimetric.benchmark.tables import extract
 from fimetric.metrics import Estimate
 from fimetric.store.files import whole_file
-from studies import DEFAULT, HERE, LOSSES, Study
+from studies import DEFAULT, HERE, LOSSES, Panel, Study
 
 PAGE = HERE.parent / "findings.md"
 STEPS = {
@@ -57,10 +57,9 @@ def _section(study: Study, title: str) -> Iterator[str]:
     if head.exists():
         yield head.read_text(encoding="utf-8")
     yield from _gradient(study)
-    for model, own in study.owns:
-        pairs = [c for c in study.of(model, 1) if c.method == DEFAULT]
-        yield from _steps(own, model, pairs, found)
-        yield from _lost(study, own, model, pairs, found)
+    for panel in study.panels(1):
+        yield from _steps(panel, found)
+        yield from _lost(study, panel, found)
 
 
 def _gradient(study: Study) -> Iterator[str]:
@@ -83,52 +82,50 @@ def _gradient(study: Study) -> Iterator[str]:
     yield ""
 
 
-def _steps(own: str, model: str, pairs: Sequence[Comparison], found: Accounts) -> Iterator[str]:
+def _steps(panel: Panel, found: Accounts) -> Iterator[str]:
     """Yield what each step from the one-sided loss to the default changes, and the shifts."""
-    yield f"### {own}, {model}\n"
+    yield f"### {panel.title}\n"
     yield (
         "| foreign set | loss, one-sided | two-sided | neighbours, losses | neighbours, norms | "
         "default | shift of the loss | of the norms | columns that rise | best column | median "
         "column | shift in PC 1–3 | raw | length alone |"
     )
     yield "|---|" + "---:|" * 13
-    for c in pairs:
-        a = found[model, c.other]
+    told = [found[c.model, c.other] for c in _ours(panel)]
+    for c, a in zip(_ours(panel), told, strict=True):
         ladder = " | ".join(f"{x:.3f}" for x in a.ladder.values())
         yield (
-            f"| {c.other} | {ladder} | {a.loss_shift:+.2f} | {a.norm_shift:+.2f} | {a.risen:.0%} | "
-            f"{a.best} {a.best_area:.3f} | {a.median_area:.3f} | {a.large:.0%} | {a.raw:.3f} | "
-            f"{a.length:.3f} |"
+            f"| {panel.label(c)} | {ladder} | {a.loss_shift:+.2f} | {a.norm_shift:+.2f} | "
+            f"{a.risen:.0%} | {a.best} {a.best_area:.3f} | {a.median_area:.3f} | {a.large:.0%} | "
+            f"{a.raw:.3f} | {a.length:.3f} |"
         )
     changes = {
-        name: fmean(
-            found[model, c.other].ladder[after] - found[model, c.other].ladder[before]
-            for c in pairs
-        )
+        name: fmean(a.ladder[after] - a.ladder[before] for a in told)
         for name, (before, after) in STEPS.items()
     }
-    told = ", ".join(f"{name} {change:+.3f}" for name, change in changes.items())
-    own_large = fmean(found[model, c.other].own_large for c in pairs)
-    yield f"\nMean change of each step from the one-sided loss to the default: {told}. "
-    yield f"Share of own variance in PC 1–3: {own_large:.0%}.\n"
+    words = ", ".join(f"{name} {change:+.3f}" for name, change in changes.items())
+    yield f"\nMean change of each step from the one-sided loss to the default: {words}. "
+    yield f"Share of own variance in PC 1–3: {fmean(a.own_large for a in told):.0%}.\n"
 
 
-def _lost(
-    study: Study, own: str, model: str, pairs: Sequence[Comparison], found: Accounts
-) -> Iterator[str]:
+def _ours(panel: Panel) -> list[Comparison]:
+    return [panel.row(name)[DEFAULT] for name in panel.sets]
+
+
+def _lost(study: Study, panel: Panel, found: Accounts) -> Iterator[str]:
     """Yield the pairs where the default is below the best rival by more than the interval."""
-    lost = [(c, study.best_rival(c), study.lead(c)) for c in pairs]
+    lost = [(c, study.best_rival(c), study.lead(c)) for c in _ours(panel)]
     lost = [(c, rival, lead) for c, rival, lead in lost if lead.high < 0]
     if not lost:
-        yield f"On {own} no rival is above the default by more than the interval.\n"
+        yield "No rival is above the default by more than the interval.\n"
         return
     yield "Below the best single rival by more than the interval:\n"
-    yield "| foreign set | rival | rival's | default | difference | why |"
+    yield "| foreign set | rival | rival's | default | difference | what knows it better |"
     yield "|---|---|---:|---:|---:|---|"
     for c, rival, lead in sorted(lost, key=lambda each: each[2].value):
         yield (
-            f"| {c.other} | {rival.method} | {rival.auroc:.3f} | {c.auroc:.3f} | {_told(lead)} | "
-            f"{why(found[model, c.other])} |"
+            f"| {panel.label(c)} | {rival.method} | {rival.auroc:.3f} | {c.auroc:.3f} | "
+            f"{_told(lead)} | {why(found[c.model, c.other])} |"
         )
     yield ""
 

@@ -11,7 +11,7 @@ from trained import models_table
 
 from fimetric.benchmark.results import Comparison
 from fimetric.store.files import whole_file
-from studies import DEFAULT, HERE, NO_RIVALS, PAPER, Study
+from studies import DEFAULT, HERE, NO_RIVALS, PAPER, Panel, Study
 
 TITLES = {
     "text": "Text",
@@ -45,8 +45,8 @@ def _page(studies: Sequence[Study]) -> Iterator[str]:
         yield f"![AUROC by set and method](modalities/{study.name}.png)\n"
         for size in study.grid.group_sizes:
             yield f"### {'Single samples' if size == 1 else f'Random groups of {size}'}\n"
-            for model, own in study.owns:
-                yield from _table(study, model, own, size)
+            for panel in study.panels(size):
+                yield from _table(study, panel)
     yield "## What a leak would show\n"
     yield from _leaks(studies)
 
@@ -82,23 +82,20 @@ def _glance(studies: Sequence[Study]) -> Iterator[str]:
     )
 
 
-def _table(study: Study, model: str, own: str, size: int) -> Iterator[str]:
-    found = study.of(model, size)
-    methods = study.methods(found)
-    yield f"**{own}**, {model}\n"
+def _table(study: Study, panel: Panel) -> Iterator[str]:
+    methods = study.methods(panel.comparisons)
+    yield f"**{panel.title}**\n"
     yield f"| foreign set | {' | '.join(methods)} |"
     yield "|---|" + "---:|" * len(methods)
     for distance in ("far", "near"):
-        some = [c for c in found if c.distance == distance]
-        for other in dict.fromkeys(c.other for c in some):
-            row = {c.method: c for c in some if c.other == other}
+        rows = [row for row in map(panel.row, panel.sets) if row[DEFAULT].distance == distance]
+        for row in rows:
             best = max(c.auroc for m, c in row.items() if m not in NO_RIVALS or m == DEFAULT)
             cells = [_cell(row.get(method), best) for method in methods]
-            yield f"| {other}{'' if distance == 'far' else ' (near)'} | {' | '.join(cells)} |"
-        if some:
-            means = [
-                f"{fmean(c.auroc for c in some if c.method == method):.3f}" for method in methods
-            ]
+            near = "" if distance == "far" else " (near)"
+            yield f"| {panel.label(row[DEFAULT])}{near} | {' | '.join(cells)} |"
+        if len(rows) > 1:
+            means = [f"{fmean(row[method].auroc for row in rows):.3f}" for method in methods]
             yield f"| *mean, {distance}* | {' | '.join(means)} |"
     yield ""
 

@@ -23,6 +23,29 @@ NAMES = ("text", "pretrained", "audio", "tables", "images")
 
 
 @dataclass(frozen=True)
+class Panel:
+    """Comparisons that are shown together: of one own set, or of one family on several."""
+
+    title: str
+    comparisons: list[Comparison]
+    own: str | None = None
+
+    @property
+    def sets(self) -> list[str]:
+        """Names of the rows, far ones first."""
+        order = sorted(self.comparisons, key=lambda c: c.distance)  # far, near
+        return list(dict.fromkeys(map(self.label, order)))
+
+    def label(self, c: Comparison) -> str:
+        """Return the name of a row: the foreign set, or the pair of sets."""
+        return c.other if self.own else f"{c.own} → {c.other.removeprefix(f'{c.own}-')}"
+
+    def row(self, name: str) -> dict[str, Comparison]:
+        """Return method -> comparison of a row."""
+        return {c.method: c for c in self.comparisons if self.label(c) == name}
+
+
+@dataclass(frozen=True)
 class Study:
     """One modality: its grid, and what the benchmark found."""
 
@@ -35,6 +58,18 @@ class Study:
     def owns(self) -> list[tuple[str, str]]:
         """Model and own set, in the order of the grid."""
         return [(case.name, case.own.name) for case in self.found.models]
+
+    def panels(self, size: int) -> list["Panel"]:
+        """Return the comparisons at one group size, a panel a model.
+
+        Where every own set has one foreign set, it is a panel a family: own sets are its rows.
+        """
+        found = [Panel(f"{own}, {model}", self.of(model, size), own) for model, own in self.owns]
+        if any(len(panel.sets) > 1 for panel in found):
+            return found
+        families = dict.fromkeys(case.trained.kind for case in self.found.models)
+        every = [c for panel in found for c in panel.comparisons]
+        return [Panel(name, [c for c in every if c.family == name]) for name in families]
 
     def of(self, model: str, size: int) -> list[Comparison]:
         """Return the comparisons of a model at one group size."""
