@@ -14,7 +14,8 @@ from fimetric.store.files import whole_file
 from studies import DEFAULT, HERE, NO_RIVALS, PAPER, Panel, Study
 
 TITLES = {
-    "text": "Text",
+    "text": "Text of one length",
+    "natural": "Text of natural lengths",
     "pretrained": "A language model that others trained",
     "audio": "Audio",
     "tables": "Tables",

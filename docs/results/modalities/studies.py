@@ -19,7 +19,7 @@ PAPER = ("layerwise-gaussian", "layerwise-gaussian-of-means")
 COMMON = ("likelihood", "typicality", *PAPER, DEFAULT, LOSSES)
 NO_RIVALS = {DEFAULT, LOSSES, "last-blocks", "norm-layers", "loudness"}
 """Ours, what is shown to explain, and the energy that must not decide."""
-NAMES = ("text", "pretrained", "audio", "tables", "images")
+NAMES = ("text", "natural", "pretrained", "audio", "tables", "images")
 
 
 @dataclass(frozen=True)
