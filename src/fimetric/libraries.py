@@ -18,5 +18,5 @@ def library(name: str, install: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise ImportError(
-            f"this model needs {name}, which cannot be imported ({error}); pip install '{install}'"
+            f"this needs {name}, which cannot be imported ({error}); pip install '{install}'"
         ) from error

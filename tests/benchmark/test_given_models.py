@@ -118,6 +118,9 @@ def test_a_model_of_a_family_is_taken_where_it_lies(tmp_path):
         ({"more": 'near = ["other/far.txt"]'}, "a set is named twice among own, far, far"),
         ({"more": 'near = ["own calibration"]'}, "a set cannot be called 'own calibration'"),
         ({"more": 'reference = "x"\nalike = "y"'}, "alike is for own samples that come from one"),
+        ({"options": 'samples = "texts"\nseeds = [0, 1]'}, "leave out seeds"),
+        ({"kind": "vae", "options": 'background = "b"'}, "a background is for models of texts"),
+        ({"kind": "diffusion", "options": "options = { draws = 2 }"}, "options would change"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(texts, tmp_path, values, message):
@@ -127,7 +130,7 @@ def test_what_does_not_fit_together_is_refused(texts, tmp_path, values, message)
 
 def test_a_model_that_is_not_there_is_told_before_the_work(texts, tmp_path):
     path = grid(texts, tmp_path, model="nowhere")
-    with pytest.raises(FileNotFoundError, match="sentences: there is no model nowhere"):
+    with pytest.raises(FileNotFoundError, match="nowhere is no path"):
         run(read(path), tmp_path / "run", jobs=1, progress=False)
 
 
@@ -202,3 +205,35 @@ def test_options_reach_a_model_of_a_family(tmp_path):
     case = found.models[0]
     table = extract(Wanted(case, "norms"), tmp_path / "run")["test"]
     assert set(table.dimensions) == {3} and "window=4" in table.objective
+
+
+def test_a_model_that_only_its_library_finds_is_opened_by_it(texts, tmp_path):
+    path = grid(texts, tmp_path, model="a/name/of-no-model")
+    with pytest.raises((OSError, ValueError), match="of-no-model"):
+        run(read(path), tmp_path / "run", jobs=1, progress=False)
+    place = tmp_path / "theirs.py"
+    place.write_text(
+        "import fimetric as fm\n\ndef objective():\n"
+        f"    return fm.objectives.from_pretrained({str(texts / 'model')!r})\n"
+    )
+    path = grid(texts, tmp_path, model=f"{place}:objective", methods='["likelihood", "typicality"]')
+    found = run(read(path), tmp_path / "run", jobs=1, progress=False)
+    assert {c.family for c in found.comparisons} == {"ours"}
+
+
+def test_rivals_learn_from_no_sample_that_is_tested(tmp_path):
+    pytest.importorskip("pyod")
+    for name, n, seed in (("own", 48, 0), ("far", 12, 1)):
+        (tmp_path / f"{name}.csv").write_text(rows(n, 0, seed))
+    save(build("nsf", "tiny", (3,)), tmp_path / "model")
+    files = {"own": tmp_path / "own.csv", "far": tmp_path / "far.csv"}
+    methods = '["likelihood", "typicality", "pyod-knn"]'
+    path = grid(tmp_path, tmp_path, kind="nsf", options="", methods=methods, **files)
+    with pytest.raises(ValueError, match="no training part apart from what is tested on"):
+        run(read(path), tmp_path / "run", jobs=1, progress=False)
+
+
+def test_the_same_samples_are_no_reference(texts, tmp_path):
+    path = grid(texts, tmp_path, more=f'reference = "{texts / "own.txt"}"')
+    with pytest.raises(ValueError, match="own samples of no other set"):
+        read(path)

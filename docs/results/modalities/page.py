@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from picture import draw
 from trained import models_table
 
+from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.results import Comparison
 from fimetric.store.files import whole_file
 from studies import DEFAULT, HERE, NO_RIVALS, PAPER, Panel, Study
@@ -48,6 +49,7 @@ def _page(studies: Sequence[Study]) -> Iterator[str]:
             yield f"### {'Single samples' if size == 1 else f'Random groups of {size}'}\n"
             for panel in study.panels(size):
                 yield from _table(study, panel)
+        yield f"{', '.join(f'{name}: {METHODS[name].source}' for name in study.grid.methods)}.\n"
     yield "## What a leak would show\n"
     yield from _leaks(studies)
 

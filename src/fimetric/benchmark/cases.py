@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from fimetric.benchmark.config import CALIBRATE, FIT, Grid
@@ -86,8 +87,20 @@ class Sets:
 
     @cached_property
     def train(self) -> Samples:
-        """The training part of the own set, all of it."""
-        return self._open(self.case.own.data, "train", None)
+        """The training part of the own set, all of it.
+
+        Raises:
+            ValueError: where the set has no parts, so that it is what is tested on.
+        """
+        train, test = self._open(self.case.own.data, "train", None), self.parts["test"]
+        if set(test.ids) <= set(train.ids):
+            same = train.ids.index(test.ids[0])
+            if _equal(train.raw([same])[0], test.raw([0])[0]):
+                raise ValueError(
+                    f"{self.case.own.data} has no training part apart from what is tested on; "
+                    "give a folder with files called train and test"
+                )
+        return train
 
     @cached_property
     def parts(self) -> Mapping[str, Samples]:
@@ -110,8 +123,15 @@ class Sets:
         return {p: pool.select(np.sort(i).tolist()) for p, i in zip(PARTS, chosen, strict=True)}
 
     def _parts_beside(self, reference: str) -> Mapping[str, Samples]:
-        """Return the parts where those for density and calibration are a set of their own."""
+        """Return the parts where those for density and calibration are a set of their own.
+
+        Raises:
+            ValueError: where the set is too small for the groups.
+        """
         beside = self._open(reference, "test", None)
+        least = 4 * max(self.case.grid.group_sizes)
+        if len(beside) < least:
+            raise ValueError(f"{reference} has {len(beside)} samples; a reference needs {least}")
         fit, calibration = split(beside.ids, None, (len(beside) // 2, len(beside) // 2, 0), 0)[:2]
         halves = (beside.select(np.sort(rows).tolist()) for rows in (fit, calibration))
         test = self._enough(self._open(self.case.own.data, "test", self.case.grid.samples))
@@ -156,14 +176,29 @@ class Sets:
         return {**self.parts, **{name: self.foreign(name) for name in names}}
 
     def _open(self, name: str, part: str, limit: int | None) -> Samples:
-        """Return a set, pictures grey or coloured and of a side as grid and own set have it."""
+        """Return a set, pictures grey or coloured and of a side as grid and own set have it.
+
+        Raises:
+            ValueError: for sounds of another rate than the own ones.
+        """
         grid, own = self.case.grid, self.case.own
         named = Named(part, limit, grid.size, None)
         if name in (own.data, own.reference) or self.case.trained.family.samples == "texts":
             return named.open(name)
         shape = self.parts["fit"].shape
         channels = shape[0] if self.case.trained.family.samples == "images" else None
-        return Named(part, limit, grid.size, channels).open(name, shape)
+        found = Named(part, limit, grid.size, channels).open(name, shape)
+        rates = [getattr(each, "rate", None) for each in (found, self.parts["fit"])]
+        if None not in rates and rates[0] != rates[1]:
+            raise ValueError(
+                f"{name} has {rates[0]} values a second, {own.data} {rates[1]}: rates alone would "
+                "tell them apart; resample one of them"
+            )
+        return found
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
 def split(
@@ -228,9 +263,11 @@ def model_folder(case: Case, run: Path) -> Path:
 
 def _check_given(case: Case, place: Path) -> Path:
     kind = case.trained.kind
+    if kind not in FAMILIES:
+        return place  # a hub name, perhaps, or a file with a function: ``tables`` opens it
     if not place.exists():
         raise FileNotFoundError(f"{case.own.name}: there is no model {place}")
-    if kind in FAMILIES and describe(place).kind != kind:
+    if describe(place).kind != kind:
         raise ValueError(f"{place} is a {describe(place).kind}, the grid says that it is a {kind}")
     return place
 
@@ -240,12 +277,16 @@ def _check_committed(case: Case, folder: Path) -> None:
     model = family(case.trained.kind).model
     config: Any = case.trained.config
     config = model.CONFIGS[config] if isinstance(config, str) else model.Config(**config)
-    wanted = json.loads(json.dumps(asdict(config)))
-    if found.kind != case.trained.kind or found.config != wanted:
+    wanted = _without(json.loads(json.dumps(asdict(config))), model.LEARNED)
+    if found.kind != case.trained.kind or _without(found.config, model.LEARNED) != wanted:
         raise ValueError(
             f"{folder} is a {found.kind} of {found.config}, the grid asks for a "
             f"{case.trained.kind} of {wanted}; change the grid, or move the model away"
         )
+
+
+def _without(config: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name not in names}
 
 
 def _fields(config: Any) -> Any:

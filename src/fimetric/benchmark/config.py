@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fimetric.arguments import folder_of, made
-from fimetric.benchmark.methods import METHODS
+from fimetric.benchmark.methods import METHODS, STANDARD
 from fimetric.benchmark.own import Own, Trained
 from fimetric.benchmark.variants import NEAR
 
@@ -29,7 +29,7 @@ class Grid:
         costly_samples: of each set, for methods that are costly.
         group_sizes: samples judged together, 1 among them.
         consecutive: group sizes that are also judged in the order of the file.
-        methods: names in ``METHODS``; all if left out.
+        methods: names in ``METHODS``; if left out all but those of ``ASKED``.
         looks: variants of own test images that count as near sets; other samples have none.
         figure: the two methods of the picture.
         leak_checks: whether every method is also asked to tell the own test part from the
@@ -47,7 +47,7 @@ class Grid:
     costly_samples: int = 200
     group_sizes: tuple[int, ...] = (1, 5, 20)
     consecutive: tuple[int, ...] = ()
-    methods: tuple[str, ...] = tuple(METHODS)
+    methods: tuple[str, ...] = STANDARD
     looks: tuple[str, ...] = tuple(NEAR)
     figure: tuple[str, str] = ("typicality", "fimetric")
     leak_checks: bool = False
@@ -82,8 +82,11 @@ class Grid:
                 "name at least one in-distribution set, each once; name = tells apart those of "
                 "one name"
             )
-        if not 1 <= (self.fewest or 1) <= self.samples:
-            raise ValueError(f"fewest={self.fewest} must be at most samples={self.samples}")
+        if self.fewest is not None and not max(self.group_sizes) <= self.fewest <= self.samples:
+            raise ValueError(
+                f"fewest={self.fewest} must be at least the largest group and at most "
+                f"samples={self.samples}"
+            )
         largest, fit = max(self.group_sizes), int(FIT * self.held_out)
         if fit < 2 * largest or self.costly_samples < 2 * largest:
             raise ValueError(

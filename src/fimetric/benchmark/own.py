@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fimetric.benchmark.variants import NEAR
-from fimetric.models.family import FAMILIES, SAMPLES, Family
+from fimetric.models.family import FAMILIES, SAMPLES, SCHEDULE, Family
 
 PARTS = ("fit", "calibration", "test")
 LEAKS = ("own calibration", "own test again")  # sets that no method may tell from the own test part
@@ -57,6 +57,10 @@ class Trained:
             ValueError: for an unknown family or config, seeds that are none, equal or negative, or
                 numbers below 1; and for what does not go with a model that lies somewhere.
         """
+        if self.model is not None and self.seeds != (0,):
+            raise ValueError(f"{self.kind}: model names one model; leave out seeds")
+        if self.background is not None and self.family.samples != "texts":
+            raise ValueError(f"{self.kind}: a background is for models of texts")
         if self.kind not in FAMILIES:
             self._check_foreign()
             return
@@ -64,8 +68,8 @@ class Trained:
             raise ValueError(f"{self.kind} is a family, which says itself what its samples are")
         if self.options and self.model is None:
             raise ValueError(f"{self.kind}: options are for a model that lies somewhere: model = ")
-        if self.model is not None and self.seeds != (0,):
-            raise ValueError(f"{self.kind}: model names one model; leave out seeds")
+        if self.options and SCHEDULE in FAMILIES[self.kind].has:
+            raise ValueError(f"{self.kind}: options would change what its methods compare; none")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise ValueError(f"seeds of {self.kind} must be different numbers, got {self.seeds}")
         if min(self.steps, self.batch_size, self.validate_every or 1) < 1:
@@ -144,6 +148,8 @@ class Own:
             re.compile(self.alike or "")
         except re.error as error:
             raise ValueError(f"{self.data}: alike is no pattern: {error}") from error
+        if self.reference in (self.data, *self.far, *self.near):
+            raise ValueError(f"{self.data}: the reference must be own samples of no other set")
         if self.reference is not None and self.alike is not None:
             raise ValueError(f"{self.data}: alike is for own samples that come from one set")
         foreign = [called(source) for source in (*self.far, *self.near)]
@@ -152,6 +158,9 @@ class Own:
                 raise ValueError(f"{self.data}: a set cannot be called {name!r}")
         sets = (called(self.data), *foreign)
         if len(set(sets)) < len(sets):
-            raise ValueError(f"{self.data}: a set is named twice among {', '.join(sets)}")
+            raise ValueError(
+                f"{self.data}: a set is named twice among {', '.join(sets)}; rename a file, or "
+                "name its folder"
+            )
         if not self.models or not self.far:
             raise ValueError(f"{self.data}: name at least one far set and one family of models")

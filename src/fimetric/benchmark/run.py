@@ -14,8 +14,9 @@ from fimetric.benchmark.jobs import Job, do
 from fimetric.benchmark.kinds import TABLES
 from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.scoring import Scored, scored
-from fimetric.benchmark.tables import Tables, Wanted, count, extract, table_key
+from fimetric.benchmark.tables import Tables, Wanted, count, extract, opened, table_key
 from fimetric.benchmark.training import ready, trained
+from fimetric.models.family import FAMILIES
 from fimetric.store.files import swept
 
 
@@ -24,14 +25,20 @@ def train(grid: Grid, folder: Path, jobs: int | None = None, progress: bool = Tr
 
     Raises:
         ValueError: where the folder of checkpoints that the grid names is not there.
+        FileNotFoundError: where a background model is not there.
     """
     place = grid.checkpoints
     if place is not None and not Path(place).is_dir():
         raise ValueError(f"there is no folder {place!r} here; run where the checkpoints are")
     for own in {case.own.name: case for case in cases(grid)}.values():
         Sets(own).all()  # what is too small or of another shape is told before the work
-    for case in cases(grid):
-        model_folder(case, folder)  # and what is another model
+    for case in cases(grid):  # and what is another model, or none
+        model_folder(case, folder)
+        how = case.trained
+        if how.model is not None and how.kind not in FAMILIES:
+            opened(how, grid.seed)
+        if how.background is not None and not Path(how.background).exists():
+            raise FileNotFoundError(f"{case.own.name}: there is no background {how.background}")
     with swept(folder, deep=True):
         waiting = [case for case in cases(grid) if not ready(case, folder)]
         trainings = [(float(case.trained.steps), trained, (case, folder)) for case in waiting]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fimetric.benchmark.cases import Case, Sets, model_folder
 from fimetric.benchmark.kinds import REFERENCES, TABLES, Source
+from fimetric.benchmark.own import Trained
 from fimetric.data import Samples
 from fimetric.data.clips import Clips
 from fimetric.data.texts import Texts
@@ -25,7 +26,7 @@ from fimetric.fingerprint.digest import update
 from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.models import load
 from fimetric.models.family import FAMILIES
-from fimetric.objectives import from_pretrained, standard_objective
+from fimetric.objectives import Objective, from_pretrained, standard_objective
 from fimetric.store.files import safe_name
 
 VERSION = 1  # of the tables; a change of what one of them holds extracts all anew
@@ -57,7 +58,7 @@ def extract(wanted: Wanted, folder: Path, sets: Sets | None = None) -> Tables:
         sets: those of the case, where they are loaded already.
     """
     sets = sets or Sets(wanted.case)
-    source = _source(wanted.case, sets, folder)
+    source = _source(wanted.case, wanted.table, sets, folder)
     # one that learns from references first is made only where something is missing
     extractor = None if TABLES[wanted.table].learns else _extractor(wanted, source)
     made_from = _made_from(wanted, source, extractor)
@@ -115,14 +116,19 @@ def _extractor(wanted: Wanted, source: Source) -> Extraction:
     return TABLES[wanted.table].extractor(source)
 
 
-def _source(case: Case, sets: Sets, folder: Path) -> Source:
+def opened(how: Trained, seed: int) -> Objective:
+    """Return the objective of a model that lies somewhere, opened as the grid says."""
+    return from_pretrained(how.model or "", seed=seed, **how.options)
+
+
+def _source(case: Case, table: str, sets: Sets, folder: Path) -> Source:
     seed, how = case.grid.seed, case.trained
-    background = None if how.background is None else from_pretrained(how.background, seed=seed)
+    needed = TABLES[table].background and how.background is not None
+    background = from_pretrained(how.background or "", seed=seed) if needed else None
     own = lambda: sets.parts["fit"]  # noqa: E731
     if how.kind not in FAMILIES or how.options:
-        place = model_folder(case, folder)
-        objective = from_pretrained(place, seed=seed, **how.options)
-        model = load(place) if how.kind in FAMILIES else None
+        objective = opened(how, seed)
+        model = load(model_folder(case, folder)) if how.kind in FAMILIES else None
         return Source(model, (objective,), own, seed, lambda: sets.train, background)
     models = [load(model_folder(member, folder)) for member in case.members]
     objectives = tuple(standard_objective(model, seed=seed) for model in models)

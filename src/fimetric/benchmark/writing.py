@@ -137,8 +137,10 @@ def notes_of(found: Found, grid: Grid) -> list[str]:
         f"{', '.join(m for m in grid.methods if not METHODS[m].first_only)} alone, and on no looks "
         f"of own images. Held out: {grid.held_out} samples of each own set, permuted with "
         f"seed {grid.seed}: a quarter for the density, a quarter for the calibration, and of the "
-        f"rest {grid.samples} for the test. {grid.samples} samples of each foreign set; costly "
-        f"methods see {grid.costly_samples} of each set, and no looks of own images.",
+        f"rest {grid.samples} for the test; of a set with a reference beside it half of the "
+        f"reference each, and at most {grid.samples} of the set itself. At most {grid.samples} "
+        f"samples of each foreign set; costly methods see {grid.costly_samples} of each set, and "
+        "no looks of own images.",
         "Intervals hold 95%: percentiles of 1,000 resamples of single samples; of 200 for groups, "
         "which are formed anew from resampled samples; for joint gradients of 1,000 resamples of "
         "the groups. From .995 on they are widened by Hanley and McNeil's. They cover the choice "

@@ -42,6 +42,8 @@ class Model(nn.Module, ABC):
     CONFIGS: ClassVar[Mapping[str, Any]]
     FIRST: ClassVar[int | None] = 256
     """How many samples ``initialise`` gets at least; None for all of the training part."""
+    LEARNED: ClassVar[frozenset[str]] = frozenset()
+    """Fields of the configuration that ``fitting`` takes from training data."""
     UNIT: ClassVar[str] = "dimension"
     """What ``bits_per_dim`` counts bits by."""
     HELD_OUT: ClassVar[float] = 0.05

@@ -82,6 +82,7 @@ class Spectrogram(DDPM):
         "paper": SpectrogramConfig(channels=(32, 64, 128, 256), layers=2),
     }
     FIRST: ClassVar[int | None] = None
+    LEARNED = frozenset({"rate"})
     config: SpectrogramConfig
 
     def __init__(self, config: SpectrogramConfig, shape: tuple[int]) -> None:

@@ -72,6 +72,7 @@ class Transformer(Model):
         "background": TransformerConfig(layers=2, width=64, heads=2, mutation=0.3),
         "paper": TransformerConfig(12, 768, 12, context=1024, vocabulary=50_257),
     }
+    LEARNED = frozenset({"merges"})
     UNIT = "byte"
 
     def __init__(self, config: TransformerConfig, shape: tuple[int]) -> None:
