@@ -65,7 +65,7 @@ COMMANDS = [
     ("extract", "own.py:flow --data t.npy --out new --draws 2", "draws=2 does not concern a funct"),
     ("extract", "own.py:flow --data t.npy --out new --parameters no.*", "fits 'no.\\*'; there are"),
     ("extract", "M --data digits --out new --parameters ''", "no parameter of VAE fits ''"),
-    ("extract", "M --data digits --out new --window 8", "window=8 does not concern a model that"),
+    ("extract", "M --data digits --out new --window 8", "window=8 concerns models of texts, not a"),
     ("extract", "M --data digits --out new --positions 8", "positions=8 does not concern"),
     ("extract", "M --data digits --out new --condition label", "condition='label' does not concer"),
     ("extract", "M --data digits --out new --dtype float64", "dtype='float64' does not concern"),
