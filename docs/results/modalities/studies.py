@@ -64,7 +64,10 @@ class Study:
 
         Where every own set has one foreign set, it is a panel a family: own sets are its rows.
         """
-        found = [Panel(f"{own}, {model}", self.of(model, size), own) for model, own in self.owns]
+        found = [
+            Panel(f"{case.own.name}: {case.trained.kind}", self.of(case.name, size), case.own.name)
+            for case in self.found.models
+        ]
         if any(len(panel.sets) > 1 for panel in found):
             return found
         families = dict.fromkeys(case.trained.kind for case in self.found.models)

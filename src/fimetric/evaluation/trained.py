@@ -38,7 +38,7 @@ def write_model(model: Model, held_out: Samples, folder: Path, console: Console,
     order = np.random.default_rng(seed).permutation(len(held_out)).tolist()
     half = len(order) // 2
     fit, test = held_out.select(order[:half]), held_out.select(order[half:][:MOST])
-    bits = _bits_per_dim(model, test, seed)
+    bits = code_lengths(model, test, seed)
     text = (
         f"Bits per {model.UNIT} on {len(test)} held-out samples of {held_out.name}: "
         f"{type(model).__name__} {bits.mean():.3f} "
@@ -61,7 +61,8 @@ def write_model(model: Model, held_out: Samples, folder: Path, console: Console,
 
 
 @torch.no_grad()
-def _bits_per_dim(model: Model, test: Samples, seed: int) -> np.ndarray:
+def code_lengths(model: Model, test: Samples, seed: int) -> np.ndarray:
+    """Return the code length (N,) of each sample, in bits per dimension or byte."""
     generator = torch.Generator().manual_seed(seed)
     device = next(model.parameters()).device
     parts = [
