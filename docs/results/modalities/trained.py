@@ -64,7 +64,8 @@ def models_table(studies: Sequence[Study]) -> Iterator[str]:
                 yield _row(case, folder)
     yield (
         f"\nOn {TESTED} own test samples at most, with standard errors; what a model is compared "
-        "with is fitted on own samples that are not tested on. Bits of densities of real numbers may be negative. "
+        "with is fitted on own samples that are not tested on. Bits of densities of real numbers "
+        "may be negative. "
         "Minutes: of one core.\n"
     )
 
