@@ -228,6 +228,6 @@ METHODS = {
         samples=IMAGES,
     ),
 }
-ASKED = ("last-blocks", "norm-layers", *(f"pyod-{name}" for name in PYOD))
-"""Tried where a grid names them alone: for deep models, and for whoever has PyOD."""
+ASKED = ("losses-alone", "last-blocks", "norm-layers", *(f"pyod-{name}" for name in PYOD))
+"""Tried where a grid names them alone: what the norms add, deep models, whoever has PyOD."""
 STANDARD = tuple(name for name in METHODS if name not in ASKED)
