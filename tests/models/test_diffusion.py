@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from tests.models.gaussians import best_denoiser
 
 from fimetric.models import Diffusion, build
 from fimetric.models.ddpm import strata
@@ -30,12 +31,7 @@ def test_bound_is_tight_for_gaussian_data_with_the_best_denoiser(monkeypatch):
     model = build("diffusion", fine, SHAPE).double()
     mean, std = -0.1, 0.3
     abar = model.scheduler.alphas_cumprod.double()
-
-    def best(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        a = abar[t].reshape(-1, 1, 1, 1)
-        return (1 - a).sqrt() * (x_t - a.sqrt() * mean) / (a * std**2 + 1 - a)
-
-    monkeypatch.setattr(model, "predict", best)
+    monkeypatch.setattr(model, "predict", best_denoiser(abar, mean, std))
     g = torch.Generator().manual_seed(0)
     x0 = (mean + std * torch.randn(200, *SHAPE, generator=g).double()).clamp(-1, 1)
     x = ((x0 + 1) * 127.5).round() / 255
@@ -95,12 +91,7 @@ def test_noise_follows_the_schedule(model):
 def test_ddim_with_the_best_denoiser_of_one_image_finds_it(model, monkeypatch):
     target = 2 * levels(1) - 1
     abar = model.scheduler.alphas_cumprod
-
-    def best(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        a = abar[t].reshape(-1, 1, 1, 1)
-        return (x_t - a.sqrt() * target) / (1 - a).sqrt()
-
-    monkeypatch.setattr(model, "predict", best)
+    monkeypatch.setattr(model, "predict", best_denoiser(abar, target, 0))
     found = model.sample(2, torch.Generator().manual_seed(0), steps=6)
     # one level: the target is divided by 127.5 and rounded in float32
     assert (found - levels(1)).abs().max() < 0.5 / 255

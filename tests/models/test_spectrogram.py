@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from tests.models.gaussians import best_denoiser
 
 import fimetric as fm
 from fimetric.claims.draws import draw
@@ -53,12 +54,7 @@ def test_bound_is_tight_for_gaussian_spectrograms_with_the_best_denoiser(monkeyp
     model = build("spectrogram", fine, (64,)).double()
     mean, std = -0.4, 0.8
     abar = model.scheduler.alphas_cumprod.double()
-
-    def best(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        a = abar[t].reshape(-1, 1, 1, 1)
-        return (1 - a).sqrt() * (x_t - a.sqrt() * mean) / (a * std**2 + 1 - a)
-
-    monkeypatch.setattr(model, "predict", best)
+    monkeypatch.setattr(model, "predict", best_denoiser(abar, mean, std))
     g = torch.Generator().manual_seed(0)
     z = mean + std * torch.randn(1000, 1, 4, 8, generator=g).double()
     monkeypatch.setattr(model.encoder, "forward", lambda x: z)
@@ -124,12 +120,7 @@ def test_statistics_of_diffusion_models_see_the_spectrogram(model, name):
 def test_draws_are_spectrograms_and_no_clips(model, tmp_path, monkeypatch):
     target = torch.full((1, 1, 4, 8), 0.7)
     abar = model.scheduler.alphas_cumprod
-
-    def best(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        a = abar[t].reshape(-1, 1, 1, 1)
-        return (x_t - a.sqrt() * target) / (1 - a).sqrt()
-
-    monkeypatch.setattr(model, "predict", best)
+    monkeypatch.setattr(model, "predict", best_denoiser(abar, target, 0))
     found = model.sample(2, torch.Generator().manual_seed(0), steps=6)
     expected = 0.7 * model.encoder.deviation + model.encoder.mean
     torch.testing.assert_close(found, expected.expand(2, 1, 4, 8), rtol=1e-4, atol=1e-4)
