@@ -1,7 +1,5 @@
 """How badly an autoencoder of spectrograms restores a sound: the usual detector of odd sounds."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +10,7 @@ from fimetric.arguments import seed_of, whole
 from fimetric.data import Samples
 from fimetric.data.batch import Input
 from fimetric.fingerprint.model import model_fingerprint
+from fimetric.gradients.machine import one_thread
 from fimetric.models.log_mel import LogMel
 from fimetric.objectives.base import Objective
 from fimetric.statistics.base import Statistic
@@ -75,7 +74,7 @@ class AutoencoderError(Statistic):
         self.epochs, self.seed = epochs, seed_of(seed)
         self._front = LogMel(getattr(reference, "rate", rate))
         self._autoencoder: nn.Module = nn.Identity()
-        with _one_thread(), torch.random.fork_rng(devices=[]):
+        with one_thread(), torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.seed)
             self._fit(reference)
 
@@ -170,14 +169,3 @@ def _train(autoencoder: nn.Module, vectors: Tensor, epochs: int) -> None:
             loss.backward()
             optimiser.step()
     autoencoder.eval().requires_grad_(False)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute with one thread meanwhile, so that sums are the same on any number of cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
