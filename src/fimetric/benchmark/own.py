@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from fimetric.benchmark.variants import NEAR
+from fimetric.data.sources import ARRAYS, FILES
 from fimetric.models.family import FAMILIES, SAMPLES, SCHEDULE, Family
 
 PARTS = ("fit", "calibration", "test")
 LEAKS = ("own calibration", "own test again")  # sets that no method may tell from the own test part
-FILES = (".csv", ".tsv", ".txt", ".jsonl", ".parquet", ".npy", ".npz")
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def called(source: str) -> str:
     >>> called("data/audio/esc10/"), called("mnist"), called("rows/own.csv")
     ('esc10', 'mnist', 'own')
     """
-    return Path(source).stem if Path(source).suffix in FILES else Path(source).name
+    return Path(source).stem if Path(source).suffix in (*FILES, *ARRAYS) else Path(source).name
 
 
 @dataclass(frozen=True)

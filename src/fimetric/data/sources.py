@@ -21,6 +21,7 @@ from fimetric.data.shards import table_files
 from fimetric.data.writings import from_lines, from_texts, line_files
 
 SOUNDS, TEXTS = Kind("sounds", sounds.SUFFIXES), Kind("texts", (".txt",))
+ARRAYS = (".npy", ".npz")
 FILES = {".parquet": from_parquet, **dict.fromkeys(SUFFIXES, from_records), ".txt": from_lines}
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib")
 
@@ -124,7 +125,7 @@ def _from_path(path: Path, split: str, asked: Asked) -> Samples:
         raise ValueError(f"{where} is a pipe or device; give a file or folder")
     if path.stat().st_size == 0:
         raise ValueError(f"{where} is empty")
-    if suffix in (".npy", ".npz"):
+    if suffix in ARRAYS:
         return from_array(read_array(path, asked.column), name, asked)
     if suffix in FILES:
         return FILES[suffix]([path], name, asked)
