@@ -24,7 +24,7 @@ from fimetric.features.groups import disjoint
 from fimetric.features.table import Features
 from fimetric.fingerprint.digest import update
 from fimetric.fingerprint.model import watched_fingerprint
-from fimetric.models import load
+from fimetric.models import Model, load
 from fimetric.models.family import FAMILIES
 from fimetric.objectives import Objective, from_pretrained, standard_objective
 from fimetric.store.files import safe_name
@@ -122,17 +122,23 @@ def opened(how: Trained, seed: int) -> Objective:
 
 
 def _source(case: Case, table: str, sets: Sets, folder: Path) -> Source:
-    seed, how = case.grid.seed, case.trained
-    needed = TABLES[table].background and how.background is not None
-    background = from_pretrained(how.background or "", seed=seed) if needed else None
-    own = lambda: sets.parts["fit"]  # noqa: E731
-    if how.kind not in FAMILIES or how.options:
-        objective = opened(how, seed)
-        model = load(model_folder(case, folder)) if how.kind in FAMILIES else None
-        return Source(model, (objective,), own, seed, lambda: sets.train, background)
+    seed, beside = case.grid.seed, case.trained.background
+    needed = TABLES[table].background and beside is not None
+    background = from_pretrained(beside or "", seed=seed) if needed else None
+    model, objectives = _models(case, folder)
+    own, training = lambda: sets.parts["fit"], lambda: sets.train
+    return Source(model, objectives, own, seed, training, background)
+
+
+def _models(case: Case, folder: Path) -> tuple[Model | None, tuple[Objective, ...]]:
+    """Return a model, where it is of a family, and the objectives of all members of its kind."""
+    how, seed = case.trained, case.grid.seed
+    if how.kind not in FAMILIES:
+        return None, (opened(how, seed),)
     models = [load(model_folder(member, folder)) for member in case.members]
-    objectives = tuple(standard_objective(model, seed=seed) for model in models)
-    return Source(models[0], objectives, own, seed, lambda: sets.train, background)
+    if how.options:
+        return models[0], (opened(how, seed),)
+    return models[0], tuple(standard_objective(model, seed=seed) for model in models)
 
 
 def _made_from(wanted: Wanted, source: Source, extractor: Extraction | None) -> str:
