@@ -14,6 +14,7 @@ from fimetric.data import Samples, Texts, load
 from fimetric.data.codes import (
     gaussian_bits_per_dim,
     png_bits_per_dim,
+    simple_codes,
     unigram_bits_per_byte,
     zlib_bits_per_byte,
 )
@@ -101,3 +102,19 @@ def test_zlib_packs_each_text_by_itself():
     sizes = [len(zlib.compress(text.encode(), 9)) for text in texts]
     expected = (8 * sizes[0] / 1000 + 8 * sizes[1]) / 2
     assert zlib_bits_per_byte(Texts(texts)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_simple_codes_are_those_of_pictures_or_of_texts():
+    texts = Texts(["aab"]), Texts(["ab", "z"])
+    assert simple_codes(*texts) == {
+        "single bytes": unigram_bits_per_byte(*texts),
+        "zlib": zlib_bits_per_byte(texts[1]),
+    }
+    levels = np.random.default_rng(0).integers(0, 255, size=(9, 1, 4, 4))
+    pictures = grid(levels[:5]), grid(levels[5:])
+    assert simple_codes(*pictures) == {
+        "per-pixel Gaussian": gaussian_bits_per_dim(*pictures),
+        "PNG": png_bits_per_dim(pictures[1]),
+    }
+    rows = Samples(torch.zeros(3, 2))
+    assert simple_codes(rows, rows) == {}

@@ -10,23 +10,20 @@ from torch.distributions import MultivariateNormal
 
 import fimetric as fm
 from fimetric.benchmark.cases import Case, Sets, model_folder
-from fimetric.data import Samples, Texts
-from fimetric.data.codes import (
-    gaussian_bits_per_dim,
-    png_bits_per_dim,
-    unigram_bits_per_byte,
-    zlib_bits_per_byte,
-)
+from fimetric.data import Samples
+from fimetric.data.codes import simple_codes
 from fimetric.evaluation.trained import code_lengths
 from fimetric.models import Model, load
 from fimetric.models.family import FAMILIES
 from fimetric.models.wavenet import LEVELS, levels_of
 from studies import Study
 
-TESTED = 64  # own test samples
+TESTED = 256  # own test samples
 MINUTES = {
     "wikitext2-transformer": 7.0,
+    "wikitext2-transformer-background": 1.6,
     "python_code-transformer": 7.6,
+    "python_code-transformer-background": 2.5,
     "fsdd-wavenet": 5,
     "fsdd-spectrogram": 5,
     "fashion_mnist-flow-matching": 20,
@@ -58,10 +55,13 @@ def models_table(studies: Sequence[Study]) -> Iterator[str]:
     seen = set()
     for study in studies:
         for case in study.found.models:
-            folder = model_folder(case, study.folder)
-            if case.trained.kind in FAMILIES and folder not in seen:
-                seen.add(folder)
-                yield _row(case, folder)
+            if case.trained.kind not in FAMILIES:
+                continue
+            beside = case.trained.background
+            for folder in (model_folder(case, study.folder), *([Path(beside)] if beside else [])):
+                if folder not in seen:
+                    seen.add(folder)
+                    yield _row(case, folder)
     yield (
         f"\nOn {TESTED} own test samples at most, with standard errors; what a model is compared "
         "with is fitted on own samples that are not tested on. Bits of densities of real numbers "
@@ -86,13 +86,11 @@ def _row(case: Case, folder: Path) -> str:
 
 
 def _trivial(case: Case, model: Model, sets: Sets, test: Samples) -> dict[str, float]:
-    if isinstance(test, Texts):
-        name = Path(case.own.data).parts[-3]
-        single = unigram_bits_per_byte(fm.data.load(name, "train"), test)
-        return {"single bytes": single, "zlib": zlib_bits_per_byte(test)}
-    if FAMILIES[case.trained.kind].samples == "images":
-        gaussian = gaussian_bits_per_dim(sets.parts["fit"], test)  # of tens of thousands: minutes
-        return {"Gaussian per pixel": gaussian, "PNG": png_bits_per_dim(test)}
+    kind = FAMILIES[case.trained.kind].samples
+    if kind == "texts":
+        return simple_codes(fm.data.load(Path(case.own.data).parts[-3], "train"), test)
+    if kind == "images":  # of tens of thousands that it was trained on the Gaussian takes minutes
+        return simple_codes(sets.parts["fit"], test)
     train = sets.train
     if case.trained.kind == "wavenet":
         return {"histogram of levels": histogram_bits(levels_of(train.tensor()), test)}

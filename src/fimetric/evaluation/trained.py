@@ -6,13 +6,8 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from fimetric.data import Samples, Texts
-from fimetric.data.codes import (
-    gaussian_bits_per_dim,
-    png_bits_per_dim,
-    unigram_bits_per_byte,
-    zlib_bits_per_byte,
-)
+from fimetric.data import Samples
+from fimetric.data.codes import simple_codes
 from fimetric.models import Model
 from fimetric.report.pictures import sample_grid
 from fimetric.store.files import whole_file
@@ -44,12 +39,7 @@ def write_model(model: Model, held_out: Samples, folder: Path, console: Console,
         f"{type(model).__name__} {bits.mean():.3f} "
         f"(standard error {bits.std(ddof=1) / len(bits) ** 0.5:.3f})"
     )
-    if test.pictures:
-        text += f", per-pixel Gaussian {gaussian_bits_per_dim(fit, test):.3f}"
-        text += f", PNG {png_bits_per_dim(test):.3f}"
-    if isinstance(fit, Texts) and isinstance(test, Texts):
-        text += f", single bytes {unigram_bits_per_byte(fit, test):.3f}"
-        text += f", zlib {zlib_bits_per_byte(test):.3f}"
+    text += "".join(f", {name} {length:.3f}" for name, length in simple_codes(fit, test).items())
     console.print(text)
     with whole_file(folder / "model.md") as path:
         path.write_text(text + "\n", encoding="utf-8")
