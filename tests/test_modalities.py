@@ -8,8 +8,10 @@ import pytest
 import torch
 from scipy.stats import norm
 
+from fimetric.benchmark.comparing import Found
 from fimetric.benchmark.config import read
 from fimetric.benchmark.methods import METHODS
+from fimetric.benchmark.results import Comparison
 from fimetric.benchmark.views import last_blocks, norm_layers
 from fimetric.data import Samples
 from fimetric.detectors import NearestNeighbours
@@ -67,6 +69,10 @@ def test_the_account_of_a_pair_says_where_its_signal_lies(study, tables):
     assert found.best == "layer2.weight" and found.best_area > 0.99
     assert found.loss_shift == pytest.approx(2, abs=0.5) and found.risen < 1
     assert found.length == 0.5  # all rows have one length
+    fit, test, foreign = (tables[name].values for name in ("fit", "test", "foreign"))
+    shift = (foreign.mean(0) - test.mean(0)) / fit.std(0)
+    assert found.norm_shift == pytest.approx(np.median(shift))
+    assert found.risen == pytest.approx((shift > 0).mean())
 
 
 def test_norms_alone_do_not_see_the_loss(study, tables):
@@ -121,3 +127,20 @@ def test_gaussians_of_tables_have_the_noise_of_the_flow(study):
     np.testing.assert_allclose(laws["Gaussian"].covariance_matrix, expected, rtol=1e-6)
     apart = laws["Gaussian per column"].covariance_matrix
     np.testing.assert_allclose(apart, np.diag(np.diag(expected)), rtol=1e-6)
+
+
+def test_the_best_rival_is_none_of_ours(study):
+    studies = study("studies")
+    areas = {
+        "fimetric": 0.9,
+        "losses-alone": 0.95,
+        "loudness": 0.99,
+        "likelihood": 0.6,
+        "min-k": 0.7,
+    }
+    found = [
+        Comparison("m", "f", 0, "own", "far", "far", method, 1, "random", area, area, area, 9, 9)
+        for method, area in areas.items()
+    ]
+    shown = studies.Study("text", None, Found(found, {}, [], []), None)
+    assert shown.best_rival(found[0]).method == "min-k"

@@ -1,12 +1,13 @@
 """Models that lie somewhere already, of any kind of sample, are benchmarked like the others."""
 
-import random
 from pathlib import Path
 
 import numpy as np
 import pytest
+from given_grids import WORDS, grid, rows, sentences, text_files
 
 import fimetric as fm
+from fimetric.benchmark.cases import cases, model_folder
 from fimetric.benchmark.config import read
 from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.run import run
@@ -14,58 +15,11 @@ from fimetric.benchmark.tables import Wanted, extract
 from fimetric.benchmark.writing import write
 from fimetric.models import build, build_for, save
 from fimetric.statistics import OutlierScores
-from objectives.saved_text_models import save as save_text_model
-
-WORDS = ["the", "cat", "sat", "on", "a", "mat", "dog", "ran", "far", "home"]
-GRID = """
-held_out = 48
-samples = 12
-fewest = 10
-costly_samples = 10
-group_sizes = [1, 2]
-figure = ["likelihood", "typicality"]
-methods = {methods}
-looks = []
-leak_checks = true
-[[sets]]
-name = "sentences"
-data = "{own}"
-{more}
-far = ["{far}"]
-[sets.models.{kind}]
-model = "{model}"
-{options}
-"""
-
-
-def sentences(n: int, words: list[str], seed: int) -> str:
-    mixed = random.Random(seed)
-    return "\n".join(" ".join(mixed.choices(words, k=mixed.randint(4, 9))) for _ in range(n))
 
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("texts")
-    for name, n, words in (("own", 48, WORDS), ("other", 18, WORDS), ("far", 11, WORDS[:2])):
-        (folder / f"{name}.txt").write_text(sentences(n, words, n))
-    save_text_model(folder / "model", "gpt2")
-    return folder
-
-
-def grid(folder: Path, place: Path, **values: str) -> Path:
-    given = {
-        "own": folder / "own.txt",
-        "far": folder / "far.txt",
-        "model": folder / "model",
-        "kind": "ours",
-        "more": "",
-        "options": 'samples = "texts"',
-        "methods": '["likelihood", "typicality", "fimetric", "losses-alone", "dose-kde"]',
-        **values,
-    }
-    path = place / "grid.toml"
-    path.write_text(GRID.format(**given))
-    return path
+    return text_files(tmp_path_factory.mktemp("texts"))
 
 
 def test_a_language_model_of_others_is_benchmarked_on_texts_of_any_length(texts, tmp_path):
@@ -109,48 +63,11 @@ def test_a_model_of_a_family_is_taken_where_it_lies(tmp_path):
     assert {c.model for c in found.comparisons} == {"sentences-vae"}
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"options": ""}, "say which the model takes: images, sounds, tables, texts"),
-        ({"kind": "vae", "options": 'samples = "images"'}, "vae is a family, which says"),
-        ({"kind": "vae", "options": "seeds = [0, 1]"}, "leave out seeds"),
-        ({"more": 'near = ["other/far.txt"]'}, "a set is named twice among own, far, far"),
-        ({"more": 'near = ["own calibration"]'}, "a set cannot be called 'own calibration'"),
-        ({"more": 'reference = "x"\nalike = "y"'}, "alike is for own samples that come from one"),
-        ({"options": 'samples = "texts"\nseeds = [0, 1]'}, "leave out seeds"),
-        ({"kind": "vae", "options": 'background = "b"'}, "a background is for models of texts"),
-        ({"kind": "diffusion", "options": "options = { draws = 2 }"}, "options would change"),
-    ],
-)
-def test_what_does_not_fit_together_is_refused(texts, tmp_path, values, message):
-    with pytest.raises(ValueError, match=message):
-        read(grid(texts, tmp_path, **values))
-
-
-def test_a_model_that_is_not_there_is_told_before_the_work(texts, tmp_path):
-    path = grid(texts, tmp_path, model="nowhere")
-    with pytest.raises(FileNotFoundError, match="nowhere is no path"):
-        run(read(path), tmp_path / "run", jobs=1, progress=False)
-
-
-def test_a_set_with_too_few_samples_is_told(texts, tmp_path):
-    (tmp_path / "few.txt").write_text(sentences(9, WORDS, 0))
-    path = grid(texts, tmp_path, far=str(tmp_path / "few.txt"))
-    with pytest.raises(ValueError, match="has 9 samples, fewer than fewest=10"):
-        run(read(path), tmp_path / "run", jobs=1, progress=False)
-
-
 def test_losses_alone_are_the_losses(make_features):
     table = make_features(N=6, J=3)
     seen = METHODS["losses-alone"].seen(table)
     np.testing.assert_array_equal(seen.values, table.group_losses)
     assert seen.names == table.views
-
-
-def rows(n: int, shift: float, seed: int) -> str:
-    values = np.random.default_rng(seed).normal(size=(n, 3)) + shift
-    return "\n".join(["a,b,c", *(",".join(f"{x:.3f}" for x in row) for row in values)])
 
 
 def test_rivals_without_a_model_see_all_rows_that_ours_have_seen(tmp_path, monkeypatch):
@@ -207,33 +124,44 @@ def test_options_reach_a_model_of_a_family(tmp_path):
     assert set(table.dimensions) == {3} and "window=4" in table.objective
 
 
-def test_a_model_that_only_its_library_finds_is_opened_by_it(texts, tmp_path):
-    path = grid(texts, tmp_path, model="a/name/of-no-model")
-    with pytest.raises((OSError, ValueError), match="of-no-model"):
-        run(read(path), tmp_path / "run", jobs=1, progress=False)
-    place = tmp_path / "theirs.py"
-    place.write_text(
-        "import fimetric as fm\n\ndef objective():\n"
-        f"    return fm.objectives.from_pretrained({str(texts / 'model')!r})\n"
-    )
-    path = grid(texts, tmp_path, model=f"{place}:objective", methods='["likelihood", "typicality"]')
-    found = run(read(path), tmp_path / "run", jobs=1, progress=False)
-    assert {c.family for c in found.comparisons} == {"ours"}
-
-
-def test_rivals_learn_from_no_sample_that_is_tested(tmp_path):
+def test_what_is_learned_from_other_rows_is_learned_anew(tmp_path):
+    pytest.importorskip("zuko")
     pytest.importorskip("pyod")
-    for name, n, seed in (("own", 48, 0), ("far", 12, 1)):
-        (tmp_path / f"{name}.csv").write_text(rows(n, 0, seed))
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "test.csv").write_text(rows(48, 0, 1))
+    (tmp_path / "far.csv").write_text(rows(12, 1, 2))
     save(build("nsf", "tiny", (3,)), tmp_path / "model")
-    files = {"own": tmp_path / "own.csv", "far": tmp_path / "far.csv"}
     methods = '["likelihood", "typicality", "pyod-knn"]'
-    path = grid(tmp_path, tmp_path, kind="nsf", options="", methods=methods, **files)
-    with pytest.raises(ValueError, match="no training part apart from what is tested on"):
-        run(read(path), tmp_path / "run", jobs=1, progress=False)
+    path = grid(
+        tmp_path, tmp_path, own=tmp_path / "own", far=tmp_path / "far.csv", kind="nsf", options="",
+        methods=methods,
+    )  # fmt: skip
+    scores = []
+    for seed in (3, 4):
+        (tmp_path / "own" / "train.csv").write_text(rows(40, 0, seed))
+        found = run(read(path), tmp_path / "run", jobs=1, progress=False)
+        scores.append(found.scored["sentences-nsf", "pyod-knn", 1, "random"].scores["test"])
+    assert not np.array_equal(*scores)
 
 
-def test_the_same_samples_are_no_reference(texts, tmp_path):
-    path = grid(texts, tmp_path, more=f'reference = "{texts / "own.txt"}"')
-    with pytest.raises(ValueError, match="own samples of no other set"):
-        read(path)
+def test_a_committed_model_is_compared_without_what_it_learned(tmp_path):
+    pytest.importorskip("transformers")
+    (tmp_path / "own.txt").write_text(sentences(48, WORDS, 0))
+    (tmp_path / "far.txt").write_text(sentences(12, WORDS[:2], 1))
+    samples = fm.data.load(str(tmp_path / "own.txt"))
+    save(build_for("transformer", "tiny", samples), tmp_path / "kept" / "sentences-transformer")
+    path = grid(tmp_path, tmp_path, kind="transformer", options="")
+    text = path.read_text().replace(f'model = "{tmp_path / "model"}"', 'config = "tiny"')
+    path.write_text(f'checkpoints = "{tmp_path / "kept"}"\n{text}')
+    (case,) = cases(read(path))
+    assert model_folder(case, tmp_path / "run") == tmp_path / "kept" / "sentences-transformer"
+    path.write_text(path.read_text().replace('"tiny"', '"small"'))
+    (case,) = cases(read(path))
+    with pytest.raises(ValueError, match="the grid asks for a transformer of"):
+        model_folder(case, tmp_path / "run")
+
+
+def test_levels_that_differ_by_rounding_alone_are_one(make_features):
+    table = make_features(N=4, J=1, values=[[-3.5071], [-3.5068], [-3.5], [-2.0]])
+    seen = METHODS["loudness"].seen(table)
+    np.testing.assert_array_equal(seen.values[:, 0], [-3.51, -3.51, -3.5, -2.0])

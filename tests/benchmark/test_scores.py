@@ -9,7 +9,7 @@ from fimetric.benchmark.comparing import interval
 from fimetric.benchmark.methods import METHODS, Method
 from fimetric.benchmark.scoring import score, scored
 from fimetric.calibration import Calibration
-from fimetric.detectors import FullGaussian, LayerwiseGaussian
+from fimetric.detectors import FullGaussian, LayerwiseGaussian, NearestNeighbours
 from fimetric.features.groups import disjoint, means, overlapping
 from fimetric.metrics import auroc
 
@@ -140,3 +140,24 @@ def test_an_interval_holds_its_area_and_is_widened_at_the_ceiling():
     low = interval(1.0, np.ones(100), 25, 25).low
     assert 0.9 < low < 0.93
     assert interval(0.7, np.linspace(0.75, 0.8, 100), 50, 50).low == 0.7
+
+
+def test_length_does_not_decide_among_random_groups(make_features):
+    """Losses and norms rise with the length; foreign rows are long, and like own ones else."""
+    random = np.random.default_rng(0)
+
+    def rows(n, low, high, seed):
+        lengths = np.exp(random.uniform(np.log(low), np.log(high), n)).astype(int)
+        table = make_features(N=n, J=4, V=1, seed=seed)
+        values = table.values + 2 * np.log(lengths)[:, None]
+        per_token = 3 + 0.1 * random.normal(size=n) / np.sqrt(lengths)
+        losses = (lengths * per_token)[:, None]
+        return replace(table, values=values, losses=losses, dimensions=lengths)
+
+    tables = {n: rows(300, 20, 200, i) for i, n in enumerate(("fit", "calibration", "test"))}
+    tables["far"] = rows(300, 100, 200, 9)
+    found = score(Method("norms", NearestNeighbours, ""), tables, 5, "random", seed=0)
+    assert abs(found.values["far"] - 0.5) < 0.2
+    raw = NearestNeighbours().fit(means(tables["fit"], overlapping(300, 5, 300, 0)))
+    groups = [means(tables[n], disjoint(300, 5, 0)) for n in ("test", "far")]
+    assert auroc(*map(raw.score, groups)) > 0.8  # it would

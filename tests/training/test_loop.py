@@ -78,6 +78,15 @@ def test_a_killed_run_resumes_to_the_same_bits(kind, tmp_path, monkeypatch):
         assert torch.equal(a, b)
 
 
+def test_the_loss_is_per_dimension(tmp_path):
+    same = Samples(example("pixelcnn", 1).values.expand(20, *SHAPE))  # any batch has this loss
+    before = build("pixelcnn", TINY["pixelcnn"], SHAPE)
+    with torch.no_grad():
+        expected = before.training_losses(same.tensor([0]), None).item() / 64
+    _, history = run("pixelcnn", same, tmp_path / "m", steps=1, validate_every=1)
+    assert history.rows[0]["loss"] == pytest.approx(expected, rel=1e-5)
+
+
 def test_the_seed_changes_the_run(digits, tmp_path):
     _, a = run("vae", digits, tmp_path / "a")
     _, b = run("vae", digits, tmp_path / "b", seed=1)
