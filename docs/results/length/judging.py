@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 from stretches import LENGTH, SEED, Tokens, parts
 from transformers import GPT2LMHeadModel
 
 import fimetric as fm
-from fimetric.calibration import Calibration
+from fimetric.calibration import Calibration, false_alarms
 from fimetric.detection.judge import Judge
 from fimetric.detection.prefixes import Cut, edges_of, with_prefixes
 from fimetric.detectors import create
@@ -134,8 +133,6 @@ def band(calibrated: int, tested: int) -> tuple[float, float]:
 
     Of exchangeable windows the number is beta-binomial; the five lengths share the error evenly.
     """
-    k = int(ALPHA * (calibrated + 1))
-    law = stats.betabinom(tested, k, calibrated + 1 - k)
-    error = (1 - BAND) / len(WINDOWS)
-    low, high = law.ppf(error / 2), law.ppf(1 - error / 2)
-    return float(low) / tested, float(high) / tested
+    confidence = 1 - (1 - BAND) / len(WINDOWS)
+    low, high = false_alarms(calibrated, tested, ALPHA, confidence)
+    return low / tested, high / tested

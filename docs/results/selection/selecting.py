@@ -6,12 +6,11 @@ import numpy as np
 import torch
 from candidates import ALL, FURTHER, Candidate
 from columns import at
-from scipy.stats import betabinom
 from tables import SIZE, Tables, group_size, measured
 
 from fimetric.benchmark.cases import Case
 from fimetric.benchmark.variants import OUTLIERS
-from fimetric.calibration import Calibration
+from fimetric.calibration import Calibration, false_alarms
 from fimetric.features.groups import disjoint, means, overlapping
 from fimetric.metrics import auroc
 
@@ -61,19 +60,10 @@ def judged(candidate: Candidate, tables: Tables, size: int) -> Judged:
         area=float(np.mean([auroc(own, scores[recipe]) for recipe in OUTLIERS])),
         alarms=alarms,
         tested=tested,
-        allowed=law(half, tested),
+        allowed=false_alarms(half, tested, ALPHA, 0.999),
         log_density=-float(own.mean()),
         finite=all(np.isfinite(s).all() for s in scores.values()),
     )
-
-
-def law(calibrated: int, tested: int) -> tuple[int, int]:
-    """Return what 99.9% of the beta-binomial law of the false alarms lies within."""
-    largest = int(ALPHA * (calibrated + 1))  # scores above that many are alarms
-    if largest == 0:
-        return 0, 0
-    found = betabinom(tested, largest, calibrated + 1 - largest)
-    return int(found.ppf(0.0005)), int(found.ppf(0.9995))
 
 
 def _grouped(name: str, table, size: int):
