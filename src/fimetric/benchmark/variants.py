@@ -82,12 +82,12 @@ def shuffled(x: Tensor, side: int, generator: Generator) -> Tensor:
 def spliced(x: Tensor, generator: Generator) -> Tensor:
     """Put the left half of each image beside the right half of another."""
     left, right = x.chunk(2, 3)
-    return torch.cat([left, _others(right, generator)], 3)
+    return torch.cat([left, others(right, generator)], 3)
 
 
 def averaged(x: Tensor, generator: Generator) -> Tensor:
     """Take the mean of each image and another."""
-    return (x + _others(x, generator)) / 2
+    return (x + others(x, generator)) / 2
 
 
 def enlarged(x: Tensor, generator: Generator) -> Tensor:
@@ -104,8 +104,8 @@ def tiled(x: Tensor, generator: Generator) -> Tensor:
     return x[:, :, top : top + H // 4, left : left + W // 4].repeat(1, 1, 4, 4)
 
 
-def _others(x: Tensor, generator: Generator) -> Tensor:
-    """Give each image another's place: a random cycle, so that none keeps its own."""
+def others(x: Tensor, generator: Generator) -> Tensor:
+    """Give each of the samples (N, ...) another's place: a random cycle, so none keeps its own."""
     order = torch.randperm(len(x), generator=generator)
     cycle = torch.empty_like(order)
     cycle[order] = order.roll(1)
