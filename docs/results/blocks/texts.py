@@ -44,7 +44,7 @@ def letters(objective: CausalLM, x: Tensor, generator: Generator) -> Tensor:
     rows = []
     for i, row in enumerate(x):
         random = Random(i)
-        words = tokenizer.theirs.decode(row, skip_special_tokens=True).split(" ")
+        words = tokenizer.decode(row, skip_special_tokens=True).split(" ")
         text = " ".join("".join(random.sample(word, len(word))) for word in words)
         rows.append(_cut(objective, text, x.shape[1]))
     return torch.stack(rows)
@@ -52,14 +52,12 @@ def letters(objective: CausalLM, x: Tensor, generator: Generator) -> Tensor:
 
 def tiled(objective: CausalLM, x: Tensor, generator: Generator) -> Tensor:
     """Repeat the first tokens."""
-    times = -(-x.shape[1] // FIRST)
-    return x[:, 1 : FIRST + 1].repeat(1, times)[:, : x.shape[1]]
+    return _repeated(x, FIRST)
 
 
 def twice(objective: CausalLM, x: Tensor, generator: Generator) -> Tensor:
     """Put the first half once more in place of the second."""
-    half = -(-x.shape[1] // 2)
-    return torch.cat([x[:, :half], x[:, :half]], 1)[:, : x.shape[1]]
+    return _repeated(x, x.shape[1] // 2)
 
 
 @torch.no_grad()
@@ -97,6 +95,14 @@ LIKELY: dict[str, Made] = {
 def _logits(objective: CausalLM, x: Tensor) -> Tensor:
     """Return the logits (N, T, vocabulary) behind each token."""
     return objective.predictions(x)[1]
+
+
+def _repeated(x: Tensor, count: int) -> Tensor:
+    """Repeat so many tokens behind the first one of each text."""
+    times = -(-x.shape[1] // count)
+    return _begun(
+        x, torch.cat([x[:, :1], x[:, 1 : count + 1].repeat(1, times)], 1)[:, : x.shape[1]]
+    )
 
 
 def _begun(x: Tensor, changed: Tensor) -> Tensor:
