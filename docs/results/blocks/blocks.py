@@ -12,7 +12,7 @@ from fimetric.detectors import LayerwiseGaussian, NearestNeighbours
 from fimetric.features.groups import means, overlapping
 from fimetric.features.table import Features
 
-FOLDS, NEIGHBOURS = 5, 5
+NEIGHBOURS = 5
 CODE, COSTLY = "code/", ("iwae", "loss/t=")
 Scorer = Callable[[Features], Any]  # a table -> (N,), higher = more anomalous
 
@@ -23,44 +23,35 @@ class Block:
 
     Arguments:
         name: in the page.
-        fit: learns from own rows and returns what scores others.
+        fit: learns from own rows; returns what scores others, and the scores of these rows.
         exists: whether a table has what it takes.
     """
 
     name: str
-    fit: Callable[[Features], Scorer]
+    fit: Callable[[Features], tuple[Scorer, Any]]
     exists: Callable[[Features], bool] = lambda table: True
 
 
 @dataclass(frozen=True)
 class Standardised:
-    """A fitted block: its score, and the scores of own rows by densities that had not seen them."""
+    """A fitted block: what scores rows, and the scores of the fitting rows, (n,)."""
 
     score: Scorer
-    unseen: Any  # (n,)
+    own: Any
 
     def __call__(self, table: Features) -> tuple[Any, Any]:
-        """Return u (N,), and conformal p-values (N,) by the unseen rows."""
+        """Return u (N,), and conformal p-values (N,) by the fitting rows."""
         found = self.score(table)
-        u = (found - self.unseen.mean()) / max(self.unseen.std(), 1e-12)
-        above = len(self.unseen) - np.searchsorted(np.sort(self.unseen), found, "left")
-        return u, (1 + above) / (len(self.unseen) + 1)
+        u = (found - self.own.mean()) / max(self.own.std(), 1e-12)
+        above = len(self.own) - np.searchsorted(np.sort(self.own), found, "left")
+        return u, (1 + above) / (len(self.own) + 1)
 
 
 def standardised(block: Block, table: Features, size: int) -> Standardised:
-    """Fit a block on single rows, for groups of a size."""
-    fold = np.random.default_rng(0).permutation(len(table)) % FOLDS
-    unseen = []
-    for k in range(FOLDS):
-        score = block.fit(_groups(table.select(fold != k), size))
-        unseen.append(score(_groups(table.select(fold == k), size)))
-    return Standardised(block.fit(_groups(table, size)), np.concatenate(unseen))
-
-
-def _groups(table: Features, size: int) -> Features:
-    """Return as many groups as there are rows; they share samples, and so are to fit on alone."""
+    """Fit a block on single rows, for groups of a size: as many as there are rows."""
     n = len(table)
-    return table if size == 1 else means(table, overlapping(n, min(size, n), n, 0))
+    groups = table if size == 1 else means(table, overlapping(n, min(size, n), n, 0))
+    return Standardised(*block.fit(groups))
 
 
 def parts(table: Features, costly: bool) -> list[int]:
@@ -94,17 +85,46 @@ def of_parts(table: Features, costly: bool) -> Features:
     )
 
 
-def neighbours(table: Features) -> Scorer:
+def neighbours(table: Features) -> tuple[Scorer, Any]:
     density = NearestNeighbours(NEIGHBOURS).fit(table)
-    return lambda other: np.log(np.maximum(density.score(other), 1e-300))
+
+    def score(other: Features) -> Any:
+        return _log(density.score(other))
+
+    return score, _log(among(density.rows_, table))
 
 
-def neighbours_of_parts(costly: bool) -> Callable[[Features], Scorer]:
-    def fit(table: Features) -> Scorer:
-        score = neighbours(of_parts(table, costly))
-        return lambda other: score(of_parts(other, costly))
+def among(rows: Any, table: Features) -> Any:
+    """Return the mean squared distance (n,) of fitting rows (n, K) to the nearest others.
+
+    Rows that share a sample with one are not among its neighbours.
+    """
+    distances = cdist(rows, rows, "sqeuclidean")
+    ids = np.unique(table.ids, return_inverse=True)[1].reshape(len(table), -1)
+    has = np.zeros((len(table), ids.max() + 1))
+    np.put_along_axis(has, ids, 1.0, 1)
+    shared = has @ has.T > 0
+    shared[shared.all(1)] = False  # of few samples, all groups share some
+    distances[shared | np.eye(len(table), dtype=bool)] = np.nan
+    return np.nanmean(np.sort(distances, 1)[:, :NEIGHBOURS], 1)
+
+
+def neighbours_of_parts(costly: bool) -> Callable[[Features], tuple[Scorer, Any]]:
+    def fit(table: Features) -> tuple[Scorer, Any]:
+        score, own = neighbours(of_parts(table, costly))
+        return lambda other: score(of_parts(other, costly)), own
 
     return fit
+
+
+def of_rows(fit: Callable[[Features], Scorer]) -> Callable[[Features], tuple[Scorer, Any]]:
+    """Return the fit of a block of few numbers, which a single row hardly changes."""
+
+    def fitted(table: Features) -> tuple[Scorer, Any]:
+        score = fit(table)
+        return score, score(table)
+
+    return fitted
 
 
 def paper(table: Features) -> Scorer:
@@ -133,7 +153,7 @@ def worst(table: Features) -> Scorer:
     return lambda other: other.group_parts[:, place]
 
 
-def equal(with_codes: bool, local: bool) -> Callable[[Features], Scorer]:
+def equal(with_codes: bool, local: bool) -> Callable[[Features], tuple[Scorer, Any]]:
     """Return neighbours where norms with losses, parts and code lengths weigh the same as wholes.
 
     Arguments:
@@ -146,9 +166,8 @@ def equal(with_codes: bool, local: bool) -> Callable[[Features], Scorer]:
         chosen = [parts(table, False), codes(table) if with_codes else []]
         return own + [table.group_parts[:, places] for places in chosen if places]
 
-    def fit(table: Features) -> Scorer:
-        blocks = columns(table)
-        centre = [(x.mean(0), x.std(0)) for x in blocks]
+    def fit(table: Features) -> tuple[Scorer, Any]:
+        centre = [(x.mean(0), x.std(0)) for x in columns(table)]
 
         def brought(other: Features) -> Any:
             found = []
@@ -158,18 +177,21 @@ def equal(with_codes: bool, local: bool) -> Callable[[Features], Scorer]:
             return np.concatenate(found, 1)
 
         rows = brought(table)
-        own = np.sort(cdist(rows, rows, "sqeuclidean"), 1)[:, 1 : NEIGHBOURS + 1].mean(1)
+        own = among(rows, table)
 
         def score(other: Features) -> Any:
             distances = cdist(brought(other), rows, "sqeuclidean")
             places = np.argsort(distances, 1)[:, :NEIGHBOURS]
             near = np.take_along_axis(distances, places, 1).mean(1)
-            scale = own[places].mean(1) if local else 1.0
-            return np.log(np.maximum(near / scale, 1e-300))
+            return _log(near / own[places].mean(1) if local else near)
 
-        return score
+        return score, score(table) if local else _log(own)
 
     return fit
+
+
+def _log(distances: Any) -> Any:
+    return np.log(np.maximum(distances, 1e-300))
 
 
 def has_codes(table: Features) -> bool:
@@ -180,13 +202,13 @@ BLOCKS = {
     block.name: block
     for block in (
         Block("norms", neighbours),
-        Block("paper", paper),
-        Block("loss", loss),
+        Block("paper", of_rows(paper)),
+        Block("loss", of_rows(loss)),
         Block("parts", neighbours_of_parts(False), lambda t: bool(parts(t, False))),
         Block("more parts", neighbours_of_parts(True), lambda t: bool(parts(t, True))),
-        Block("code", code, has_codes),
-        Block("ratio", ratio, has_codes),
-        Block("worst", worst, lambda t: "worst-fifth" in t.part_names),
+        Block("code", of_rows(code), has_codes),
+        Block("ratio", of_rows(ratio), has_codes),
+        Block("worst", of_rows(worst), lambda t: "worst-fifth" in t.part_names),
     )
 }
 SINGLE = {
