@@ -28,7 +28,8 @@ from fimetric.features.probe import Probe
 from fimetric.features.screening import refuse_strange
 from fimetric.features.table import Features
 from fimetric.fingerprint.attributes import attributes
-from fimetric.objectives.base import Objective, as_objective, refuse_untold
+from fimetric.objectives.base import Objective, as_objective
+from fimetric.objectives.untold import refuse_untold
 from fimetric.typing import Array
 
 

@@ -8,7 +8,8 @@ from fimetric.extraction.extractor import Extractor
 from fimetric.extraction.intake import refuse_idle_tensors
 from fimetric.extraction.stream import run
 from fimetric.features.table import Features
-from fimetric.objectives.base import Objective, as_objective, refuse_untold
+from fimetric.objectives.base import Objective, as_objective
+from fimetric.objectives.untold import refuse_untold
 
 
 def extract(

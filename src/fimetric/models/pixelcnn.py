@@ -156,9 +156,13 @@ class PixelCNN(Model):
             before = now
         return torch.stack(found, 1)
 
+    def position_costs(self, x: Tensor) -> Tensor:
+        """Return what each value of x (N, C, H, W) costs, given those before it, (N, T) in nats."""
+        return -self.conditionals(x).flatten(1)
+
     def log_prob(self, x: Tensor) -> Tensor:
         """Return the log probability (N,), in nats, of the levels x (N, C, H, W) = k/255."""
-        return self.conditionals(x).flatten(1).sum(1)
+        return -self.position_costs(x).sum(1)
 
     def training_losses(self, x: Tensor, generator: Generator | None) -> Tensor:
         """Return -log P(x) (N,) in nats of x (N, C, H, W) = k/255; nothing is drawn."""

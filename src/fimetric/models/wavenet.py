@@ -128,13 +128,27 @@ class WaveNet(Model):
 
     def conditionals(self, x: Tensor) -> Tensor:
         """Return the log probability (N, T) of each level of x (N, T), given those before it."""
+        return -self.position_costs(x)
+
+    def position_costs(self, x: Tensor) -> Tensor:
+        """Return what each level of x (N, T) costs, given those before it, (N, T) in nats."""
+        return F.cross_entropy(*self._predicted(x), reduction="none")
+
+    def position_costs_and_entropies(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the costs, and what each level would cost on average of the model's own draws."""
+        logits, levels = self._predicted(x)
+        entropies = [_entropy(row) for row in logits]  # one by one: all would take memory thrice
+        return F.cross_entropy(logits, levels, reduction="none"), torch.stack(entropies)
+
+    def _predicted(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits (N, LEVELS, T) of each level of x (N, T), and the levels (N, T)."""
         levels = levels_of(x)
         h = self.enter(F.pad(self._one_hot(levels)[:, :, :-1], (1, 0)))
         skipped: Tensor | float = 0.0
         for layer in self._layers():
             h, skip = layer(h)
             skipped = skipped + skip
-        return -F.cross_entropy(self._logits(skipped), levels, reduction="none")
+        return self._logits(skipped), levels
 
     def _one_hot(self, levels: Tensor) -> Tensor:
         """Return (N, LEVELS, T) of levels (N, T)."""
@@ -146,7 +160,7 @@ class WaveNet(Model):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return the log probability (N,), in nats, of the mu-law levels of x (N, T)."""
-        return self.conditionals(x).sum(1)
+        return -self.position_costs(x).sum(1)
 
     def training_losses(self, x: Tensor, generator: Generator | None) -> Tensor:
         """Return -log P(x) (N,) in nats of x (N, T) in [-1, 1]; nothing is drawn."""
@@ -181,3 +195,9 @@ class WaveNet(Model):
             levels[:, t] = (below <= uniform[:, t, None]).sum(1)
             h = self.enter(self._one_hot(levels[:, t : t + 1]))
         return values_of(levels)
+
+
+def _entropy(logits: Tensor) -> Tensor:
+    """Return the entropies (T,) in nats of distributions with logits (LEVELS, T)."""
+    log_p = logits.log_softmax(0)
+    return -(log_p.exp() * log_p).sum(0)

@@ -2,11 +2,13 @@
 
 base        what is differentiated: a batch -> one loss per sample
 denoising   denoising losses of diffusion models
+densities   what likelihoods and their bounds consist of: prior, determinant, rate, distortion
 flow_matching regression losses of flow matching
 language    likelihoods of causal language models
 likelihood  likelihoods of explicit densities, and the bound of variational autoencoders
 limits      what a language model can take: ids, lengths, no foresight
 noising     what the losses of diffusion and of flow matching share
+positions   what the positions of a sample cost: the worst fifth, quantiles, entropies
 pretrained  models that others trained, opened where they lie
 reading     data as an objective takes them
 seq2seq     likelihoods of sequence-to-sequence language models
@@ -19,6 +21,7 @@ texts       texts as a causal model reads them
 textual     what the likelihoods of language models have in common: strings, or token ids
 tokenizer   strings as token ids, by the tokenizer of a model
 transparent losses that autograd can look into: nothing compiled, no reentrant checkpoint
+untold      arguments that nothing that is written would tell
 """
 
 from fimetric.objectives.base import Objective

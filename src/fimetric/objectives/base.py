@@ -8,7 +8,6 @@ stand side by side.
 """
 
 import copy
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
@@ -134,6 +133,27 @@ class Objective(nn.Module):
             )
         return losses
 
+    def parts(self, batch: Input, costly: bool = False) -> dict[str, Tensor]:
+        """Return what the losses consist of: name -> one number of each sample, (N,).
+
+        Each depends on its sample alone, and which there are on the samples' shapes alone. They are
+        in float32 at least, without a graph; the subclass says which they are, and in what units.
+
+        Arguments:
+            batch: as ``losses`` takes it.
+            costly: those that take several forward passes, too.
+
+        Raises:
+            RuntimeError, TypeError, ValueError: see ``losses``.
+        """
+        with torch.no_grad(), transparent(self.module):
+            found = self._parts(self.prepared(batch), costly)
+        return {n: x.to(torch.promote_types(x.dtype, torch.float32)) for n, x in found.items()}
+
+    def _parts(self, batch: Input, costly: bool) -> dict[str, Tensor]:
+        """Return the parts (N,) of a prepared batch; none here, for a function tells none."""
+        return {}
+
     def prepared(self, batch: Input) -> Input:
         """Return the batch in the model's number format.
 
@@ -230,35 +250,6 @@ def values_of(batch: Input) -> list[Tensor]:
         first = [key for key in ALONE + ARGUMENTS if key in batch]
         return [batch[key] for key in [*first, *(k for k in batch if k not in first)]]
     return [batch]
-
-
-def refuse_untold(objective: Objective) -> None:
-    """Raise where what an objective was made with would not be told by what is written of it.
-
-    Raises:
-        ValueError: naming the arguments, and what to add.
-    """
-    if objective.name is not None or not (names := untold(objective)):
-        return
-    raise ValueError(
-        f"{type(objective).__name__} takes {', '.join(names)}, and nothing that is written would "
-        "tell one from another: define settings(self), which returns these arguments as values "
-        "for JSON, or set objective.name to a name that you change with them"
-    )
-
-
-def untold(made: Any) -> list[str]:
-    """Return the arguments of a constructor that is younger than its class's ``settings``.
-
-    The model, which comes first, and other modules that are kept are told by themselves.
-    """
-    order = type(made).__mro__
-    maker, teller = (next(c for c in order if n in vars(c)) for n in ("__init__", "settings"))
-    if order.index(maker) >= order.index(teller):
-        return []
-    known = {*inspect.signature(teller).parameters, "args", "kwargs"}
-    rest = list(inspect.signature(maker).parameters)[1:]
-    return [n for n in rest if n not in known and not isinstance(getattr(made, n, None), nn.Module)]
 
 
 def as_objective(objective: Any) -> Objective:

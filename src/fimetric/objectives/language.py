@@ -1,5 +1,6 @@
 """Likelihoods of causal language models."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
@@ -8,6 +9,7 @@ from fimetric.arguments import whole
 from fimetric.data.batch import Input
 from fimetric.objectives.limits import refuse_foresight
 from fimetric.objectives.logits import logits_of
+from fimetric.objectives.positions import Predicted, predicted
 from fimetric.objectives.texts import Texts, refuse_unknown, texts_of
 from fimetric.objectives.textual import IGNORED, Textual, costs
 
@@ -69,6 +71,11 @@ class CausalLM(Textual):
         logits = logits_of(self.module, texts.tokens)
         refuse_unknown(texts.tokens, logits.shape[-1])
         return texts, logits
+
+    def _predicted(self, batch: Input) -> Iterator[Predicted]:
+        texts, logits = self.predictions(batch)
+        for row, tokens, n in zip(logits, texts.tokens, texts.mask.sum(1).tolist(), strict=True):
+            yield predicted(row[: n - 1], tokens[1:n])
 
     def _negative_log_likelihood(self, batch: Input) -> Tensor:
         texts, logits = self.predictions(batch)

@@ -15,6 +15,19 @@ from fimetric.data.kinds import data_of
 from fimetric.data.spec import Spec
 from fimetric.fingerprint.digest import update
 from fimetric.objectives.base import Losses, Objective
+from fimetric.objectives.densities import (
+    divergence,
+    drawn_parts,
+    fine,
+    flow_parts,
+    gaussian,
+    has_methods,
+    importance_weighted,
+    posterior_parts,
+)
+from fimetric.objectives.positions import cost_parts, stacked
+
+DRAWS = 16  # of the importance-weighted bound
 
 
 class NegativeLogLikelihood(Objective):
@@ -78,14 +91,61 @@ class NegativeLogLikelihood(Objective):
         noise = self._noise("dequantisation", x.shape[1:], x, "uniform")
         return (x * (self.levels - 1) + noise) / self.levels
 
-    def _log_prob(self, x: Tensor, batch: Input) -> Tensor:
-        given: tuple[Tensor, ...] = ()
+    def _given(self, x: Tensor, batch: Input) -> tuple[Tensor, ...]:
+        """Return the context of samples x (N, ...), nothing without one.
+
+        Raises:
+            ValueError: where the batch does not have it.
+        """
         if isinstance(self.context, str):
             if not isinstance(batch, dict) or self.context not in batch:
                 raise ValueError(f"the batch has no entry {self.context!r}, named as the context")
-            given = (batch[self.context],)
-        elif self.context is not None:
-            given = (self.context.to(x.device).expand(len(x), *self.context.shape),)
+            return (batch[self.context],)
+        if self.context is None:
+            return ()
+        return (self.context.to(x.device).expand(len(x), *self.context.shape),)
+
+    def latents(self, batch: Input) -> tuple[list[Tensor], Tensor]:
+        """Return the latents of a prepared batch, (N, ...) of each scale, and log |det| (N,).
+
+        They are what ``module.transform(x)`` gives of what the density is taken of.
+        """
+        x = self.dequantised(data_of(batch))
+        given = self._given(x, batch)
+        latents, log_det = self.module.transform(x, *given)  # type: ignore[operator]
+        return ([latents] if isinstance(latents, Tensor) else list(latents)), log_det
+
+    def _parts(self, batch: Input, costly: bool) -> dict[str, Tensor]:
+        """Return what the likelihood consists of, in nats, as far as the module shows it.
+
+        Of a flow, with ``transform(x) -> (latents, log_det)``: ``prior`` -log p(z) under a standard
+        normal, or ``prior/scale=k`` of each of several latents, and ``log-determinant``, minus the
+        logarithm of |det|. They add up to the loss of continuous data; with ``levels`` that has
+        D log(levels) besides.
+
+        Of an autoregressive model, with ``position_costs(x) -> (N, T)``: the worst fifth and
+        quantiles of these costs, see ``fimetric.objectives.positions``, and the mean ``entropy``
+        where it has ``position_costs_and_entropies``.
+        """
+        found: dict[str, Tensor] = {}
+        if has_methods(self.module, "transform"):
+            found |= flow_parts(*self.latents(batch))
+        if has_methods(self.module, "position_costs"):
+            found |= self._position_parts(batch)
+        return found
+
+    def _position_parts(self, batch: Input) -> dict[str, Tensor]:
+        x, module = self.dequantised(data_of(batch)), self.module
+        given, told = self._given(x, batch), {}
+        if has_methods(module, "position_costs_and_entropies"):
+            costs, entropies = module.position_costs_and_entropies(x, *given)  # type: ignore[operator]
+            told = {"entropy": entropies.double().mean(1)}
+        else:
+            costs = module.position_costs(x, *given)  # type: ignore[operator]
+        return {**stacked(map(cost_parts, costs.double())), **told}
+
+    def _log_prob(self, x: Tensor, batch: Input) -> Tensor:
+        given = self._given(x, batch)
         log_prob = getattr(self.module, "log_prob", None)
         if log_prob is not None:
             return log_prob(x, *given)
@@ -162,6 +222,30 @@ class NegativeELBO(Objective):
 
         return losses
 
+    def _parts(self, batch: Input, costly: bool) -> dict[str, Tensor]:
+        """Return what the bound consists of, in nats, where the module shows its posterior.
+
+        It has ``encode(x) -> (mean, log_std)`` and ``log_likelihood(x, z) -> (N,)`` then. They are
+        ``rate`` KL(q || p) and ``distortion`` -E log p(x|z), a mean over the draws, which add up to
+        the loss; ``entropy`` H[q] and ``cross-entropy`` H[q, p]; and, costly, ``iwae``,
+        -log of the mean over 16 draws of p(x|z_k) p(z_k) / q(z_k|x).
+
+        References:
+            Importance Weighted Autoencoders (Burda, Grosse and Salakhutdinov, 2016,
+            arXiv 1509.00519)
+        """
+        if not has_methods(self.module, "encode", "log_likelihood"):
+            return {}
+        x = data_of(batch)
+        mean, log_std = self.module.encode(x)  # type: ignore[operator]
+        number = max(self.draws, DRAWS) if costly else self.draws
+        likelihoods, weights = drawn_parts(self, x, mean, log_std, number)
+        found = posterior_parts(fine(mean), fine(log_std))
+        found["distortion"] = -likelihoods[: self.draws].mean(0)
+        if costly:
+            found["iwae"] = -importance_weighted(weights[:DRAWS])
+        return found
+
     def noise(self, view: str, x: Tensor) -> Tensor:
         """Return the latent noise (N, *latent_shape) of x (N, ...) in a view, ``draw=k``."""
         return self._noise(view, self.latent_shape, x, "normal")
@@ -209,32 +293,36 @@ class GaussianELBO(Objective):
 
     def _view(self, name: str) -> Losses:
         def losses(batch: Input) -> Tensor:
-            x = 2 * data_of(batch) - 1
-            posterior = self.module.encode(x).latent_dist  # type: ignore[operator]
-            noise = self._noise(name, posterior.mean.shape[1:], x, "normal")
-            z = posterior.mean + (0.5 * posterior.logvar).exp() * noise
-            found = self.module.decode(z).sample  # type: ignore[operator]
-            return _gaussian(_fine(x), _fine(found)) + _divergence(
-                _fine(posterior.mean), _fine(posterior.logvar)
-            )
+            posterior = self._posterior(batch)
+            rate = divergence(fine(posterior.mean), fine(posterior.logvar))
+            return self._distortion(name, batch, posterior) + rate
 
         return losses
+
+    def _posterior(self, batch: Input) -> Any:
+        return self.module.encode(2 * data_of(batch) - 1).latent_dist  # type: ignore[operator]
+
+    def _distortion(self, view: str, batch: Input, posterior: Any) -> Tensor:
+        """Return -log p(x|z) (N,) at the draw of a view."""
+        x = 2 * data_of(batch) - 1
+        noise = self._noise(view, posterior.mean.shape[1:], x, "normal")
+        z = posterior.mean + (0.5 * posterior.logvar).exp() * noise
+        return gaussian(fine(x), fine(self.module.decode(z).sample))  # type: ignore[operator]
+
+    def _parts(self, batch: Input, costly: bool) -> dict[str, Tensor]:
+        """Return ``rate`` and ``distortion``, which add up to the loss, and ``entropy``, in nats.
+
+        The distortion is the mean over the draws, the entropy that of the posterior.
+        """
+        posterior = self._posterior(batch)
+        mean, logvar = fine(posterior.mean), fine(posterior.logvar)
+        distortions = [self._distortion(view, batch, posterior) for view in self.views()]
+        return {
+            "rate": divergence(mean, logvar),
+            "distortion": torch.stack(distortions).mean(0),
+            "entropy": posterior_parts(mean, 0.5 * logvar)["entropy"],
+        }
 
     def settings(self) -> dict[str, Any]:
         """Return the number of draws."""
         return {"draws": self.draws}
-
-
-def _gaussian(x: Tensor, mean: Tensor) -> Tensor:
-    """Return -log N(x; mean, 1) in nats, (N,)."""
-    return 0.5 * ((x - mean).square() + math.log(2 * math.pi)).flatten(1).sum(1)
-
-
-def _divergence(mean: Tensor, logvar: Tensor) -> Tensor:
-    """Return the divergence of N(mean, exp(logvar)) from N(0, 1) in nats, (N,)."""
-    return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).flatten(1).sum(1)
-
-
-def _fine(x: Tensor) -> Tensor:
-    """Return numbers in float32 at least, so that their sum keeps its digits."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -11,6 +11,7 @@ from fimetric.data.batch import Input
 from fimetric.data.rows import RowError
 from fimetric.objectives.base import Losses
 from fimetric.objectives.logits import logits_at
+from fimetric.objectives.positions import Predicted, predicted
 from fimetric.objectives.texts import Texts, texts_of
 from fimetric.objectives.textual import Textual, costs
 
@@ -108,21 +109,35 @@ class MaskedLM(Textual):
     def _pseudo_likelihood(self, batch: Input) -> Tensor:
         texts = self._texts(batch)
         places, weights = self._asked(texts)
-        N, T = texts.tokens.shape
-        step = max(1, TOGETHER // (N * T))
-        each = torch.cat([self._costs(texts, some) for some in places.split(step, 1)], 1)
+        told = self._predictions(texts, places)
+        found = [costs(logits, ids.flatten()).view_as(ids) for ids, logits in told]
+        each = torch.cat(found, 1)
         return (each * weights.to(each)).sum(1)
 
-    def _costs(self, texts: Texts, places: Tensor) -> Tensor:
-        """Return -log p (N, K) of the tokens at some places (N, K), each masked alone."""
+    def _predicted(self, batch: Input) -> Iterator[Predicted]:
+        texts = self._texts(batch)
+        places, weights = self._asked(texts)
+        rows: list[list[Predicted]] = [[] for _ in places]
+        for targets, logits in self._predictions(texts, places):
+            each = zip(rows, logits.view(*targets.shape, -1), targets, strict=True)
+            for row, told, tokens in each:
+                row.append(predicted(told, tokens))
+        for row, n in zip(rows, weights.count_nonzero(1).tolist(), strict=True):
+            yield Predicted(*(torch.cat(numbers)[:n] for numbers in zip(*row, strict=True)))
+
+    def _predictions(self, texts: Texts, places: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield tokens (N, k) at some of the places (N, K), and their logits (N k, vocabulary)."""
+        for some in places.split(max(1, TOGETHER // texts.tokens.numel()), 1):
+            yield texts.tokens.gather(1, some), self._logits(texts, some)
+
+    def _logits(self, texts: Texts, places: Tensor) -> Tensor:
+        """Return the logits (N K, vocabulary) of the tokens at some places, each masked alone."""
         N, T = texts.tokens.shape
         K = places.shape[1]
-        targets = texts.tokens.gather(1, places).flatten()
         masked = texts.tokens[:, None].repeat(1, K, 1).scatter(2, places[..., None], self.mask)
         others = {} if texts.mask.all() else {"attention_mask": texts.mask.long()}
         others = {key: x.repeat_interleave(K, 0) for key, x in others.items()}
-        logits = logits_at(self.module, masked.view(N * K, T), places.flatten(), **others)
-        return costs(logits, targets).view(N, K)
+        return logits_at(self.module, masked.view(N * K, T), places.flatten(), **others)
 
     def _asked(self, texts: Texts) -> tuple[Tensor, Tensor]:
         """Return which places are masked (N, K), and what each counts for; 0 behind the last."""

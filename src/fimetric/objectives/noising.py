@@ -19,6 +19,7 @@ from fimetric.objectives.base import Losses, Objective
 from fimetric.objectives.takes import number_format
 
 TIMESTEPS = (0, 50, 300)  # of 1,000; how they were chosen is told in docs/results/selection.md
+SCALES = (0, 10, 30, 100, 200, 300, 400, 500, 600, 800)  # of 1,000, early ones closer together
 
 
 class Teller(Protocol):
@@ -105,6 +106,23 @@ class Noising(Objective, ABC):
             return self._sum(self._target(x, eps, t) - predicted)
 
         return losses
+
+    def scale_losses(self, batch: Input) -> Tensor:
+        """Return the losses (N, T, D) of samples at T timesteps and D draws of noise."""
+        found = torch.stack([self.losses(view, batch) for view in self.views()], 1)
+        return found.unflatten(1, (len(self.timesteps), self.draws))
+
+    def _parts(self, batch: Input, costly: bool) -> dict[str, Tensor]:
+        """Return the losses ``loss/t=...`` at ten timesteps, the means over the draws; costly.
+
+        They are ``SCALES`` in proportion to the schedule, fewer where it is short. Those of the
+        objective's own timesteps stand beside any features already.
+        """
+        if not costly:
+            return {}
+        scales = self.at(in_proportion(self._length(), SCALES))
+        means = scales.scale_losses(batch).mean(2)
+        return {f"loss/t={t}": means[:, k] for k, t in enumerate(scales.timesteps)}
 
     def at(
         self, timesteps: Sequence[int], draws: int | None = None, seed: int | None = None
@@ -217,13 +235,13 @@ def several(scheduler: Any) -> tuple[int, ...]:
     return in_proportion(steps_of(scheduler))
 
 
-def in_proportion(length: int) -> tuple[int, ...]:
-    """Return ``TIMESTEPS`` in proportion to a schedule of so many, without repeats.
+def in_proportion(length: int, timesteps: Sequence[int] = TIMESTEPS) -> tuple[int, ...]:
+    """Return timesteps of 1,000 in proportion to a schedule of so many, without repeats.
 
     >>> in_proportion(1000), in_proportion(100), in_proportion(10)
     ((0, 50, 300), (0, 5, 30), (0, 3))
     """
-    return tuple(dict.fromkeys(t * length // 1000 for t in TIMESTEPS))
+    return tuple(dict.fromkeys(t * length // 1000 for t in timesteps))
 
 
 def steps_of(scheduler: Any) -> int:

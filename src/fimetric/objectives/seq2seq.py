@@ -1,7 +1,7 @@
 """Likelihoods of sequence-to-sequence language models."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -14,6 +14,7 @@ from fimetric.data.batch import Input
 from fimetric.data.rows import RowError
 from fimetric.objectives.limits import refuse_beyond
 from fimetric.objectives.logits import logits_of
+from fimetric.objectives.positions import Predicted, predicted
 from fimetric.objectives.texts import Texts, texts_of
 from fimetric.objectives.textual import IGNORED, Textual, costs
 from fimetric.objectives.tokenizer import padded
@@ -125,6 +126,16 @@ class Seq2SeqLM(Textual):
         return {"condition": self.condition, **self._told()}
 
     def _negative_log_likelihood(self, batch: Input) -> Tensor:
+        texts, logits = self._predictions(batch)
+        return costs(logits, texts.tokens.where(texts.mask, IGNORED)).sum(1)
+
+    def _predicted(self, batch: Input) -> Iterator[Predicted]:
+        texts, logits = self._predictions(batch)
+        for row, tokens, n in zip(logits, texts.tokens, texts.mask.sum(1).tolist(), strict=True):
+            yield predicted(row[:n], tokens[:n])
+
+    def _predictions(self, batch: Input) -> tuple[Texts, Tensor]:
+        """Return the targets of a batch, and the logits (N, T, vocabulary) of their tokens."""
         targets, source = _apart(batch)
         texts = self._texts(targets)
         labels = texts.tokens.where(texts.mask, IGNORED)
@@ -136,7 +147,7 @@ class Seq2SeqLM(Textual):
                 attention_mask=reads.mask.long(),
                 decoder_input_ids=self._read(labels, texts.tokens),
             )
-        return costs(logits, labels).sum(1)
+        return texts, logits
 
     def _read(self, labels: Tensor, tokens: Tensor) -> Tensor:
         """Return what the decoder reads of targets (N, T): all but the last, behind a start."""

@@ -1,6 +1,6 @@
 """What the likelihoods of language models have in common: they take strings, or token ids."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -12,6 +12,7 @@ from fimetric.data.rows import RowError
 from fimetric.data.spec import Spec
 from fimetric.objectives.base import Losses, Objective
 from fimetric.objectives.limits import longest_text, refuse_beyond
+from fimetric.objectives.positions import Predicted, prediction_parts, stacked
 from fimetric.objectives.takes import vocabulary_of
 from fimetric.objectives.texts import Texts, refuse_short, texts_of
 from fimetric.objectives.tokenizer import Tokenizer, padded, quoted
@@ -105,6 +106,23 @@ class Textual(Objective):
                 with entries that are not of the text.
         """
         return super().losses(view, dict(batch) if isinstance(batch, Mapping) else batch)
+
+    def parts(self, batch: Input, costly: bool = False) -> dict[str, Tensor]:
+        """Return numbers of the predicted tokens of each text, (N,), in float64.
+
+        They are those of ``fimetric.objectives.positions``: means, the worst fifth, quantiles.
+        """
+        return super().parts(dict(batch) if isinstance(batch, Mapping) else batch, costly)
+
+    def _parts(self, batch: Input, costly: bool) -> dict[str, Tensor]:
+        return stacked(map(prediction_parts, self._predicted(batch)))
+
+    def _predicted(self, batch: Input) -> Iterator[Predicted]:
+        """Yield what the model says of the predicted tokens of each text, without padding.
+
+        It is made text by text: padding plays no part, and a vocabulary in float64 takes memory.
+        """
+        yield from ()
 
     def _texts(self, batch: Input) -> Texts:
         """Return the texts of a batch, refused where the model cannot take them."""

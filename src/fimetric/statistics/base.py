@@ -21,8 +21,9 @@ from fimetric.features.table import Features
 from fimetric.fingerprint.model import watched_fingerprint
 from fimetric.fingerprint.structure import state, unsteady
 from fimetric.gradients.contributions.costs import Costs
-from fimetric.objectives.base import Objective, refuse_untold, untold
+from fimetric.objectives.base import Objective
 from fimetric.objectives.steadiness import unchanged
+from fimetric.objectives.untold import refuse_untold, untold
 
 ALONE = 1e-3  # float32 rounding through a deep model, relative to the size of the numbers
 

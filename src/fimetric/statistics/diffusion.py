@@ -15,6 +15,7 @@ from torch import Tensor
 from fimetric.data.batch import Input
 from fimetric.data.kinds import data_of
 from fimetric.objectives import Denoising
+from fimetric.objectives.noising import in_proportion
 from fimetric.objectives.steadiness import refuse_training_mode
 from fimetric.statistics.base import Statistic
 
@@ -122,8 +123,7 @@ def noise_levels(objective: Denoising) -> Tensor:
 
 def of_thousand(objective: Denoising, timesteps: Sequence[int]) -> list[int]:
     """Return timesteps of a schedule of 1,000 at the same shares of this one's, without repeats."""
-    length = len(noise_levels(objective))
-    return sorted({t * length // 1000 for t in timesteps})
+    return list(in_proportion(len(noise_levels(objective)), timesteps))
 
 
 def refuse_no_noise(objective: Denoising, timesteps: Iterable[int]) -> None:

@@ -1,6 +1,5 @@
 """The statistics whose density DoSE estimates: the parts that a likelihood is made of."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,10 +10,14 @@ from fimetric.data.batch import Input
 from fimetric.data.kinds import data_of
 from fimetric.objectives import NegativeELBO, NegativeLogLikelihood
 from fimetric.objectives.base import Objective
+from fimetric.objectives.densities import (
+    drawn_parts,
+    importance_weighted,
+    log_normal,
+    posterior_parts,
+)
 from fimetric.statistics.base import Statistic
-from fimetric.statistics.needs import latents_of, require_bound, require_transform
-
-LOG_TWO_PI = math.log(2 * math.pi)
+from fimetric.statistics.needs import require_bound, require_transform
 
 
 class DoseStatistics(Statistic):
@@ -56,7 +59,7 @@ class DoseStatistics(Statistic):
         self.draws = draws
         self._parts = self._found(objective)
 
-    def _found(self, objective: Objective) -> Callable[[Tensor], dict[str, Tensor]]:
+    def _found(self, objective: Objective) -> Callable[[Input], dict[str, Tensor]]:
         """Return what measures this kind of model.
 
         Raises:
@@ -86,36 +89,24 @@ class DoseStatistics(Statistic):
 
     def measure(self, x: Input) -> Tensor:
         """Return the parts (N, K) of x (N, ...), in nats."""
-        parts = self._parts(data_of(self.objective.prepared(x)))
+        parts = self._parts(self.objective.prepared(x))
         return torch.stack([parts[name] for name in self.names], 1)
 
-    def _flow(self, x: Tensor) -> dict[str, Tensor]:
-        z, log_det = latents_of(self.objective, x)
-        log_p_z = torch.stack([log_normal(level) for level in z]).sum(0)
+    def _flow(self, batch: Input) -> dict[str, Tensor]:
+        objective: Any = self.objective
+        latents, log_det = objective.latents(batch)
+        log_p_z = torch.stack([log_normal(z) for z in latents]).sum(0)
         return {"log_p_x": log_p_z + log_det, "log_p_z": log_p_z, "log_det": log_det}
 
-    def _autoencoder(self, x: Tensor) -> dict[str, Tensor]:
-        objective: Any = self.objective
-        mean, log_std = objective.module.encode(x)
-        likelihoods, weights = [], []
-        for k in range(self.draws):
-            noise = objective.noise(f"draw={k}", x)
-            z = mean + log_std.exp() * noise
-            log_q = log_normal(noise) - log_std.flatten(1).sum(1)
-            likelihoods.append(objective.module.log_likelihood(x, z))
-            weights.append(likelihoods[-1] + log_normal(z) - log_q)
-        second_moment = mean.square() + (2 * log_std).exp()
-        cross_entropy = 0.5 * (second_moment + LOG_TWO_PI).flatten(1).sum(1)
-        entropy = (log_std + 0.5 * (1 + LOG_TWO_PI)).flatten(1).sum(1)
+    def _autoencoder(self, batch: Input) -> dict[str, Tensor]:
+        objective, x = self.objective, data_of(batch)
+        mean, log_std = objective.module.encode(x)  # type: ignore[operator]
+        parts = posterior_parts(mean, log_std)
+        likelihoods, weights = drawn_parts(objective, x, mean, log_std, self.draws)
         return {
-            "cross_entropy": cross_entropy,
-            "entropy": entropy,
-            "rate": (0.5 * (second_moment - 1) - log_std).flatten(1).sum(1),
-            "log_likelihood": torch.stack(likelihoods).mean(0),
-            "iwae": torch.stack(weights).logsumexp(0) - math.log(self.draws),
+            "cross_entropy": parts["cross-entropy"],
+            "entropy": parts["entropy"],
+            "rate": parts["rate"],
+            "log_likelihood": likelihoods.mean(0),
+            "iwae": importance_weighted(weights),
         }
-
-
-def log_normal(z: Tensor) -> Tensor:
-    """Return the log density (N,) of z (N, ...) under independent standard normals."""
-    return -0.5 * (z.square() + LOG_TWO_PI).flatten(1).sum(1)

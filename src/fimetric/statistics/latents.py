@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from fimetric.data.batch import Input
-from fimetric.data.kinds import data_of
 from fimetric.objectives import NegativeLogLikelihood
 from fimetric.statistics.base import Statistic
-from fimetric.statistics.needs import latents_of, require_transform
+from fimetric.statistics.needs import require_transform
 
 TINY = 1e-30  # a variance of zero has a logarithm, and 0/0 is 0
 MARGINAL = (
@@ -95,7 +94,7 @@ class LatentFit(Statistic):
         Raises:
             ValueError: where the latents have other shapes than was said.
         """
-        latents, _ = latents_of(self.objective, data_of(self.objective.prepared(x)))
+        latents, _ = self.objective.latents(self.objective.prepared(x))
         found = [tuple(z.shape[1:]) for z in latents]
         if found != self.shapes:
             raise ValueError(f"the latents have the shapes {found}, not {self.shapes}")

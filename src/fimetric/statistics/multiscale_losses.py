@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fimetric.data.batch import Input
 from fimetric.objectives import Denoising
+from fimetric.objectives.noising import SCALES
 from fimetric.statistics.diffusion import DiffusionStatistic, of_thousand
-
-TIMESTEPS = (0, 10, 30, 100, 200, 300, 400, 500, 600, 800)  # of 1,000
 
 
 class MultiscaleLosses(DiffusionStatistic):
@@ -39,7 +37,7 @@ class MultiscaleLosses(DiffusionStatistic):
         self, objective: Denoising, timesteps: Sequence[int] | None = None, draws: int = 1
     ) -> None:
         if timesteps is None:
-            timesteps = of_thousand(objective, TIMESTEPS)
+            timesteps = of_thousand(objective, SCALES)
         super().__init__(objective, timesteps)
         self.scales = objective.at(self.timesteps, draws)
 
@@ -50,9 +48,7 @@ class MultiscaleLosses(DiffusionStatistic):
 
     def measure(self, x: Input) -> Tensor:
         """Return the log losses (N, T) of samples x (N, ...)."""
-        losses = [self.scales.losses(view, x) for view in self.scales.views()]
-        logs = torch.stack(losses, 1).log()  # (N, T D), draws of a timestep side by side
-        return logs.unflatten(1, (len(self.timesteps), self.scales.draws)).mean(2)
+        return self.scales.scale_losses(x).log().mean(2)
 
     def settings(self) -> dict[str, Any]:
         """Return the timesteps, their noise levels and the number of draws."""

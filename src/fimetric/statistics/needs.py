@@ -55,12 +55,6 @@ def clips_of(objective: Objective, x: Input) -> Tensor:
     return found
 
 
-def latents_of(objective: Any, x: Tensor) -> tuple[list[Tensor], Tensor]:
-    """Return the latents of prepared x (N, ...), one tensor per level, and log |det| (N,)."""
-    latents, log_det = objective.module.transform(objective.dequantised(x))
-    return ([latents] if isinstance(latents, Tensor) else list(latents)), log_det
-
-
 def require_causal(objective: Any, what: str) -> None:
     """Refuse an objective that is no likelihood of a causal language model.
 

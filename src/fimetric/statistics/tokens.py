@@ -1,18 +1,13 @@
 """What a language model says of the tokens of a text, one by one."""
 
-from typing import Any, NamedTuple
-
 import torch
 from torch import Tensor
 
 from fimetric.data.batch import Input
 from fimetric.objectives.base import Objective
+from fimetric.objectives.positions import PERCENT, QUANTILES
 from fimetric.statistics.base import Statistic
-from fimetric.statistics.needs import predictions_of, require_causal
-
-PERCENT = 20  # of the tokens, the least likely ones: K of both papers
-QUANTILES = (10, 50, 90, 100)  # percent of the tokens
-NO_SPREAD = 1e-6  # nats; below, the logits are alike but for rounding
+from fimetric.statistics.needs import require_causal
 
 
 class TokenStatistics(Statistic):
@@ -61,48 +56,8 @@ class TokenStatistics(Statistic):
 
     def measure(self, x: Input) -> Tensor:
         """Return the numbers (N, K) of texts (N, T), in float64."""
-        objective: Any = self.objective
-        texts, logits = predictions_of(objective, x)
-        lengths = texts.mask.sum(1).tolist()
-        # one by one: padding plays no part, and a vocabulary in float64 takes memory
-        return torch.stack(
-            [
-                _numbers(_predicted(row[: n - 1], tokens[1:n]))
-                for row, tokens, n in zip(logits, texts.tokens, lengths, strict=True)
-            ]
-        )
-
-
-class Predicted(NamedTuple):
-    """What a model says of the T predicted tokens of a text, each (T,), in nats."""
-
-    loss: Tensor
-    entropy: Tensor
-    """The mean of the loss, were the token drawn from the model."""
-    deviation: Tensor
-    """Its deviation."""
-
-
-def _predicted(logits: Tensor, tokens: Tensor) -> Predicted:
-    """Return what logits (T, vocabulary) say of tokens (T,), in float64."""
-    log_p = logits.double().log_softmax(1)
-    p = log_p.exp()
-    costs = -log_p.where(p > 0, 0)  # what cannot come adds nothing: not 0 times infinity
-    entropy = (p * costs).sum(1)
-    variance = (p * (costs - entropy[:, None]).square()).sum(1)
-    return Predicted(-log_p.gather(1, tokens[:, None])[:, 0], entropy, variance.sqrt())
-
-
-def _numbers(told: Predicted) -> Tensor:
-    """Return the columns (K,) of one text."""
-    loss, excess = told.loss, told.loss - told.entropy
-    standardised = excess / told.deviation.clamp_min(NO_SPREAD)
-    levels = loss.new_tensor(QUANTILES) / 100
-    means = [loss.mean(), loss.mean().exp(), told.entropy.mean(), excess.mean()]
-    worst = [_worst(loss), _worst(standardised)]
-    return torch.cat([torch.stack(means + worst), loss.quantile(levels)])
-
-
-def _worst(numbers: Tensor) -> Tensor:
-    """Return the mean of the largest of the numbers (T,)."""
-    return numbers.topk(max(1, len(numbers) * PERCENT // 100)).values.mean()
+        parts = self.objective.parts(x)
+        worst = parts["worst-fifth"], parts["worst-fifth-standardised"]
+        means = parts["nll"], parts["nll"].exp(), parts["entropy"], parts["nll-entropy"]
+        quantiles = [parts[f"quantile-{percent}%"] for percent in QUANTILES]
+        return torch.stack([*means, *worst, *quantiles], 1)
