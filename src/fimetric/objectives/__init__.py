@@ -4,6 +4,7 @@ base        what is differentiated: a batch -> one loss per sample
 denoising   denoising losses of diffusion models
 densities   what likelihoods and their bounds consist of: prior, determinant, rate, distortion
 flow_matching regression losses of flow matching
+gaussian_elbo the bound of a library's variational autoencoder
 language    likelihoods of causal language models
 likelihood  likelihoods of explicit densities, and the bound of variational autoencoders
 limits      what a language model can take: ids, lengths, no foresight
@@ -27,8 +28,9 @@ untold      arguments that nothing that is written would tell
 from fimetric.objectives.base import Objective
 from fimetric.objectives.denoising import Denoising
 from fimetric.objectives.flow_matching import FlowMatching
+from fimetric.objectives.gaussian_elbo import GaussianELBO
 from fimetric.objectives.language import CausalLM
-from fimetric.objectives.likelihood import GaussianELBO, NegativeELBO, NegativeLogLikelihood
+from fimetric.objectives.likelihood import NegativeELBO, NegativeLogLikelihood
 from fimetric.objectives.masked import MaskedLM
 from fimetric.objectives.pretrained import from_pretrained
 from fimetric.objectives.seq2seq import Seq2SeqLM

@@ -17,7 +17,8 @@ class Denoising(Noising):
         l_t(x) = || eps - eps_theta(sqrt(abar_t) x + sqrt(1 - abar_t) eps, t) ||
 
     squared (L2) or summed absolute (L1) over all dimensions. It stands for the likelihood and is no
-    bound of it.
+    bound of it. Its ``parts`` are all costly: ``loss/t=...``, the loss at ten timesteps spread over
+    the schedule, on average over the draws.
 
     Arguments:
         unet: (noisy x, timesteps (N,)) -> prediction, as a tensor, a tuple or with ``.sample``.

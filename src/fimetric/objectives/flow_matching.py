@@ -19,6 +19,7 @@ class FlowMatching(Noising):
     summed over all dimensions: the model predicts the velocity from data to noise on a straight
     line. It stands for the likelihood and is no bound of it. The ``shift`` of a scheduler moves the
     levels that sampling visits; what the model computes at a level is the same, and so is the loss.
+    Its ``parts`` are those of ``Denoising``: the loss at ten timesteps, costly.
 
     Arguments:
         module: (noisy x, timesteps (N,)) -> velocity, as a tensor, a tuple or with ``.sample``. Its

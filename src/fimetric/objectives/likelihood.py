@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from fimetric.arguments import listed, shown, whole
@@ -16,11 +15,9 @@ from fimetric.data.spec import Spec
 from fimetric.fingerprint.digest import update
 from fimetric.objectives.base import Losses, Objective
 from fimetric.objectives.densities import (
-    divergence,
     drawn_parts,
     fine,
     flow_parts,
-    gaussian,
     has_methods,
     importance_weighted,
     posterior_parts,
@@ -32,6 +29,14 @@ DRAWS = 16  # of the importance-weighted bound
 
 class NegativeLogLikelihood(Objective):
     """Creates the exact negative log-likelihood of a flow or another explicit density.
+
+    Its ``parts``, in nats, are what the module shows of it. Of a flow, with ``transform(x) ->
+    (latents, log_det)``: ``prior``, -log p(z) under a standard normal, or ``prior/scale=k`` of each
+    of several latents, and ``log-determinant``, minus log |det dz/dx|. They add up to the loss of
+    continuous data; that with ``levels`` has D log(levels) besides. Of an autoregressive model,
+    with ``position_costs(x) -> (N, T)``: the worst fifth and quantiles of these costs, see
+    ``fimetric.objectives.positions``, and the mean ``entropy`` where it has
+    ``position_costs_and_entropies``.
 
     Arguments:
         module: has ``log_prob(x) -> (N,)``, or is called without x to return a distribution that
@@ -116,17 +121,6 @@ class NegativeLogLikelihood(Objective):
         return ([latents] if isinstance(latents, Tensor) else list(latents)), log_det
 
     def _parts(self, batch: Input, costly: bool) -> dict[str, Tensor]:
-        """Return what the likelihood consists of, in nats, as far as the module shows it.
-
-        Of a flow, with ``transform(x) -> (latents, log_det)``: ``prior`` -log p(z) under a standard
-        normal, or ``prior/scale=k`` of each of several latents, and ``log-determinant``, minus the
-        logarithm of |det|. They add up to the loss of continuous data; with ``levels`` that has
-        D log(levels) besides.
-
-        Of an autoregressive model, with ``position_costs(x) -> (N, T)``: the worst fifth and
-        quantiles of these costs, see ``fimetric.objectives.positions``, and the mean ``entropy``
-        where it has ``position_costs_and_entropies``.
-        """
         found: dict[str, Tensor] = {}
         if has_methods(self.module, "transform"):
             found |= flow_parts(*self.latents(batch))
@@ -175,6 +169,12 @@ class NegativeLogLikelihood(Objective):
 class NegativeELBO(Objective):
     """Creates the negative evidence lower bound of a variational autoencoder.
 
+    Its ``parts``, in nats, are there where the module has ``encode(x) -> (mean, log_std)`` of the
+    posterior q and ``log_likelihood(x, z) -> (N,)``: ``rate``, KL(q || p), and ``distortion``,
+    -log p(x|z) on average over the draws, which add up to the loss; ``entropy``, H[q], and
+    ``cross-entropy``, H[q, p]; and, costly, ``iwae``, minus the importance-weighted bound
+    log 1/16 sum_k p(x|z_k) p(z_k) / q(z_k|x) of Burda et al.
+
     Arguments:
         module: has ``elbo(x, noise) -> (N,)`` with noise (N, *latent_shape) standard normal.
         latent_shape: shape of one sample's noise; the module's own ``latent_shape`` if None.
@@ -183,6 +183,7 @@ class NegativeELBO(Objective):
 
     References:
         Auto-Encoding Variational Bayes (Kingma and Welling, 2014, arXiv 1312.6114)
+        Importance Weighted Autoencoders (Burda, Grosse and Salakhutdinov, 2016, arXiv 1509.00519)
     """
 
     kind = "likelihood bound"
@@ -223,17 +224,6 @@ class NegativeELBO(Objective):
         return losses
 
     def _parts(self, batch: Input, costly: bool) -> dict[str, Tensor]:
-        """Return what the bound consists of, in nats, where the module shows its posterior.
-
-        It has ``encode(x) -> (mean, log_std)`` and ``log_likelihood(x, z) -> (N,)`` then. They are
-        ``rate`` KL(q || p) and ``distortion`` -E log p(x|z), a mean over the draws, which add up to
-        the loss; ``entropy`` H[q] and ``cross-entropy`` H[q, p]; and, costly, ``iwae``,
-        -log of the mean over 16 draws of p(x|z_k) p(z_k) / q(z_k|x).
-
-        References:
-            Importance Weighted Autoencoders (Burda, Grosse and Salakhutdinov, 2016,
-            arXiv 1509.00519)
-        """
         if not has_methods(self.module, "encode", "log_likelihood"):
             return {}
         x = data_of(batch)
@@ -249,79 +239,6 @@ class NegativeELBO(Objective):
     def noise(self, view: str, x: Tensor) -> Tensor:
         """Return the latent noise (N, *latent_shape) of x (N, ...) in a view, ``draw=k``."""
         return self._noise(view, self.latent_shape, x, "normal")
-
-    def settings(self) -> dict[str, Any]:
-        """Return the number of draws."""
-        return {"draws": self.draws}
-
-
-class GaussianELBO(Objective):
-    """Creates the negative evidence lower bound of a library's autoencoder of pictures.
-
-        l(x) = |x - decode(z)|^2 / 2 + D log(2 pi) / 2 + KL(q(z | x), N(0, 1)),   z = mu + s eps
-
-    in nats, for pictures brought from [0, 1] to [-1, 1]: the decoder's output is the mean of a
-    Gaussian of unit variance there, and the noise eps is fixed.
-
-    Arguments:
-        vae: ``encode(x).latent_dist`` has ``mean`` and ``logvar`` (N, ...), and
-            ``decode(z).sample`` is (N, ...), as of diffusers' AutoencoderKL.
-        draws: noise draws, each a view.
-        seed: of the noise.
-
-    References:
-        Auto-Encoding Variational Bayes (Kingma and Welling, 2014, arXiv 1312.6114)
-    """
-
-    kind = "likelihood bound"
-    shape: tuple[int | None, ...] | None = None
-    """Shape (C, H, W) of the pictures, where it is known."""
-
-    def __init__(self, vae: nn.Module, draws: int = 1, seed: int = 0) -> None:
-        super().__init__(self.forward, vae, seed)
-        whole("draws", draws)
-        self.draws = draws
-
-    @property
-    def spec(self) -> Spec:
-        """Images in [0, 1]."""
-        return Spec("floats", self.shape, low=0.0, high=1.0)
-
-    def views(self) -> dict[str, Losses]:
-        """Return one view per draw."""
-        return {f"draw={k}": self._view(f"draw={k}") for k in range(self.draws)}
-
-    def _view(self, name: str) -> Losses:
-        def losses(batch: Input) -> Tensor:
-            posterior = self._posterior(batch)
-            rate = divergence(fine(posterior.mean), fine(posterior.logvar))
-            return self._distortion(name, batch, posterior) + rate
-
-        return losses
-
-    def _posterior(self, batch: Input) -> Any:
-        return self.module.encode(2 * data_of(batch) - 1).latent_dist  # type: ignore[operator]
-
-    def _distortion(self, view: str, batch: Input, posterior: Any) -> Tensor:
-        """Return -log p(x|z) (N,) at the draw of a view."""
-        x = 2 * data_of(batch) - 1
-        noise = self._noise(view, posterior.mean.shape[1:], x, "normal")
-        z = posterior.mean + (0.5 * posterior.logvar).exp() * noise
-        return gaussian(fine(x), fine(self.module.decode(z).sample))  # type: ignore[operator]
-
-    def _parts(self, batch: Input, costly: bool) -> dict[str, Tensor]:
-        """Return ``rate`` and ``distortion``, which add up to the loss, and ``entropy``, in nats.
-
-        The distortion is the mean over the draws, the entropy that of the posterior.
-        """
-        posterior = self._posterior(batch)
-        mean, logvar = fine(posterior.mean), fine(posterior.logvar)
-        distortions = [self._distortion(view, batch, posterior) for view in self.views()]
-        return {
-            "rate": divergence(mean, logvar),
-            "distortion": torch.stack(distortions).mean(0),
-            "entropy": posterior_parts(mean, 0.5 * logvar)["entropy"],
-        }
 
     def settings(self) -> dict[str, Any]:
         """Return the number of draws."""

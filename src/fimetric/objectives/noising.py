@@ -113,12 +113,7 @@ class Noising(Objective, ABC):
         return found.unflatten(1, (len(self.timesteps), self.draws))
 
     def _parts(self, batch: Input, costly: bool) -> dict[str, Tensor]:
-        """Return the losses ``loss/t=...`` at ten timesteps, the means over the draws; costly.
-
-        They are ``SCALES`` in proportion to the schedule, fewer where it is short. Those of the
-        objective's own timesteps stand beside any features already.
-        """
-        if not costly:
+        if not costly:  # the losses of the views stand beside any features already
             return {}
         scales = self.at(in_proportion(self._length(), SCALES))
         means = scales.scale_losses(batch).mean(2)

@@ -8,7 +8,7 @@ import torch
 from fimetric.objectives.base import Objective
 from fimetric.objectives.denoising import Denoising
 from fimetric.objectives.flow_matching import FlowMatching
-from fimetric.objectives.likelihood import GaussianELBO
+from fimetric.objectives.gaussian_elbo import GaussianELBO
 from fimetric.objectives.noising import said, several
 from fimetric.objectives.pretrained.diffusers_folder import (
     AUTOENCODER,
