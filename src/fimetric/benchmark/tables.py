@@ -91,7 +91,8 @@ def table_key(tables: Tables) -> str:
     digest = hashlib.sha256()
     for name, table in sorted(tables.items()):
         digest.update(f"{name} {table.names} {table.ids} {table.objective}".encode())
-        digest.update(table.values.tobytes() + table.losses.tobytes())
+        digest.update(table.values.tobytes() + table.losses.tobytes() + table.parts.tobytes())
+        digest.update("".join(table.part_names).encode())
     return digest.hexdigest()
 
 

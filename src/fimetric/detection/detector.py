@@ -284,7 +284,7 @@ class Detector:
         """Return ``data`` as features of this objective, a row a sample or a group."""
         if isinstance(data, Features):
             self._origin.refuse_foreign(
-                data, self.objective, self.group_size, self.density.joint, self.spec_
+                data, self.objective, self.group_size, self.density, self.spec_
             )
             return data
         refuse_rest(length(data), self.group_size if whole else 1)  # and what is no data
@@ -296,4 +296,5 @@ class Detector:
 
     def _extractor(self) -> Extractor:
         """Return what turns batches into rows, refusing an objective that has changed."""
-        return self._origin.extractor(self.objective, self.group_size if self.density.joint else 1)
+        size = self.group_size if self.density.joint else 1
+        return self._origin.extractor(self.objective, size, self.density.parts)

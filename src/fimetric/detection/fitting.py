@@ -64,7 +64,8 @@ def _fit(
     size = detector.group_size if detector.density.joint else 1
 
     def kept(samples: Any, name: str) -> Features:
-        return extract(detector.objective, samples, batch_size, size, parts / name)
+        read = detector.density.parts
+        return extract(detector.objective, samples, batch_size, size, parts / name, parts=read)
 
     if not prefixes:
         detector.fit(kept(data, "features"))

@@ -1,11 +1,15 @@
 """What ties a fitted detector to its objective: whether it is still what it was fitted with."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
+import numpy as np
+
 from fimetric.data import Spec
+from fimetric.detectors import Density
 from fimetric.extraction.extractor import Extractor
 from fimetric.extraction.intake import refuse_idle_tensors
+from fimetric.extraction.loss_parts import difference as parts_differ
 from fimetric.extraction.probing import difference as losses_differ
 from fimetric.extraction.provenance import Made, difference
 from fimetric.features.probe import Probe
@@ -62,12 +66,13 @@ class Origin:
             "costs": self.costs,
         }
 
-    def extractor(self, objective: Objective, size: int) -> Extractor:
+    def extractor(self, objective: Objective, size: int, parts: str | None) -> Extractor:
         """Return the extractor with all it has learned, a new one where the model has changed.
 
         Arguments:
             objective: that of today.
             size: samples to a row.
+            parts: of the losses, that stand in the table too.
 
         Raises:
             ValueError: where the model or the loss is another than in ``fit``.
@@ -81,8 +86,8 @@ class Origin:
                 "again"
             )
         self._refuse_another_loss(objective, state)
-        if self._extractor is None or self._extracted != now:
-            self._extractor = Extractor(objective, size, self.probe)
+        if self._extractor is None or self._extracted != now or self._extractor.parts != parts:
+            self._extractor = Extractor(objective, size, self.probe, parts)
             self._extracted = now
         self._extractor.costs = None if self.costs is None else Costs(**self.costs)
         return self._extractor
@@ -113,21 +118,25 @@ class Origin:
         features: Features,
         objective: Objective,
         group_size: int,
-        joint: bool,
+        density: Density,
         spec: Spec | None,
     ) -> None:
         """Refuse features that this objective did not make, or of other samples than ``spec``'s.
 
+        Parts of the losses that the density does not read are left alone.
+
         Raises:
             ValueError: saying what they come from.
         """
+        joint, parts = density.joint, density.parts
+        seen = replace(features, parts=np.empty((0, 0)), part_names=()) if not parts else features
         if features.grouping == "mean" and not joint:  # grouped already
-            other = difference(features, objective)
+            other = difference(features, objective) or parts_differ(seen, objective, parts)
             if features.group_size != group_size:
                 other = f"another group size: {features.group_size}, not {group_size}"
         else:
             size = group_size if joint else 1
-            other = self.extractor(objective, size).difference(features)
+            other = self.extractor(objective, size, parts).difference(seen)
         if not other and spec is not None and features.spec is not None:
             other = spec.difference(features.spec)
         if other:

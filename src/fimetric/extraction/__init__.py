@@ -4,6 +4,8 @@ extract    the call that people make
 stream     batch by batch through any extractor, kept on the way
 windows    samples of different length, put together by length
 extractor  one batch: losses, gradients, log norms
+loss_parts what losses consist of, beside them in the table
+alone      numbers of a sample that must not change with the rest of its batch
 intake     the door before a model: each batch checked, the model's own errors put into words
 parts      what is kept until all is done
 memory     how many samples go through a model at once

@@ -19,6 +19,7 @@ def extract(
     group_size: int = 1,
     folder: str | Path | None = None,
     progress: bool = True,
+    parts: str | None = None,
 ) -> Features:
     """Return the log squared gradient norms of every group of samples and every layer.
 
@@ -32,9 +33,12 @@ def extract(
         folder: where to keep the features. Parts are written to ``<folder>.parts`` as they are
             done; a later call with the same model, objective and data goes on from there.
         progress: show a progress bar with the time left.
+        parts: of the losses, see ``Objective.parts``: ``"free"`` keeps those of one forward pass
+            beside them, ``"costly"`` all, None none.
 
     Raises:
-        ValueError: for empty or non-finite data, or a folder with features of something else.
+        ValueError: for empty or non-finite data, unknown parts, or a folder with features of
+            something else.
         RuntimeError: where a sample's loss or norms depend on the rest of its batch, or the model
             changes itself in its forward pass.
         TypeError: for a model without an objective, or sizes that are no whole numbers.
@@ -45,4 +49,5 @@ def extract(
     if folder is not None:
         folder_of(folder)
         refuse_untold(objective)
-    return run(Extractor(objective, group_size), data, batch_size, folder, progress)
+    extractor = Extractor(objective, group_size, parts=parts)
+    return run(extractor, data, batch_size, folder, progress)

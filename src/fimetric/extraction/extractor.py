@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from fimetric.data import Batch, to_device
 from fimetric.data.batch import Input
+from fimetric.extraction.alone import ALONE, nudged, refuse_dependent
+from fimetric.extraction.loss_parts import difference as parts_differ
+from fimetric.extraction.loss_parts import loss_parts, refuse_unknown
 from fimetric.extraction.probing import make_probe
 from fimetric.extraction.provenance import difference
 from fimetric.extraction.reference import cut
@@ -56,14 +59,24 @@ class Extractor:
         objective: what is differentiated.
         group_size: consecutive samples to a row.
         probe: of the objective, where there is one already.
+        parts: which of ``objective.parts`` stand in the table too: ``"free"``, those of one forward
+            pass, ``"costly"``, all, or none.
 
     ``costs``, by which the forms of norms are chosen, are this machine's where nobody sets others.
+
+    Raises:
+        ValueError: for other parts than these.
     """
 
     def __init__(
-        self, objective: Objective, group_size: int = 1, probe: Probe | None = None
+        self,
+        objective: Objective,
+        group_size: int = 1,
+        probe: Probe | None = None,
+        parts: str | None = None,
     ) -> None:
-        self.objective, self.group_size = objective, group_size
+        self.objective, self.group_size, self.parts = objective, group_size, parts
+        refuse_unknown(parts)
         self.model = original(objective.module)
         self.norms = GradientNorms(self.model)
         self.costs: Costs | None = None
@@ -83,7 +96,8 @@ class Extractor:
             return f"another group size: {features.group_size}, not {self.group_size}"
         if features.grouping != "joint":
             return f"groups by the {features.grouping} of their samples, not by a joint gradient"
-        return difference(features, self.objective, self.words())
+        other = difference(features, self.objective, self.words())
+        return other or parts_differ(features, self.objective, self.parts)
 
     def norms_of(self, prefix: str) -> Norms:
         """Return what is measured in a view, named without its draw."""
@@ -101,6 +115,7 @@ class Extractor:
         self.costs = self.costs or costs_on(next(self.model.parameters()).device)
         with using(self.costs):
             tables = {view: self._view(view, x) for view in self.objective.views()}
+        part_names, parts = self._parts(x)
         if not self._learned:
             self._learn(x, tables)
         values = side_by_side({view: _log(table.norms) for view, table in tables.items()})
@@ -121,7 +136,24 @@ class Extractor:
             group_size=self.group_size,
             probe=self.probe,
             costs=asdict(self.costs),
+            parts=parts,
+            part_names=part_names,
         )
+
+    def _parts(self, x: Input) -> tuple[tuple[str, ...], Array]:
+        """Return the names and numbers (N, P) of the parts that are asked for."""
+        if (parts := self.parts) is None:
+            return (), np.empty((0, 0))
+        names, found = loss_parts(self.objective, x, parts)
+        if not self._learned:
+            refuse_dependent(
+                lambda x: loss_parts(self.objective, x, parts)[1],
+                x,
+                found,
+                names,
+                max(ALONE, 4 * _coarsest(self.model)),
+            )
+        return names, found
 
     def _view(self, view: str, x: Input) -> "_Table":
         with nullcontext() if self._learned else unchanged(self.objective):
@@ -222,7 +254,7 @@ class Extractor:
             return 0.0
         changes = [0.0]
         for draw in range(4):
-            moved, joint = self._losses(view, _nudged(x, draw))
+            moved, joint = self._losses(view, nudged(x, draw))
             for new, old in ((moved, losses), (measure(joint)[0], norms)):
                 change = ((new - old).detach() / old.detach()).abs()
                 changes.append(float(change.nan_to_num(0.0, posinf=0.0).quantile(0.9)))
@@ -243,16 +275,6 @@ def placed(batch: Batch, module: nn.Module) -> Input:
 def _coarsest(module: nn.Module) -> float:
     """Return the largest relative rounding error of the formats of a model's parameters."""
     return max((torch.finfo(kind).eps for kind in number_formats(module)), default=0.0)
-
-
-def _nudged(x: Input, seed: int) -> Input:
-    """Return floating-point data moved by about one rounding error, up or down at random."""
-    if isinstance(x, dict):
-        return {key: _nudged(value, seed) for key, value in x.items()}  # type: ignore[misc]
-    if not x.is_floating_point():
-        return x
-    signs = torch.randint(2, x.shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
-    return x + signs.to(x) * torch.finfo(x.dtype).eps * x.abs().amax().clamp_min(1e-30)
 
 
 def _first_of(names: list[str], wrong: Tensor) -> str:

@@ -12,7 +12,7 @@ from fimetric.store.files import whole_folder
 from fimetric.store.folders import not_there
 
 VERSION = 2  # 1 had one data dimension, neither a probe nor what a sample is, and joint groups only
-ARRAYS = ("values", "losses", "bounds", "numels", "dimensions")
+ARRAYS = ("values", "losses", "bounds", "numels", "dimensions", "parts")
 OWN = ("features.json", "features.safetensors", "data.sha256")
 Grouping = Literal["joint", "mean"]
 
@@ -33,6 +33,7 @@ class Description(msgspec.Struct, forbid_unknown_fields=True):
     spec: Spec | None
     batch_size: int | None
     costs: dict[str, float] | None = None  # there are tables without
+    part_names: tuple[str, ...] = ()  # and without these
 
 
 KIND = archive.Kind("features", VERSION, Description, "extract again")

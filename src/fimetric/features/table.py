@@ -8,7 +8,7 @@ the model. A table of other statistics of a sample (one named column each) goes 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from fimetric.arguments import folder_of, listed, shown, whole
 from fimetric.data.spec import Spec
 from fimetric.features import saved
+from fimetric.features.checks import check_different, check_shapes, difference
 from fimetric.features.probe import Probe, agree
 from fimetric.features.saved import VERSION, Grouping
 from fimetric.typing import Array
@@ -35,6 +36,10 @@ class Features:
         names: J column names, all different.
         losses: (N * group_size, V) loss of each sample in each view, in nats.
         views: V view names, all different.
+        parts: (N * group_size, P) what the loss of each sample consists of, see
+            ``Objective.parts``; without columns by default. A row is not strange for a part that is
+            not finite: norms and losses are there nevertheless, and who reads parts decides.
+        part_names: P names of parts, all different.
         ids: N * group_size names of the samples.
         bounds: (J,) bound on the rounding error of the *squared* norm (not its logarithm), >= 0;
             a value at or below it is noise. 0 where none is known or the column is no norm.
@@ -77,6 +82,8 @@ class Features:
     spec: Spec | None = None
     batch_size: int | None = None
     costs: dict[str, float] | None = None
+    parts: Array = field(default_factory=lambda: np.empty((0, 0)))
+    part_names: tuple[str, ...] = ()
     version: int = VERSION
 
     def __post_init__(self) -> None:
@@ -86,10 +93,12 @@ class Features:
             ValueError: for shapes that disagree, repeated names, an unknown grouping, or numbers
                 out of range.
         """
-        for name in ("values", "losses", "bounds"):
+        if not self.part_names and not np.size(self.parts):
+            object.__setattr__(self, "parts", np.empty((len(self.ids), 0)))
+        for name in ("values", "losses", "bounds", "parts"):
             object.__setattr__(self, name, _contiguous(getattr(self, name), np.float64))
         object.__setattr__(self, "numels", _contiguous(self.numels, np.int64))
-        for name in ("names", "views", "ids", "unsteady"):
+        for name in ("names", "views", "ids", "unsteady", "part_names"):
             object.__setattr__(self, name, tuple(map(str, getattr(self, name))))
         for name in ("seed", "group_size", "version"):
             object.__setattr__(self, name, int(getattr(self, name)))  # JSON knows no numpy integer
@@ -100,9 +109,10 @@ class Features:
         each = self.dimensions
         each = np.broadcast_to(each, len(self.ids)) if np.ndim(each) == 0 else each
         object.__setattr__(self, "dimensions", _contiguous(each, np.int64))
-        _check_shapes(self)
-        _check_different("column", self.names)
-        _check_different("view", self.views)
+        check_shapes(self)
+        check_different("column", self.names)
+        check_different("view", self.views)
+        check_different("part", self.part_names)
         if not (np.isfinite(self.bounds) & (self.bounds >= 0)).all():
             raise ValueError("bounds must be finite and not negative: they bound squared norms")
         if (self.numels < 0).any():
@@ -125,6 +135,11 @@ class Features:
     def group_losses(self) -> Array:
         """(N, V) mean loss of the samples in each group, in nats per sample."""
         return self.losses.reshape(len(self), self.group_size, len(self.views)).mean(1)
+
+    @property
+    def group_parts(self) -> Array:
+        """(N, P) mean parts of the samples in each group."""
+        return self.parts.reshape(len(self), self.group_size, len(self.part_names)).mean(1)
 
     @property
     def bits_per_dim(self) -> Array:
@@ -153,6 +168,7 @@ class Features:
             self,
             values=self.values[chosen],
             losses=self.losses[samples],
+            parts=self.parts[samples],
             dimensions=self.dimensions[samples],
             ids=tuple(self.ids[sample] for sample in samples),
         )
@@ -201,7 +217,7 @@ class Features:
         """Return the rows of several tables as one; the bounds are the largest of the parts'.
 
         Raises:
-            ValueError: where there is no part, or columns, views or provenance differ.
+            ValueError: where there is no table, or names or provenance differ.
             TypeError: for a part that is no ``Features``.
         """
         if not parts:
@@ -210,17 +226,18 @@ class Features:
         for place, part in enumerate(parts):
             if not isinstance(part, Features):
                 raise TypeError(f"part {place} is no Features but {shown(part)}")
-            for name in ("names", "views", *PROVENANCE):
+            for name in ("names", "views", "part_names", *PROVENANCE):
                 if getattr(part, name) != getattr(first, name):
-                    raise ValueError(_difference(name, first, part, place))
+                    raise ValueError(difference(name, first, part, place))
             if not np.array_equal(part.numels, first.numels):
-                raise ValueError(_difference("numels", first, part, place))
+                raise ValueError(difference("numels", first, part, place))
             if not agree(first.probe, part.probe):
-                raise ValueError(_difference("probe", first, part, place))
+                raise ValueError(difference("probe", first, part, place))
         return replace(
             first,
             values=np.concatenate([part.values for part in parts]),
             losses=np.concatenate([part.losses for part in parts]),
+            parts=np.concatenate([part.parts for part in parts]),
             dimensions=np.concatenate([part.dimensions for part in parts]),
             ids=tuple(sample for part in parts for sample in part.ids),
             bounds=np.max([part.bounds for part in parts], axis=0),
@@ -252,48 +269,3 @@ class Features:
 def _contiguous(array: ArrayLike, kind: type[np.generic]) -> NDArray[Any]:
     """Return the array in rows (as safetensors writes its memory), never of fewer dimensions."""
     return np.asarray(array, dtype=kind, order="C")
-
-
-def _check_shapes(features: Features) -> None:
-    values, J, V = features.values, len(features.names), len(features.views)
-    if J == 0 or V == 0:
-        raise ValueError(f"a table needs at least one column and one view, not {J} and {V}")
-    if values.ndim != 2:
-        raise ValueError(f"values has shape {values.shape}; it must be (N, J)")
-    samples = len(values) * features.group_size
-    shapes: dict[str, tuple[int, ...]] = {"values": (len(values), J), "losses": (samples, V)}
-    shapes |= {"bounds": (J,), "numels": (J,), "dimensions": (samples,)}
-    for name, shape in shapes.items():
-        if getattr(features, name).shape != shape:
-            raise ValueError(
-                f"{name} has shape {getattr(features, name).shape}, but {J} names, {V} views and "
-                f"{len(values)} groups of {features.group_size} make it {shape}"
-            )
-    if len(features.ids) != samples:
-        raise ValueError(
-            f"{len(features.ids)} ids for {len(values)} groups of {features.group_size} samples"
-        )
-
-
-def _check_different(kind: str, names: tuple[str, ...]) -> None:
-    if len(set(names)) < len(names):
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f"{kind} names must differ; repeated: {', '.join(map(repr, repeated))}")
-
-
-def _difference(name: str, first: Features, part: Features, place: int) -> str:
-    caches = sorted({*part.unsteady} ^ {*first.unsteady})
-    told = (
-        f"; a forward pass changed {', '.join(caches)} for one of them alone, as it fills a cache: "
-        "run the model once on a batch of the data before both"
-    )
-    return (
-        f"cannot concatenate: {name} of part {place} differs from part 0's "
-        f"({_short(getattr(part, name))} against {_short(getattr(first, name))}); "
-        f"extract all parts with the same model and objective{told if caches else ''}"
-    )
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

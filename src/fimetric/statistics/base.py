@@ -12,9 +12,9 @@ from torch import Tensor
 
 from fimetric.data import Batch, to_device
 from fimetric.data.batch import Input
+from fimetric.extraction.alone import refuse_dependent
 from fimetric.extraction.probing import make_probe
 from fimetric.extraction.provenance import difference
-from fimetric.extraction.reference import cut
 from fimetric.extraction.stream import run
 from fimetric.features.probe import Probe
 from fimetric.features.table import Features
@@ -24,8 +24,6 @@ from fimetric.gradients.contributions.costs import Costs
 from fimetric.objectives.base import Objective
 from fimetric.objectives.steadiness import unchanged
 from fimetric.objectives.untold import refuse_untold, untold
-
-ALONE = 1e-3  # float32 rounding through a deep model, relative to the size of the numbers
 
 
 class Statistic(ABC):
@@ -134,7 +132,8 @@ class StatisticExtractor:
                 losses = {view: objective.losses(view, x) for view in objective.views()}
             values = self._measure(x)
             if not self._checked:
-                self._check_alone(x, values)
+                refuse_dependent(self._measure, x, values, self.statistic.names)
+                self._checked = True
                 self.unsteady = unsteady(objective, objective.module, self._before)
                 self.fingerprint = watched_fingerprint(objective, self.unsteady)
                 self.probe = make_probe(objective, x)
@@ -157,17 +156,3 @@ class StatisticExtractor:
 
     def _measure(self, x: Input) -> np.ndarray:
         return self.statistic.measure(x).double().cpu().numpy()
-
-    def _check_alone(self, x: Input, values: np.ndarray) -> None:
-        for i in sorted({0, len(values) // 2, len(values) - 1}):
-            alone = self._measure(cut(x, i, i + 1))[0]
-            scale = np.abs(values).max(0)
-            wrong = ~np.isclose(alone, values[i], rtol=ALONE, atol=ALONE * scale, equal_nan=True)
-            if wrong.any():
-                column = self.statistic.names[int(np.flatnonzero(wrong)[0])]
-                raise RuntimeError(
-                    f"{column!r} of a sample changes with the rest of its batch: the model uses "
-                    "statistics of the batch, or random numbers. A score must depend on the "
-                    "sample alone; use fixed statistics (model.eval()) and fixed noise"
-                )
-        self._checked = True

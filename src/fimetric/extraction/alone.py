@@ -1,0 +1,83 @@
+"""Numbers of a sample that must not change with the rest of its batch."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from fimetric.data.batch import Input
+from fimetric.extraction.reference import cut
+from fimetric.typing import Array
+
+ALONE = 1e-3  # float32 rounding through a deep model, relative to the size of the numbers
+
+
+def refuse_dependent(
+    measure: Callable[[Input], Array],
+    x: Input,
+    values: Array,
+    names: Sequence[str],
+    tolerance: float = ALONE,
+) -> None:
+    """Measure the first, the middle and the last sample alone, and compare.
+
+    Arguments:
+        measure: batch -> numbers (N, K).
+        x: a batch.
+        values: its numbers (N, K).
+        names: of the K columns.
+        tolerance: relative to the largest number of a column, and to the number itself; more where
+            rounding of the input changes the numbers by more.
+
+    Raises:
+        RuntimeError: naming the column where they differ.
+    """
+    scale = np.where(np.isfinite(values), np.abs(values), 0).max(0)
+    for i in sorted({0, len(values) // 2, len(values) - 1}):
+        sample = cut(x, i, i + 1)
+        alone = measure(sample)[0]
+        if not _wrong(alone, values[i], tolerance, scale).any():
+            continue
+        slack = tolerance + 10 * _sensitivity(measure, sample, alone, scale)
+        wrong = _wrong(alone, values[i], slack, scale)
+        if wrong.any():
+            raise RuntimeError(
+                f"{names[int(np.flatnonzero(wrong)[0])]!r} of a sample changes with the rest of "
+                "its batch: the model uses statistics of the batch, or random numbers. A score "
+                "must depend on the sample alone; use fixed statistics (model.eval()) and fixed "
+                "noise"
+            )
+
+
+def nudged(x: Input, seed: int) -> Input:
+    """Return floating-point data moved by about one rounding error, up or down at random."""
+    if isinstance(x, dict):
+        return {key: nudged(value, seed) for key, value in x.items()}  # type: ignore[misc]
+    if not x.is_floating_point():
+        return x
+    signs = torch.randint(2, x.shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    return x + signs.to(x) * torch.finfo(x.dtype).eps * x.abs().amax().clamp_min(1e-30)
+
+
+def _wrong(found: Array, expected: Array, tolerance: float, scale: Array) -> Array:
+    close = np.isclose(found, expected, rtol=tolerance, atol=tolerance * scale, equal_nan=True)
+    return np.asarray(~close)
+
+
+def _sensitivity(
+    measure: Callable[[Input], Array], sample: Input, alone: Array, scale: Array
+) -> float:
+    """Return by how much, relatively, rounding errors of the input change numbers of a sample.
+
+    Where the same input gives another result each time the answer is 0: random numbers are no
+    rounding errors.
+    """
+    if _wrong(measure(sample)[0], alone, 1e-6, scale).any():
+        return 0.0
+    size = np.maximum(np.abs(alone), scale)
+    changes = [0.0]
+    for draw in range(4):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            change = np.abs(measure(nudged(sample, draw))[0] - alone) / size
+        changes.append(float(change[np.isfinite(change)].max(initial=0.0)))
+    return max(changes)
