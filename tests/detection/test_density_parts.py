@@ -1,0 +1,152 @@
+"""A density that reads parts of the losses, in a detector: they are there wherever it extracts."""
+
+import numpy as np
+import pytest
+import torch
+from tests.statistics.test_dose import Conjugate
+from typer.testing import CliRunner
+
+import fimetric as fm
+from fimetric import detectors
+from fimetric.detection.fitting import fit_into
+from fimetric.detection.scoring import write_scores
+from fimetric.detectors import Density
+from fimetric.objectives import NegativeELBO
+
+OWN = torch.randn(120, 2, generator=torch.Generator().manual_seed(0)).double()
+NEW = 3 * torch.randn(12, 2, generator=torch.Generator().manual_seed(1)).double()
+
+
+class Entropies(Density):
+    """How far the rate of a row is from the mean of own ones; a part it lacks is an error."""
+
+    name = "entropies"
+    parts = "free"
+    column = "rate"
+
+    def fit(self, features):
+        self.mean_ = float(self._of(features).mean())
+        return self
+
+    def score(self, features):
+        return np.abs(self._of(features) - self.mean_)
+
+    def _of(self, features):
+        return features.group_parts[:, features.part_names.index(self.column)]
+
+
+class Bounds(Entropies):
+    name, parts, column = "bounds", "costly", "iwae"
+
+
+class JointEntropies(Entropies):
+    name, joint = "joint-entropies", True
+
+
+KINDS = [Entropies, Bounds, JointEntropies]
+
+
+@pytest.fixture(autouse=True)
+def _known(monkeypatch):
+    for kind in KINDS:
+        monkeypatch.setitem(detectors.DENSITIES, kind.name, kind)
+
+
+def objective():
+    return NegativeELBO(Conjugate())
+
+
+def by_hand(kind, detector, x, group_size):
+    found = objective().parts(x, costly=True)[kind.column].view(-1, group_size).mean(1)
+    return np.abs(found.numpy() - detector.density.mean_)
+
+
+@pytest.mark.parametrize("group_size", [1, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_fit_score_calibrate_and_stream(kind, group_size):
+    detector = fm.Detector(objective(), kind(), group_size).fit(OWN)
+    expected = by_hand(kind, detector, NEW, group_size)
+    np.testing.assert_allclose(detector.score(NEW), expected, rtol=1e-12)
+    detector.recalibrate(OWN)
+    rows = [detector.judge.scores(table) for _, table in detector.stream(NEW, 3)]
+    np.testing.assert_allclose(np.concatenate(rows), expected, rtol=1e-12)
+    assert (detector.p_value(NEW) > 0).all()
+
+
+def test_a_density_that_reads_none_gets_none():
+    assert all(
+        density.parts is None for density in detectors.DENSITIES.values() if density not in KINDS
+    )
+    assert fm.Detector(objective()).fit(OWN).features(NEW).part_names == ()
+
+
+def test_tables_must_have_what_the_density_reads():
+    free = fm.extract(objective(), OWN, parts="free", progress=False)
+    costly = fm.extract(objective(), OWN, parts="costly", progress=False)
+    plain = fm.extract(objective(), OWN, progress=False)
+    fitted = fm.Detector(objective(), Entropies()).fit(free)
+    expected = by_hand(Entropies, fitted, NEW, 1)
+    new = fm.extract(objective(), NEW, parts="free", progress=False)
+    np.testing.assert_allclose(fitted.score(new), expected, rtol=1e-12)
+    for other in (plain, costly):
+        with pytest.raises(ValueError, match=r"other parts of the loss.*extract them again"):
+            fm.Detector(objective(), Entropies()).fit(other)
+        with pytest.raises(ValueError, match=r"other parts of the loss.*extract them again"):
+            fm.Detector(objective(), Entropies(), 2).fit(other.grouped(2))
+    fm.Detector(objective()).fit(costly)  # one that reads none takes any
+    fm.Detector(objective(), group_size=2).fit(costly.grouped(2))
+
+
+def test_saved_opened_and_scored_into_a_file(tmp_path):
+    detector = fit_into(fm.Detector(objective(), Bounds()), OWN, tmp_path / "d")
+    again = fm.Detector.load(tmp_path / "d", objective())
+    np.testing.assert_allclose(again.score(NEW), by_hand(Bounds, detector, NEW, 1), rtol=1e-12)
+    write_scores(again, NEW, tmp_path / "s.csv")
+    lines = (tmp_path / "s.csv").read_text().splitlines()[1:]
+    scores = [float(line.split(",")[1]) for line in lines]
+    np.testing.assert_allclose(scores, again.score(NEW), rtol=1e-12)
+
+
+def test_another_density_in_the_same_detector_gets_its_own_parts():
+    detector = fm.Detector(objective(), Entropies()).fit(OWN)
+    assert "iwae" not in detector.features(NEW).part_names
+    detector.density = Bounds()
+    assert "iwae" in detector.features(NEW).part_names
+
+
+def test_on_the_command_line(tmp_path):
+    from fimetric.cli import app
+    from fimetric.models import build, folder
+
+    model = build("vae", "tiny", (1, 8, 8)).eval()
+    folder.save(model, tmp_path / "model")
+    pictures = torch.randint(256, (80, 1, 8, 8), dtype=torch.uint8).numpy()
+    np.save(tmp_path / "own.npy", pictures)
+    run = CliRunner().invoke
+    told = run(
+        app,
+        [
+            "fit",
+            str(tmp_path / "model"),
+            "--data",
+            str(tmp_path / "own.npy"),
+            "--density",
+            "entropies",
+            "--out",
+            str(tmp_path / "d"),
+        ],
+    )
+    assert told.exit_code == 0, told.output
+    told = run(
+        app,
+        [
+            "score",
+            str(tmp_path / "d"),
+            "--data",
+            str(tmp_path / "own.npy"),
+            "--out",
+            str(tmp_path / "s.csv"),
+        ],
+    )
+    assert told.exit_code == 0, told.output
+    assert len((tmp_path / "s.csv").read_text().splitlines()) == 81
