@@ -73,6 +73,21 @@ def test_texts_of_many_lengths_come_back_in_their_order(letters):
     np.testing.assert_allclose(found.parts[:, 1], found.losses[:, 0], rtol=1e-9)
 
 
+def test_pictures_have_the_same_parts_whatever_else_is_in_their_batch():
+    model = nn.Linear(16, 1).double()
+    plain = Objective(lambda x: model(x.flatten(1))[:, 0], model)
+    levels = torch.randint(256, (9, 1, 4, 4), generator=torch.Generator().manual_seed(0))
+    x = levels.double() / 255
+    expected = fm.extract(plain, x, 3, progress=False, parts="free")
+    x[3:7] += 0.3 / 255  # of the second and the third batch of three
+    for size in (1, 3, 9):
+        found = fm.extract(plain, x, size, progress=False, parts="free")
+        assert found.part_names == expected.part_names
+        assert "code/png" in found.part_names and np.isnan(found.parts[3:7]).all()
+        for rows in (slice(0, 3), slice(7, 9)):
+            np.testing.assert_array_equal(found.parts[rows], expected.parts[rows])
+
+
 class Told(NegativeELBO):
     """What a test says of a batch."""
 

@@ -1,12 +1,15 @@
 """What losses consist of: laws of all objectives, and each part against its definition."""
 
+import io
 import math
+import zlib
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
+from PIL import Image, features
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
@@ -29,8 +32,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("zuko")
 
 from tests.objectives import saved_text_models
-from tests.statistics.known_diffusion import abar, centred, eps_at, gaussian, noise
-from tests.statistics.known_diffusion import images as small_images
+from tests.statistics.known_diffusion import abar, centred, eps_at, gaussian, images, noise
 from tests.statistics.known_texts import TEXTS, causal, padded_otherwise, token_losses
 from tests.statistics.test_dose import Affine, Conjugate
 
@@ -50,8 +52,14 @@ def moved(model):
 
 
 def pictures():
+    """Return pictures of k/255, each of fewer levels than the one before."""
     levels = torch.randint(256, (N, *SHAPE), generator=torch.Generator().manual_seed(0))
-    return levels.double() / 255
+    step = 4 ** torch.arange(N).clamp_max(3).reshape(N, 1, 1, 1)
+    return (levels // step * step).double() / 255
+
+
+def small_images():
+    return (255 * images()).round() / 255
 
 
 def rows(columns, scale=1.0):
@@ -187,6 +195,11 @@ def cut(batch, i):
     return {k: x[alone] for k, x in batch.items()} if isinstance(batch, dict) else batch[alone]
 
 
+def of_model(found):
+    """Return the parts without the code lengths, which know no model."""
+    return {name: numbers for name, numbers in found.items() if not name.startswith("code/")}
+
+
 def length(batch):
     return len(next(iter(batch.values())) if isinstance(batch, dict) else batch)
 
@@ -198,7 +211,7 @@ def test_laws(case, costly):
     before = {name: x.clone() for name, x in objective.state_dict().items()}
     with torch.enable_grad():
         found = objective.parts(batch, costly)
-    assert {n for n in found if not n.startswith("code/")} == free | (more if costly else set())
+    assert of_model(found).keys() == free | (more if costly else set())
     for name, numbers in found.items():
         assert numbers.shape == (length(batch),), name
         assert numbers.dtype == torch.float64, name
@@ -219,7 +232,8 @@ def test_other_number_formats_lose_no_digits_of_a_sum(make):
     expected = objective.parts(pictures(), costly=True)
     for kind, rtol in ((torch.float32, 1e-4), (torch.bfloat16, 0.2)):
         objective.module.to(kind)
-        for name, numbers in objective.parts(pictures().float(), costly=True).items():
+        found = objective.parts(pictures().float(), costly=True)
+        for name, numbers in of_model(found).items():
             if kind == torch.float32:
                 assert numbers.dtype == torch.float32
             scale = expected[name].abs().max()
@@ -240,7 +254,7 @@ def test_a_layer_in_training_mode_is_refused():
 
 def test_a_bound_consists_of_what_the_distributions_say():
     objective, x = vae(draws=3, seed=5), pictures()
-    found, model = objective.parts(x, costly=True), objective.module
+    found, model = of_model(objective.parts(x, costly=True)), objective.module
     with torch.no_grad():
         mean, log_std = model.encode(x)
         q, p = Normal(mean, log_std.exp()), Normal(torch.zeros_like(mean), 1.0)
@@ -327,9 +341,8 @@ def test_the_determinant_is_that_of_the_jacobian():
 )
 def test_prior_and_determinant_add_up_to_the_loss(objective, x):
     constant = 0.0 if objective.levels is None else x[0].numel() * math.log(objective.levels)
-    total = sum(objective.parts(x).values()) + constant
-    codes = sum(v for k, v in objective.parts(x).items() if k.startswith("code/"))
-    torch.testing.assert_close(total - codes, objective(x).detach(), **EXACT)
+    total = sum(of_model(objective.parts(x)).values()) + constant
+    torch.testing.assert_close(total, objective(x).detach(), **EXACT)
 
 
 def test_each_scale_has_its_prior():
@@ -559,7 +572,7 @@ def test_a_single_token_where_all_are_equally_likely():
 @pytest.mark.parametrize("draws", [1, 3])
 def test_losses_at_ten_noise_levels_are_those_of_a_loop(loss, draws):
     objective, x = gaussian(loss=loss, draws=draws, seed=7, timesteps=(5,)), small_images()
-    found = objective.parts(x, costly=True)
+    found = of_model(objective.parts(x, costly=True))
     assert list(found) == [f"loss/t={t}" for t in SCALES]
     for t in SCALES:
         a = abar(objective, t)
@@ -574,7 +587,7 @@ def test_losses_at_ten_noise_levels_are_those_of_a_loop(loss, draws):
 
 def test_losses_of_flow_matching_are_in_proportion_to_its_schedule():
     objective, x = velocity(seed=3), small_images()
-    found = objective.parts(x, costly=True)
+    found = of_model(objective.parts(x, costly=True))
     assert list(found) == [f"loss/t={t}" for t in (0, 1, 3, 10, 20, 30, 40, 50, 60, 80)]
     for name, numbers in found.items():
         eps = fixed_noise(3, f"{name.removeprefix('loss/')}/draw=0", x.shape[1:], x, "normal")
@@ -584,5 +597,88 @@ def test_losses_of_flow_matching_are_in_proportion_to_its_schedule():
 
 def test_of_a_short_schedule_there_are_fewer_and_the_objective_stays_as_it_is():
     objective = gaussian(length=4, timesteps=(1,))
-    assert list(objective.parts(small_images(), costly=True)) == [f"loss/t={t}" for t in range(4)]
+    assert list(of_model(objective.parts(small_images(), costly=True))) == [
+        f"loss/t={t}" for t in range(4)
+    ]
     assert objective.timesteps == (1,)
+
+
+# Codes
+
+
+def packed(x):
+    """Return the bytes of the files of pictures, by compressor."""
+    found = {"png": [], "jpeg2000": [], "zlib": []}
+    for levels in (255 * x).round().to(torch.uint8).numpy():
+        shown = levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0).copy()
+        for name, options in (("png", {"optimize": True}), ("jpeg2000", {"no_jp2": True})):
+            out = io.BytesIO()
+            Image.fromarray(shown).save(out, name, **options)
+            found[name].append(len(out.getvalue()))
+        found["zlib"].append(len(zlib.compress(levels.tobytes(), 9)))
+    return found
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("form", [lambda x: x, lambda x: {"x": x}])
+def test_codes_of_pictures_are_their_files(channels, form):
+    x = torch.cat([pictures()] * channels, 1)
+    objective = plain()
+    objective.module.bfloat16()  # a format that knows no grid: codes are of what was given
+    found = objective.parts(form(x.float()))
+    for name, sizes in packed(x).items():
+        assert len(set(sizes)) > 2
+        if name != "jpeg2000" or features.check("jpg_2000"):
+            expected = [8 * math.log(2) * size for size in sizes]
+            np.testing.assert_allclose(found.pop(f"code/{name}"), expected, rtol=1e-12)
+    assert not found
+
+
+def test_a_picture_off_the_grid_has_nan_and_the_others_their_code():
+    x, objective = pictures(), plain()
+    expected = objective.parts(x)
+    x[1, 0, 0, 0] += 0.5 / 255
+    x[3, 0, 2, 2] = -1 / 255
+    x[4, 0, 2, 2] = torch.nan
+    for name, numbers in objective.parts(x).items():
+        assert numbers[[1, 3, 4]].isnan().all()
+        torch.testing.assert_close(numbers[[0, 2]], expected[name][[0, 2]])
+    assert objective.parts(2 * x - 1).keys() == expected.keys()
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        torch.zeros(2, 2, 4, 4),
+        torch.zeros(2, 4, 4),
+        torch.zeros(2, 3),
+        torch.zeros(2, 1, 4, 4, 4),
+        torch.zeros(2, 1, 4, 4, dtype=torch.int64),
+        torch.zeros(2, 1, 0, 4),
+    ],
+)
+def test_what_is_no_picture_by_its_shape_has_no_code(x):
+    assert plain().parts(x) == {}
+
+
+@pytest.mark.parametrize("make", [causal, lambda: causal(window=5), masked, translated])
+def test_the_code_of_a_text_is_that_of_what_is_read(make):
+    objective = make()
+    objective, batch = objective if isinstance(objective, tuple) else (objective, None)
+    batch = objective.prepare(TEXTS) if batch is None else batch
+    found = objective.parts(batch)["code/zlib"]
+    cut = getattr(objective, "window", None)
+    for text, value in zip(TEXTS, found.tolist(), strict=True):
+        ids = objective.tokenizer(text)["input_ids"][:cut]
+        read = objective.tokenizer.decode(ids, skip_special_tokens=True)
+        assert text.startswith(read) and (cut or read == text)
+        expected = 8 * math.log(2) * len(zlib.compress(read.encode()))
+        assert value == pytest.approx(expected, rel=1e-12)
+
+
+def test_token_ids_alone_have_no_code():
+    objective = CausalLM(causal().module)
+    batch = causal().prepare(TEXTS)
+    assert "code/zlib" not in objective.parts(batch)
+    with pytest.raises(TypeError, match=r"do not tell the texts: CausalLM\(model, tokenizer"):
+        objective.strings(batch)

@@ -72,7 +72,7 @@ def test_a_sample_alone_and_a_batch_as_a_dictionary(statistic):
 
 def test_without_openjpeg_the_column_is_left_out(statistic, monkeypatch):
     before = statistic.describe()
-    monkeypatch.setattr("fimetric.statistics.complexity.features.check", lambda name: False)
+    monkeypatch.setattr("fimetric.data.codes.features.check", lambda name: False)
     assert statistic.names == ["png", "zlib"]
     assert statistic.measure(images(2, 1)).shape == (2, 2)
     assert statistic.describe() != before

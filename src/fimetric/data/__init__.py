@@ -7,7 +7,7 @@ batch        some samples, as they were given and as tensors, with their ids
 batches      one door for data of one's own: whatever it is, out come batches of whole groups
 bundled      three small sets made from what ships with the dependencies
 clips        clips of sound as a data set: decoded when they are asked for
-codes        what a model has to beat: a Gaussian per pixel, PNG; single bytes, zlib
+codes        what a model has to beat: a Gaussian per pixel, PNG; single bytes, zlib; and by sample
 columns      which columns of a table are the data, and which go beside them
 conventions  the ranges that pictures are kept in, and how numbers tell which
 declared     what a Hugging Face data set declares of its columns, and its items do not tell

@@ -3,17 +3,20 @@
 import io
 import math
 import zlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, features
 from torch import Tensor
 
 from fimetric.data import Samples, Texts
 
 HALF_LEVEL = 0.5 / 255
+BYTE = 8 * math.log(2)  # nats
+Pixels = NDArray[np.uint8]
 
 
 def simple_codes(fit: Samples, test: Samples) -> dict[str, float]:
@@ -111,6 +114,60 @@ def _bytes_of(text: str) -> NDArray[np.uint8]:
     return np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
 
 
+def compressors() -> dict[str, Callable[[Pixels], int]]:
+    """Return name -> bytes of 8-bit pixels (C, H, W), C being 1 or 3, headers included.
+
+    ``png`` is the optimised file, ``jpeg2000`` the codestream of the reversible wavelet (left out
+    where Pillow was built without OpenJPEG), ``zlib`` the planes at the highest level.
+    """
+    found: dict[str, Callable[[Pixels], int]] = {"png": lambda pixels: png_length(picture(pixels))}
+    if features.check("jpg_2000"):
+        found["jpeg2000"] = lambda pixels: jpeg2000_length(picture(pixels))
+    found["zlib"] = lambda pixels: len(zlib.compress(pixels.tobytes(), 9))
+    return found
+
+
+def code_lengths(levels: Tensor) -> dict[str, Tensor]:
+    """Return name of a compressor -> what each picture takes, (N,) in nats, float64, on the CPU.
+
+    Arguments:
+        levels: 0..255, (N, C, H, W), as ``levels_of`` gives them.
+
+    Raises:
+        ValueError: for other than one or three channels.
+    """
+    images = levels.cpu().numpy().astype(np.uint8)
+    found = {name: [length(each) for each in images] for name, length in compressors().items()}
+    return {name: BYTE * torch.tensor(n, dtype=torch.float64) for name, n in found.items()}
+
+
+def picture_codes(x: Tensor) -> dict[str, Tensor]:
+    """Return what ``code_lengths`` does of samples that are pictures by their shape; else nothing.
+
+    A picture whose values are not k/255 has nan: which names there are must not hang on values,
+    which differ from batch to batch.
+
+    Arguments:
+        x: samples (N, ...); floats (N, 1 or 3, H, W) may be pictures.
+    """
+    if not x.is_floating_point() or x.ndim != 4 or x.shape[1] not in (1, 3) or not x.numel():
+        return {}
+    levels, fine = _rounded(x.detach().cpu())
+    found = code_lengths(levels.where(fine[:, None, None, None], 0))
+    return {name: numbers.where(fine, torch.nan) for name, numbers in found.items()}
+
+
+def text_code(texts: Sequence[str]) -> Tensor:
+    """Return what texts take as zlib packs each by itself, (N,) in nats, float64."""
+    sizes = [len(zlib.compress(text.encode("utf-8", "surrogatepass"))) for text in texts]
+    return BYTE * torch.tensor(sizes, dtype=torch.float64)
+
+
+def jpeg2000_length(image: Image.Image) -> int:
+    """Return the bytes of an image as a lossless JPEG-2000 codestream."""
+    return file_length(image, "JPEG2000", irreversible=False, no_jp2=True)
+
+
 def png_length(image: Image.Image) -> int:
     """Return the bytes of an image as an optimised PNG file."""
     return file_length(image, "PNG", optimize=True)
@@ -123,7 +180,7 @@ def file_length(image: Image.Image, kind: str, **options: Any) -> int:
     return out.tell()
 
 
-def picture(pixels: NDArray[np.uint8]) -> Image.Image:
+def picture(pixels: Pixels) -> Image.Image:
     """Return levels (C, H, W) as a grey or RGB image.
 
     Raises:
@@ -145,11 +202,15 @@ def levels_of(data: Samples | Tensor) -> Tensor:
     x = data.tensor() if isinstance(data, Samples) else data
     if x.ndim != 4:
         raise ValueError(f"images are (N, C, H, W), got shape {tuple(x.shape)}")
-    levels = (x.double() * 255).round()
-    if (
-        not ((x.double() * 255 - levels).abs() < 1e-3).all()
-        or levels.min() < 0
-        or levels.max() > 255
-    ):
+    levels, fine = _rounded(x)
+    if not fine.all():
         raise ValueError("a code length needs 8-bit images: values k/255 in [0, 1]")
     return levels
+
+
+def _rounded(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the nearest levels of x (N, C, H, W), and which samples (N,) are on the grid k/255."""
+    values = x.double() * 255
+    levels = values.round()
+    fine = ((values - levels).abs() < 1e-3) & (levels >= 0) & (levels <= 255)
+    return levels, fine.flatten(1).all(1)

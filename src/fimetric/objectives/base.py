@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from fimetric.arguments import seed_of, shown
 from fimetric.data.batch import Batch, Input, join
+from fimetric.data.codes import picture_codes
 from fimetric.data.keys import ALONE, ARGUMENTS
-from fimetric.data.kinds import sizes_of
+from fimetric.data.kinds import data_of, sizes_of
 from fimetric.data.reader import Reader
 from fimetric.data.rows import samples_named
 from fimetric.data.spec import Spec
@@ -138,6 +139,9 @@ class Objective(nn.Module):
 
         Each depends on its sample alone, and which there are on the samples' shapes alone. They are
         in float32 at least, without a graph; the subclass says which they are, and in what units.
+        What simple codes need for a sample, whatever the model thinks, stands beside them in nats:
+        ``code/png``, ``code/jpeg2000`` and ``code/zlib`` of pictures by their shape, nan where
+        their values are not k/255, see ``fimetric.data.codes``.
 
         Arguments:
             batch: as ``losses`` takes it.
@@ -148,11 +152,16 @@ class Objective(nn.Module):
         """
         with torch.no_grad(), transparent(self.module):
             found = self._parts(self.prepared(batch), costly)
+        found |= {f"code/{name}": lengths for name, lengths in self._codes(batch).items()}
         return {n: x.to(torch.promote_types(x.dtype, torch.float32)) for n, x in found.items()}
 
     def _parts(self, batch: Input, costly: bool) -> dict[str, Tensor]:
         """Return the parts (N,) of a prepared batch; none here, for a function tells none."""
         return {}
+
+    def _codes(self, batch: Input) -> dict[str, Tensor]:
+        """Return name of a code -> its lengths (N,) of samples as they were given, in nats."""
+        return picture_codes(data_of(batch, likely=True))
 
     def prepared(self, batch: Input) -> Input:
         """Return the batch in the model's number format.

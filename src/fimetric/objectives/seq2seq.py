@@ -119,7 +119,10 @@ class Seq2SeqLM(Textual):
 
     def dimensions(self, batch: Input) -> Tensor:
         """Return the number of tokens of each target (N,), without padding."""
-        return texts_of(_apart(batch)[0], self.least).mask.sum(1).cpu()
+        return self._read_texts(batch).mask.sum(1).cpu()
+
+    def _read_texts(self, batch: Input) -> Texts:
+        return super()._read_texts(_apart(batch)[0])
 
     def settings(self) -> dict[str, Any]:
         """Return the column of sources, and a hash of the tokenizer where there is one."""
@@ -136,8 +139,7 @@ class Seq2SeqLM(Textual):
 
     def _predictions(self, batch: Input) -> tuple[Texts, Tensor]:
         """Return the targets of a batch, and the logits (N, T, vocabulary) of their tokens."""
-        targets, source = _apart(batch)
-        texts = self._texts(targets)
+        texts, (_, source) = self._texts(batch), _apart(batch)
         labels = texts.tokens.where(texts.mask, IGNORED)
         reads = self._source(source, len(labels))
         with _exact_zeros() if self._empty is not None else nullcontext():

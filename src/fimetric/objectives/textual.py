@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fimetric.data.batch import Input
+from fimetric.data.codes import text_code
 from fimetric.data.keys import MASK, TOKENS
 from fimetric.data.rows import RowError
 from fimetric.data.spec import Spec
@@ -110,12 +111,35 @@ class Textual(Objective):
     def parts(self, batch: Input, costly: bool = False) -> dict[str, Tensor]:
         """Return numbers of the predicted tokens of each text, (N,), in float64.
 
-        They are those of ``fimetric.objectives.positions``: means, the worst fifth, quantiles.
+        They are those of ``fimetric.objectives.positions``: means, the worst fifth, quantiles; and
+        ``code/zlib``, what zlib needs for what the tokens spell, in nats, with a tokenizer.
         """
         return super().parts(dict(batch) if isinstance(batch, Mapping) else batch, costly)
 
     def _parts(self, batch: Input, costly: bool) -> dict[str, Tensor]:
         return stacked(map(prediction_parts, self._predicted(batch)))
+
+    def strings(self, batch: Input) -> list[str]:
+        """Return what the tokens of each text spell, as far as the loss reads it.
+
+        Special tokens are left out. A text comes back as it was given, but for what its tokenizer
+        itself does not keep, such as capitals.
+
+        Raises:
+            TypeError: without a tokenizer.
+        """
+        if self._tokenizer is None:
+            raise TypeError(
+                f"token ids alone do not tell the texts: {type(self).__name__}(model, "
+                "tokenizer=...) does"
+            )
+        texts = self._read_texts(batch)
+        return self._tokenizer.spelled(
+            [row[kept].tolist() for row, kept in zip(texts.tokens, texts.mask, strict=True)]
+        )
+
+    def _codes(self, batch: Input) -> dict[str, Tensor]:
+        return {} if self._tokenizer is None else {"zlib": text_code(self.strings(batch))}
 
     def _predicted(self, batch: Input) -> Iterator[Predicted]:
         """Yield what the model says of the predicted tokens of each text, without padding.
@@ -126,9 +150,13 @@ class Textual(Objective):
 
     def _texts(self, batch: Input) -> Texts:
         """Return the texts of a batch, refused where the model cannot take them."""
-        texts = texts_of(batch, self.least).cut(self._window)
+        texts = self._read_texts(batch)
         refuse_beyond(self.module, texts, self.shorten)
         return texts
+
+    def _read_texts(self, batch: Input) -> Texts:
+        """Return the texts of a batch as far as the loss reads them."""
+        return texts_of(batch, self.least).cut(self._window)
 
     def _told(self) -> dict[str, Any]:
         """Return what tells the tokenizer, for ``settings``; nothing without one."""

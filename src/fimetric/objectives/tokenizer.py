@@ -63,6 +63,11 @@ class Tokenizer:
                 "the tokenizer cannot read ",
             ) from error
 
+    def spelled(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        """Return the texts that token ids spell, special ones left out."""
+        told = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+        return [self.theirs.decode(list(row), **told) for row in ids]
+
     def _made(self, texts: Sequence[str], target: bool) -> list[list[int]]:
         named = {"text_target": list(texts)} if target else {"text": list(texts)}
         return [list(map(int, ids)) for ids in self.theirs(**named)["input_ids"]]

@@ -8,7 +8,7 @@ from fimetric.objectives import CausalLM
 from fimetric.objectives.texts import texts_of
 from fimetric.statistics.base import Statistic
 from fimetric.statistics.members import Members
-from fimetric.statistics.needs import require_causal, require_strings, strings_of
+from fimetric.statistics.needs import require_causal, require_strings
 
 
 class LikelihoodRatio(Statistic):
@@ -65,7 +65,7 @@ class LikelihoodRatio(Statistic):
     def _for_background(self, x: Input) -> Input:
         """Return texts as the background model takes them."""
         if not self._same:
-            return self.background.prepare(strings_of(self.model, x))
+            return self.background.prepare(self.model.strings(x))
         texts = texts_of(x).cut(self.model.window)
         return {TOKENS: texts.tokens, MASK: texts.mask.long()}
 

@@ -8,7 +8,7 @@ from fimetric.data.batch import Input
 from fimetric.data.kinds import data_of
 from fimetric.objectives import CausalLM, NegativeELBO, NegativeLogLikelihood
 from fimetric.objectives.base import Objective
-from fimetric.objectives.texts import Texts, texts_of
+from fimetric.objectives.texts import Texts
 from fimetric.objectives.transparent import transparent
 
 
@@ -87,17 +87,3 @@ def predictions_of(objective: CausalLM, x: Input) -> tuple[Texts, Tensor]:
     prepared = objective.prepared(x)
     with transparent(objective.module):
         return objective.predictions(prepared)
-
-
-def strings_of(objective: CausalLM, x: Input) -> list[str]:
-    """Return what the tokens of each text spell, as far as the loss reads it.
-
-    Special tokens are left out. A text comes back as it was given, but for what its tokenizer
-    itself does not keep, such as capitals.
-    """
-    texts = texts_of(x).cut(objective.window)
-    decode = objective.tokenizer.decode
-    return [
-        decode(row[kept].tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        for row, kept in zip(texts.tokens, texts.mask, strict=True)
-    ]

@@ -1,16 +1,15 @@
 """How many nats a language model needs for a text, per nat that zlib needs for it."""
 
-import math
-import zlib
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fimetric.data.batch import Input
+from fimetric.data.codes import text_code
 from fimetric.objectives.base import Objective
 from fimetric.statistics.base import Statistic
-from fimetric.statistics.needs import require_strings, strings_of
+from fimetric.statistics.needs import require_strings
 
 
 class ZlibRatio(Statistic):
@@ -51,6 +50,5 @@ class ZlibRatio(Statistic):
         """Return the ratio and the code length in nats, (N, 2), of texts (N, T), in float64."""
         objective: Any = self.objective
         loss = objective(x).double()
-        sizes = [len(zlib.compress(text.encode())) for text in strings_of(objective, x)]
-        lengths = 8 * math.log(2) * torch.tensor(sizes).to(loss)
+        lengths = text_code(objective.strings(x)).to(loss)
         return torch.stack([loss / lengths, lengths], 1)
