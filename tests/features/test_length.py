@@ -198,3 +198,60 @@ def test_state_comes_back_to_the_bit(table, tmp_path):
     np.testing.assert_array_equal(
         again.residuals(features).values, trend.residuals(features).values
     )
+
+
+@pytest.fixture
+def parted(table):
+    """Return the table with parts made as its columns are, of other draws."""
+    features, draws, _ = table
+    T = features.dimensions
+    parts = mean(T) + deviation(T) * draws[::-1]
+    return replace(features, parts=parts, part_names=("nll", "entropy", "code/zlib"))
+
+
+def test_parts_are_levelled_as_columns_are(parted, table):
+    trend, draws = LengthTrend.fit(parted), table[1]
+    found = trend.residuals(parted)
+    at = np.array([63.0])
+    expected = mean(at) + deviation(at) * draws[::-1]
+    assert np.sqrt(np.square(found.parts - expected).mean()) < 0.06  # other draws, another fit
+    assert found.part_names == parted.part_names
+    rows = parted.dimensions < 24
+    assert_alike(found.parts[rows], found.parts)
+    bare = LengthTrend.fit(table[0])
+    np.testing.assert_array_equal(bare.residuals(table[0]).values, found.values)
+
+
+def test_parts_of_a_few_and_in_another_order_are_the_same(parted, table):
+    trend = LengthTrend.fit(parted)
+    whole = trend.residuals(parted)
+    some = replace(parted, parts=parted.parts[:, [2, 0]], part_names=("code/zlib", "nll"))
+    found = trend.residuals(some)
+    np.testing.assert_array_equal(found.parts, whole.parts[:, [0, 2]])
+    assert found.part_names == ("nll", "code/zlib")
+    assert trend.residuals(table[0]).part_names == ()
+    assert LengthTrend.fit(table[0]).residuals(parted).part_names == ()
+
+
+def test_a_part_that_is_no_number_stays_as_it_is(parted):
+    parts = parted.parts.copy()
+    parts[7, 2] = np.nan
+    strange = replace(parted, parts=parts)
+    found = LengthTrend.fit(strange).residuals(strange)
+    np.testing.assert_array_equal(found.parts[:, 2], parts[:, 2])
+    expected = LengthTrend.fit(parted).residuals(parted).parts
+    np.testing.assert_array_equal(found.parts[:, :2], expected[:, :2])
+    later = LengthTrend.fit(parted).residuals(strange).parts
+    assert np.isnan(later[7, 2]) and np.isfinite(np.delete(later, 7, 0)).all()
+
+
+def test_a_state_without_parts_is_one_of_before_they_were_kept(table):
+    trend = LengthTrend.fit(table[0])
+    arrays, description = trend.state()
+    for name in ("parts", "part_slopes"):
+        del arrays[name]
+    del description["part_names"]
+    again = LengthTrend.from_state(arrays, description)
+    found = again.residuals(table[0])
+    np.testing.assert_array_equal(found.values, trend.residuals(table[0]).values)
+    assert found.part_names == ()

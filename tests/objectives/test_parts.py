@@ -630,7 +630,7 @@ def test_codes_of_pictures_are_their_files(channels, form):
     for name, sizes in packed(x).items():
         assert len(set(sizes)) > 2
         if name != "jpeg2000" or features.check("jpg_2000"):
-            expected = [8 * math.log(2) * size for size in sizes]
+            expected = [8 * math.log(2) * size / x[0].numel() for size in sizes]
             np.testing.assert_allclose(found.pop(f"code/{name}"), expected, rtol=1e-12)
     assert not found
 
@@ -669,12 +669,13 @@ def test_the_code_of_a_text_is_that_of_what_is_read(make):
     batch = objective.prepare(TEXTS) if batch is None else batch
     found = objective.parts(batch)["code/zlib"]
     cut = getattr(objective, "window", None)
-    for text, value in zip(TEXTS, found.tolist(), strict=True):
+    tokens = objective.dimensions(batch).tolist()
+    for text, value, count in zip(TEXTS, found.tolist(), tokens, strict=True):
         ids = objective.tokenizer(text)["input_ids"][:cut]
         read = objective.tokenizer.decode(ids, skip_special_tokens=True)
         assert text.startswith(read) and (cut or read == text)
         expected = 8 * math.log(2) * len(zlib.compress(read.encode()))
-        assert value == pytest.approx(expected, rel=1e-12)
+        assert value == pytest.approx(expected / count, rel=1e-12)
 
 
 def test_token_ids_alone_have_no_code():

@@ -1,11 +1,11 @@
-"""Length must not decide: log norms and losses as they would be if all samples were of one length.
+"""Length must not decide: what a row has as it would be if all samples were of one length.
 
     y'_j = m_j(x_0) + (y_j - m_j(x)) s_j(x_0) / s_j(x),      x = log T
 
 T is the number of dimensions that a loss is a sum over, such as the predicted tokens of a text; m_j
 and s_j are the mean and the deviation of column j among in-distribution rows, see
-``fimetric.features.smooth``. Of a loss y is the loss per dimension. x_0 is the mean of log T: what
-comes out are log norms, and losses in nats, at that length.
+``fimetric.features.smooth``. Of a loss y is the loss per dimension; log norms and parts of the loss
+are taken as they are. x_0 is the mean of log T: what comes out is all at that length.
 """
 
 import logging
@@ -42,6 +42,9 @@ class LengthTrend:
         norm_slopes: (J,) slopes of the logarithms of their deviations.
         losses: (K, V) means of the losses per dimension.
         loss_slopes: (V,) slopes of theirs.
+        part_names: of the P parts of the losses.
+        parts: (K, P) means of the parts.
+        part_slopes: (P,) slopes of theirs.
         floor: (J,) logarithms of the rounding bounds; a later zero counts as its column's.
         noise: (J,) columns that were rounding noise in some row.
     """
@@ -53,6 +56,9 @@ class LengthTrend:
     norm_slopes: Array
     losses: Array
     loss_slopes: Array
+    part_names: tuple[str, ...]
+    parts: Array
+    part_slopes: Array
     floor: Array
     noise: NDArray[np.bool_]
 
@@ -85,8 +91,11 @@ class LengthTrend:
         )
         per_dimension = table.losses / table.dimensions[:, None]
         losses, loss_slopes = fitted(hats(logs, knots), logs, per_dimension)
+        # a part that is not a number of all samples is left as it is
+        known = np.where(np.isfinite(table.parts).all(0), table.parts, 0.0)
+        parts = table.part_names, *fitted(hats(logs, knots), logs, known)
         reference = max(1, round(float(np.exp(logs.mean()))))
-        made = (knots, norms, norm_slopes, losses, loss_slopes, floor, noise)
+        made = (knots, norms, norm_slopes, losses, loss_slopes, *parts, floor, noise)
         return cls(table.names, reference, *made)
 
     def residuals(self, table: Features) -> Features:
@@ -106,11 +115,18 @@ class LengthTrend:
         values = self._moved(values, _design(each, self.knots), x, self.norms, self.norm_slopes)
         values[self.noise & ~strange_values(table)] = -np.inf
         losses = table.losses / table.dimensions[:, None]
-        losses = self._moved(losses, hats(logs, self.knots), logs, self.losses, self.loss_slopes)
+        design = hats(logs, self.knots)
+        losses = self._moved(losses, design, logs, self.losses, self.loss_slopes)
+        chosen = [j for j, name in enumerate(self.part_names) if name in table.part_names]
+        names = tuple(self.part_names[j] for j in chosen)
+        parts = table.parts[:, [table.part_names.index(name) for name in names]]
+        parts = self._moved(parts, design, logs, self.parts[:, chosen], self.part_slopes[chosen])
         return replace(
             table,
             values=values,
             losses=losses * self.reference,
+            parts=parts,
+            part_names=names,
             bounds=np.zeros(len(self.names)),
             dimensions=np.full(len(logs), self.reference),
         )
@@ -125,7 +141,8 @@ class LengthTrend:
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return all that ``from_state`` needs: named arrays, and values for JSON."""
         arrays = {key: value for key, value in vars(self).items() if isinstance(value, np.ndarray)}
-        return arrays, {"names": list(self.names), "reference": self.reference}
+        names = {"names": list(self.names), "part_names": list(self.part_names)}
+        return arrays, {**names, "reference": self.reference}
 
     @classmethod
     def from_state(cls, arrays: dict[str, NDArray[Any]], description: dict[str, Any]) -> Self:
@@ -134,8 +151,9 @@ class LengthTrend:
         Raises:
             TypeError: where something is missing or too much.
         """
-        names = tuple(description["names"])
-        return cls(names=names, reference=int(description["reference"]), **arrays)
+        names = {key: tuple(description.get(key, ())) for key in ("names", "part_names")}
+        none = {"parts": np.zeros((len(arrays["knots"]), 0)), "part_slopes": np.zeros(0)}
+        return cls(**names, reference=int(description["reference"]), **{**none, **arrays})
 
 
 def _of_rows(logs: Array, table: Features) -> tuple[Array, Array]:

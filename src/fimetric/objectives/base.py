@@ -139,9 +139,9 @@ class Objective(nn.Module):
 
         Each depends on its sample alone, and which there are on the samples' shapes alone. They are
         in float32 at least, without a graph; the subclass says which they are, and in what units.
-        What simple codes need for a sample, whatever the model thinks, stands beside them in nats:
-        ``code/png``, ``code/jpeg2000`` and ``code/zlib`` of pictures by their shape, nan where
-        their values are not k/255, see ``fimetric.data.codes``.
+        What simple codes need for a sample, whatever the model thinks, stands beside them, in nats
+        per dimension: ``code/png``, ``code/jpeg2000`` and ``code/zlib`` of pictures by their shape,
+        nan where their values are not k/255, see ``fimetric.data.codes``.
 
         Arguments:
             batch: as ``losses`` takes it.
@@ -152,7 +152,8 @@ class Objective(nn.Module):
         """
         with torch.no_grad(), transparent(self.module):
             found = self._parts(self.prepared(batch), costly)
-        found |= {f"code/{name}": lengths for name, lengths in self._codes(batch).items()}
+        for name, lengths in self._codes(batch).items():
+            found[f"code/{name}"] = lengths / self.dimensions(batch).to(lengths)
         return {n: x.to(torch.promote_types(x.dtype, torch.float32)) for n, x in found.items()}
 
     def _parts(self, batch: Input, costly: bool) -> dict[str, Tensor]:

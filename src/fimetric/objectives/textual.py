@@ -112,7 +112,7 @@ class Textual(Objective):
         """Return numbers of the predicted tokens of each text, (N,), in float64.
 
         They are those of ``fimetric.objectives.positions``: means, the worst fifth, quantiles; and
-        ``code/zlib``, what zlib needs for what the tokens spell, in nats, with a tokenizer.
+        ``code/zlib``, what zlib needs for what the tokens spell, in nats per predicted token.
         """
         return super().parts(dict(batch) if isinstance(batch, Mapping) else batch, costly)
 
