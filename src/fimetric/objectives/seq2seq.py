@@ -139,7 +139,7 @@ class Seq2SeqLM(Textual):
 
     def _predictions(self, batch: Input) -> tuple[Texts, Tensor]:
         """Return the targets of a batch, and the logits (N, T, vocabulary) of their tokens."""
-        texts, (_, source) = self._texts(batch), _apart(batch)
+        texts, source = self._texts(batch), _apart(batch)[1]
         labels = texts.tokens.where(texts.mask, IGNORED)
         reads = self._source(source, len(labels))
         with _exact_zeros() if self._empty is not None else nullcontext():
