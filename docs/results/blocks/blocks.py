@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -76,13 +76,7 @@ def shortest(table: Features) -> Any:
 def of_parts(table: Features, costly: bool) -> Features:
     """Return a table whose columns are parts of the loss."""
     chosen = parts(table, costly)
-    return replace(
-        table,
-        values=table.group_parts[:, chosen],
-        names=tuple(table.part_names[j] for j in chosen),
-        bounds=np.zeros(len(chosen)),
-        numels=np.ones(len(chosen), dtype=np.int64),
-    )
+    return table.with_columns(table.group_parts[:, chosen], [table.part_names[j] for j in chosen])
 
 
 def neighbours(table: Features) -> tuple[Scorer, Any]:

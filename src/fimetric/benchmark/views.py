@@ -3,8 +3,6 @@
 import re
 from dataclasses import replace
 
-import numpy as np
-
 from fimetric.features.table import Features
 
 BLOCK = re.compile(r"(?<=\.)\d+(?=\.)")  # the first number in the name of a layer
@@ -14,14 +12,7 @@ NORMALISATION = re.compile(r"norm|(^|\.)ln(_|\d|\.)", re.IGNORECASE)
 
 def losses_alone(table: Features) -> Features:
     """Return the losses as the only columns, so that no gradient counts."""
-    losses = table.group_losses
-    return replace(
-        table,
-        values=losses,
-        names=table.views,
-        bounds=np.zeros(losses.shape[1]),
-        numels=np.ones(losses.shape[1], dtype=np.int64),
-    )
+    return table.with_columns(table.group_losses, table.views)
 
 
 def last_blocks(table: Features) -> Features:

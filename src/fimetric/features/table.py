@@ -212,6 +212,12 @@ class Features:
             numels=self.numels[chosen],
         )
 
+    def with_columns(self, values: Array, names: Sequence[str]) -> Self:
+        """Return the same rows with other columns (N, K), which are no norms."""
+        K = len(names)
+        numels = np.ones(K, dtype=np.int64)
+        return replace(self, values=values, names=tuple(names), bounds=np.zeros(K), numels=numels)
+
     @classmethod
     def concatenate(cls, parts: Sequence["Features"]) -> "Features":
         """Return the rows of several tables as one; the bounds are the largest of the parts'.
