@@ -12,8 +12,9 @@ from fimetric.benchmark.comparing import Found
 from fimetric.benchmark.config import read
 from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.results import Comparison
-from fimetric.benchmark.views import last_blocks, norm_layers
+from fimetric.benchmark.views import last_blocks, losses_alone, norm_layers
 from fimetric.data import Samples
+from fimetric.detection.judge import Judge
 from fimetric.detectors import NearestNeighbours
 from fimetric.metrics import auroc
 from fimetric.models import build
@@ -58,21 +59,41 @@ def tables(make_features):
 def test_the_account_of_a_pair_says_where_its_signal_lies(study, tables):
     found = study("columns").account(tables, "foreign")
     test, foreign = tables["test"].losses[:, 0], tables["foreign"].losses[:, 0]
-    assert found.ladder["loss, one-sided"] == pytest.approx(auroc(test, foreign))
+    assert found.ladder["mean loss, one-sided"] == pytest.approx(auroc(test, foreign))
     mean = tables["fit"].losses.mean()
-    assert found.ladder["loss, two-sided"] == pytest.approx(
-        auroc(abs(test - mean), abs(foreign - mean))
-    )
+    assert found.ladder["two-sided"] == pytest.approx(auroc(abs(test - mean), abs(foreign - mean)))
     density = NearestNeighbours().fit(tables["fit"])
     whole = [density.score(tables[name]) for name in ("test", "foreign")]
     assert found.ladder["default"] == found.raw == pytest.approx(auroc(*whole))
     assert found.best == "layer2.weight" and found.best_area > 0.99
     assert found.loss_shift == pytest.approx(2, abs=0.5) and found.risen < 1
-    assert found.length == 0.5  # all rows have one length
+    assert found.length == 0.5 and found.outside == 0  # all rows have one length
+    assert found.within == found.ladder["default"]
     fit, test, foreign = (tables[name].values for name in ("fit", "test", "foreign"))
     shift = (foreign.mean(0) - test.mean(0)) / fit.std(0)
     assert found.norm_shift == pytest.approx(np.median(shift))
     assert found.risen == pytest.approx((shift > 0).mean())
+
+
+def test_rows_beyond_own_lengths_are_told_apart(study, tables):
+    random = np.random.default_rng(0)
+    sized = {n: replace(t, dimensions=random.integers(50, 100, 100)) for n, t in tables.items()}
+    own = np.concatenate([sized[name].dimensions for name in ("fit", "calibration")])
+    foreign = sized["foreign"].dimensions.copy()
+    foreign[:60], foreign[60:65] = 300, 3
+    sized["foreign"] = replace(sized["foreign"], dimensions=foreign)
+    found = study("columns").account(sized, "foreign")
+    outside = (foreign < own.min()) | (foreign > own.max())
+    assert found.outside == outside.mean() >= 0.65
+    judge = Judge.fit(NearestNeighbours(), sized["fit"])
+    theirs = judge.scores(sized["foreign"].select(~outside))
+    assert found.within == pytest.approx(auroc(judge.scores(sized["test"]), theirs))
+    losses = {n: losses_alone(t) for n, t in sized.items()}
+    alone = Judge.fit(NearestNeighbours(), losses["fit"])
+    whole = [alone.scores(losses[name]) for name in ("test", "foreign")]
+    assert found.ladder["neighbours, losses"] == pytest.approx(auroc(*whole))
+    few = replace(sized["foreign"], dimensions=np.full(100, 300))
+    assert np.isnan(study("columns").account({**sized, "foreign": few}, "foreign").within)
 
 
 def test_norms_alone_do_not_see_the_loss(study, tables):

@@ -4,19 +4,23 @@ All on rows brought to one length. Areas are of single samples; z is a column st
 fitted own rows.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fimetric.benchmark.views import losses_alone
 from fimetric.detection.judge import Judge
 from fimetric.detectors import NearestNeighbours, Typicality
+from fimetric.features.length import lengths
 from fimetric.features.table import Features
 from fimetric.metrics import auroc
 from fimetric.typing import Array
 
 LARGE = 3  # principal components that are called large
+FEWEST = 20  # rows that an area is told of
 
 
 @dataclass(frozen=True)
@@ -24,10 +28,12 @@ class Account:
     """What one pair of sets is told by.
 
     Arguments:
-        ladder: step -> AUROC: the loss one-sided, two-sided, its neighbours, neighbours in the
-            norms alone, and in both (the default).
+        ladder: step -> AUROC: the mean loss of the views one-sided, two-sided, the neighbours of
+            the losses, of the norms alone, and of both (the default).
         raw: the default without bringing rows to one length; the same as ``default`` at one length.
         length: AUROC of the length alone, two-sided; .5 where all have one length.
+        outside: share of foreign rows shorter or longer than all that were fitted or calibrated on.
+        within: AUROC of the default on the others; nan where they are fewer than ``FEWEST``.
         loss_shift: mean z of the loss of foreign rows, mean over the views.
         norm_shift: median over the columns of the mean z of foreign rows.
         risen: share of columns that are higher in foreign rows on average.
@@ -41,6 +47,8 @@ class Account:
     ladder: Mapping[str, float]
     raw: float
     length: float
+    outside: float
+    within: float
     loss_shift: float
     norm_shift: float
     risen: float
@@ -53,8 +61,9 @@ class Account:
 
 def account(tables: Mapping[str, Features], other: str) -> Account:
     """Return what tells a foreign set from the own test part."""
-    fit, test, foreign = tables["fit"], tables["test"], tables[other]
+    fit, test, foreign = raw = tables["fit"], tables["test"], tables[other]
     judge = Judge.fit(NearestNeighbours(), fit)
+    outside = _outside(tables, foreign)
     fit, test, foreign = map(judge.levelled, (fit, test, foreign))
     norms = [_clean(table, judge.density) for table in (fit, test, foreign)]
     losses = [table.group_losses for table in (fit, test, foreign)]
@@ -67,18 +76,18 @@ def account(tables: Mapping[str, Features], other: str) -> Account:
     names = np.array(judge.density.names_)[judge.density.kept_]
     return Account(
         ladder={
-            "loss, one-sided": auroc(z_loss[1].mean(1), z_loss[2].mean(1)),
-            "loss, two-sided": _area(Typicality(), fit, test, foreign),
-            "neighbours, losses": _area(
-                NearestNeighbours(), *map(losses_alone, (fit, test, foreign))
-            ),
+            "mean loss, one-sided": auroc(z_loss[1].mean(1), z_loss[2].mean(1)),
+            "two-sided": _area(Typicality(), fit, test, foreign),
+            "neighbours, losses": _judged(*map(losses_alone, raw)),
             "neighbours, norms": _area(
                 NearestNeighbours(), *map(_without_losses, (fit, test, foreign))
             ),
             "default": _area(NearestNeighbours(), fit, test, foreign),
         },
-        raw=_area(NearestNeighbours(), *(tables[name] for name in ("fit", "test", other))),
+        raw=_area(NearestNeighbours(), *raw),
         length=_length_alone(tables, other),
+        outside=float(outside.mean()),
+        within=_within(fit, test, foreign, outside),
         loss_shift=float(z_loss[2].mean() - z_loss[1].mean()),
         norm_shift=float(np.median(shift)),
         risen=float((shift > 0).mean()),
@@ -105,6 +114,26 @@ def _standardised(parts: list[Array]) -> list[Array]:
 def _area(density, fit: Features, test: Features, foreign: Features) -> float:
     density.fit(fit)
     return auroc(density.score(test), density.score(foreign))
+
+
+def _judged(fit: Features, test: Features, foreign: Features) -> float:
+    """Return the area of the default density on rows that it brings to one length itself."""
+    judge = Judge.fit(NearestNeighbours(), fit)
+    return auroc(judge.scores(test), judge.scores(foreign))
+
+
+def _outside(tables: Mapping[str, Features], foreign: Features) -> NDArray[np.bool_]:
+    """Mark the rows (N,) shorter or longer than all own ones for density and calibration."""
+    known = np.concatenate([lengths(tables[name]) for name in ("fit", "calibration")])
+    found = lengths(foreign)
+    return (found < known.min()) | (found > known.max())
+
+
+def _within(fit: Features, test: Features, foreign: Features, outside: NDArray[np.bool_]) -> float:
+    """Return the area of the default on foreign rows of known lengths."""
+    if (~outside).sum() < FEWEST:
+        return math.nan
+    return _area(NearestNeighbours(), fit, test, foreign.select(~outside))
 
 
 def _without_losses(table: Features) -> Features:

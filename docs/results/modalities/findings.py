@@ -1,6 +1,7 @@
 """Write docs/results/findings.md: where the default loses to a rival, and by which columns."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import isnan
 from pathlib import Path
 from statistics import fmean
 
@@ -16,8 +17,8 @@ from studies import DEFAULT, HERE, LOSSES, Panel, Study
 
 PAGE = HERE.parent / "findings.md"
 STEPS = {
-    "two-sided": ("loss, one-sided", "loss, two-sided"),
-    "neighbours": ("loss, two-sided", "neighbours, losses"),
+    "two-sided": ("mean loss, one-sided", "two-sided"),
+    "neighbours": ("two-sided", "neighbours, losses"),
     "norms added": ("neighbours, losses", "default"),
 }
 WORDS = {
@@ -86,26 +87,40 @@ def _steps(panel: Panel, found: Accounts) -> Iterator[str]:
     """Yield what each step from the one-sided loss to the default changes, and the shifts."""
     yield f"### {panel.title}\n"
     yield (
-        "| foreign set | loss, one-sided | two-sided | neighbours, losses | neighbours, norms | "
-        "default | shift of the loss | of the norms | columns that rise | best column | median "
-        "column | shift in PC 1–3 | raw | length alone |"
+        "| foreign set | mean loss, one-sided | two-sided | neighbours, losses | neighbours, norms "
+        "| default | shift of the loss | of the norms | columns that rise | best column | median "
+        "column | shift in PC 1–3 |"
     )
-    yield "|---|" + "---:|" * 13
     told = [found[c.model, c.other] for c in _ours(panel)]
+    varied = any(a.outside > 0 or a.length != 0.5 for a in told)
+    yield "|---|" + "---:|" * 11
     for c, a in zip(_ours(panel), told, strict=True):
         ladder = " | ".join(f"{x:.3f}" for x in a.ladder.values())
         yield (
             f"| {panel.label(c)} | {ladder} | {a.loss_shift:+.2f} | {a.norm_shift:+.2f} | "
-            f"{a.risen:.0%} | {a.best} {a.best_area:.3f} | {a.median_area:.3f} | {a.large:.0%} | "
-            f"{a.raw:.3f} | {a.length:.3f} |"
+            f"{a.risen:.0%} | {a.best} {a.best_area:.3f} | {a.median_area:.3f} | {a.large:.0%} |"
         )
     changes = {
         name: fmean(a.ladder[after] - a.ladder[before] for a in told)
         for name, (before, after) in STEPS.items()
     }
     words = ", ".join(f"{name} {change:+.3f}" for name, change in changes.items())
+    if varied:
+        yield from _lengths(panel, told)
     yield f"\nMean change of each step from the one-sided loss to the default: {words}. "
     yield f"Share of own variance in PC 1–3: {fmean(a.own_large for a in told):.0%}.\n"
+
+
+def _lengths(panel: Panel, told: Sequence[Account]) -> Iterator[str]:
+    """Yield how many texts are beyond own lengths, and the default with and without them."""
+    yield "\n| foreign set | beyond own lengths | default | within them | raw | length alone |"
+    yield "|---|" + "---:|" * 5
+    for c, a in zip(_ours(panel), told, strict=True):
+        within = "–" if isnan(a.within) else f"{a.within:.3f}"
+        yield (
+            f"| {panel.label(c)} | {a.outside:.0%} | {a.ladder['default']:.3f} | {within} | "
+            f"{a.raw:.3f} | {a.length:.3f} |"
+        )
 
 
 def _ours(panel: Panel) -> list[Comparison]:
@@ -134,7 +149,7 @@ def why(a: Account) -> str:
     """Return, in words that the numbers decide, what of the losses and norms the default leaves."""
     default = a.ladder["default"]
     told = []
-    if a.ladder["loss, one-sided"] > default + CLEAR:
+    if a.ladder["mean loss, one-sided"] > default + CLEAR:
         steps = {
             name: a.ladder[after] - a.ladder[before] for name, (before, after) in STEPS.items()
         }
