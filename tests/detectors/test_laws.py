@@ -274,7 +274,7 @@ def test_score_before_fit(name, make_features):
 
 
 def test_unknown_names():
-    with pytest.raises(ValueError, match="no density 'magic'; there are chi-square"):
+    with pytest.raises(ValueError, match="no density 'magic'; there are balanced-neighbours"):
         detectors.create("magic")
     with pytest.raises(ValueError, match="no density 'None'"):
         from_state({}, {})

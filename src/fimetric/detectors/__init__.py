@@ -1,13 +1,14 @@
 """Densities on features, one file each, and their registry by name.
 
 >>> sorted(DENSITIES)
-['chi-square', 'column', 'combined-tests', 'fishers-method', 'full-gaussian',
- 'gaussian-mixture', 'input-complexity', 'isolation-forest', 'kde', 'layerwise-gaussian',
- 'likelihood', 'mean-z-score', 'nearest-neighbours', 'one-class-svm', 'relative-mahalanobis',
- 'smallest-p-value', 'sum-of-norms', 'typicality', 'waic']
+['balanced-neighbours', 'chi-square', 'column', 'combined-tests', 'fishers-method',
+ 'full-gaussian', 'gaussian-mixture', 'input-complexity', 'isolation-forest', 'kde',
+ 'layerwise-gaussian', 'likelihood', 'mean-z-score', 'nearest-neighbours', 'one-class-svm',
+ 'relative-mahalanobis', 'smallest-p-value', 'sum-of-norms', 'typicality', 'waic']
 >>> create("typicality")
 <fimetric.detectors.typicality.Typicality object at ...>
 
+balanced_neighbours distance to the nearest in-distribution rows, parts of the loss beside norms
 base                what every density keeps: fit on own rows, higher = more anomalous
 chi_square          independent scaled chi-square layers
 column              one column of the table as the score
@@ -31,11 +32,13 @@ typicality          the typicality test
 waic                the mean loss of an ensemble, and how much its members disagree
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from numpy.typing import NDArray
 
 from fimetric.arguments import shown
+from fimetric.detectors.balanced_neighbours import BalancedNeighbours
 from fimetric.detectors.base import Density, LayerDensity, LossDensity, NotExplainableError
 from fimetric.detectors.chi_square import ChiSquare
 from fimetric.detectors.column import Column
@@ -63,6 +66,7 @@ __all__ = [
     "KDE",
     "OF_ANY_TABLE",
     "WAIC",
+    "BalancedNeighbours",
     "ChiSquare",
     "Column",
     "CombinedTests",
@@ -92,6 +96,7 @@ DENSITIES: dict[str, type[Density]] = {
     density.name: density
     for density in (
         NearestNeighbours,
+        BalancedNeighbours,
         LayerwiseGaussian,
         FullGaussian,
         ChiSquare,
@@ -137,6 +142,12 @@ def create(name: str) -> Density:
         ValueError: where no density has this name, listing those there are.
     """
     return _find(name)()
+
+
+def most_parts(names: Iterable[str]) -> str | None:
+    """Return which parts of the losses a table needs for densities of these names to read it."""
+    wanted = {_find(name).parts for name in names}
+    return next((parts for parts in ("costly", "free") if parts in wanted), None)
 
 
 def as_density(density: Density | str | None) -> Density:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fimetric.data import Samples
-from fimetric.detectors import DENSITIES, OF_ANY_TABLE, create
+from fimetric.detectors import DENSITIES, OF_ANY_TABLE, create, most_parts
 from fimetric.detectors.base import LayerDensity
 from fimetric.extraction import extract
 from fimetric.features.table import Features
@@ -74,14 +74,16 @@ def evaluate(
     """
     _check(in_distribution, ood, group_sizes, densities)
     sets = {in_distribution.name: in_distribution, **ood}
+    parts = most_parts(densities)
     tables: dict[int, dict[str, Features]] = {}
     for size in sorted(set(group_sizes)):
         tables[size] = {}
         for name, samples in sets.items():
             order = np.random.default_rng(seed).permutation(len(samples))
             place = None if folder is None else folder / f"{safe_name(name)}-groups-of-{size}"
+            drawn = samples.select(order.tolist())
             tables[size][name] = extract(
-                objective, samples.select(order.tolist()), batch_size, size, place, progress
+                objective, drawn, batch_size, size, place, progress, parts=parts
             )
     return _evaluate(tables, in_distribution.name, densities, seed, progress)
 

@@ -1,0 +1,84 @@
+"""Distance to the nearest in-distribution rows, in norms, parts of the loss and code lengths."""
+
+import logging
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fimetric.detectors.nearest_neighbours import NearestNeighbours
+from fimetric.features.table import Features
+from fimetric.typing import Array
+
+logger = logging.getLogger(__name__)
+CODE = "code/"  # begins the names of code lengths among the parts
+
+
+class BalancedNeighbours(NearestNeighbours):
+    r"""Creates the mean squared distance to the nearest fitted rows, all blocks of columns alike.
+
+    .. math:: s(y) = \tfrac1k \sum_{i \in N_k(y)} \sum_b \tfrac{1}{|b|} \sum_{j \in b}
+              (z_j - z_{ij})^2, \qquad z_j = (y_j - \mu_j) / \sigma_j
+
+    The blocks b are the log norms with the losses, what the losses consist of, and code lengths of
+    the samples (``Objective.parts``). Norms are many and move together; as plain columns they drown
+    what a few parts of the loss tell. A block that a table does not have is left out, and so is a
+    part that is not a number of every fitting row; a later row where it is none is scored as +inf.
+
+    Arguments:
+        neighbours: k; all rows where there are fewer.
+
+    References:
+        Density of States Estimation for Out-of-Distribution Detection (Morningstar et al., 2021),
+        arXiv:2006.09273, and Input Complexity and Out-of-distribution Detection with
+        Likelihood-based Generative Models (Serra et al., 2020), arXiv:1909.11480, for what stands
+        beside the norms; docs/results/blocks.md for how they were put together.
+    """
+
+    name = "balanced-neighbours"
+    parts = "free"
+
+    parts_: tuple[str, ...]  # those that are numbers of all fitting rows
+
+    def fit(self, features: Features) -> Self:
+        """Learn from in-distribution rows, N >= 2; see ``Density.fit``."""
+        fine = np.isfinite(features.parts).all(0)
+        self.parts_ = tuple(np.array(features.part_names, dtype=object)[fine])
+        return super().fit(features)
+
+    def _beside(self, features: Features) -> Array:
+        """Return losses and parts (N, L).
+
+        Raises:
+            ValueError: where a fitted part is missing.
+        """
+        missing = [name for name in self.parts_ if name not in features.part_names]
+        if missing:
+            raise ValueError(
+                f"no part {', '.join(map(repr, missing))} in {features!r}; extract these features "
+                f"with parts={self.parts!r}, as those that were fitted"
+            )
+        places = [features.part_names.index(name) for name in self.parts_]
+        parts = features.group_parts[:, places]
+        self._name_strange(features, parts)
+        return np.concatenate([super()._beside(features), parts], axis=1)
+
+    def _name_strange(self, features: Features, parts: Array) -> None:
+        rows, columns = np.nonzero(~np.isfinite(parts))
+        if len(rows):
+            samples = ", ".join(map(repr, features.group_ids(int(rows[0]))))
+            logger.warning(
+                "scored as +inf: sample %s, part %r: %s",
+                samples,
+                self.parts_[columns[0]],
+                parts[rows[0], columns[0]],
+            )
+
+    def _fit(self, y: Array, numels: NDArray[np.int64]) -> None:
+        super()._fit(y, numels)
+        code = np.array([name.startswith(CODE) for name in self.parts_], dtype=bool)
+        block = np.concatenate([np.zeros(y.shape[1] - len(code), int), 1 + code])
+        spread = np.isfinite(self.deviation_)  # the others tell nothing, and have no weight
+        sizes = np.bincount(block[spread], minlength=3)
+        self.deviation_ = self.deviation_ * np.sqrt(sizes[block].clip(1))
+        self.rows_ = (y - self.mean_) / self.deviation_
