@@ -60,6 +60,13 @@ def test_links_lead_somewhere(page):
         assert target.exists(), target
 
 
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.name)
+def test_no_link_has_a_bracket_that_nothing_closes(page):
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    prose = re.sub(r"`[^`]*`", "", prose)
+    assert not re.findall(r"\[[^\]]*\[[^\]]*\]\([^)]*\)(?!\])", prose)
+
+
 def test_every_picture_is_on_a_page():
     shown = {target.resolve() for page in LINKED for target in links(page)}
     assert not {p.resolve() for p in DOCS.rglob("*.png")} - shown
