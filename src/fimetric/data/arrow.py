@@ -52,7 +52,9 @@ def told_apart(chosen: Columns, part: Part) -> Columns:
     return replace(chosen, kind=SOUND if is_sound(data or b"") else PICTURE)
 
 
-def collected(parts: Iterable[Part], chosen: Columns, name: str, rate: int | None) -> Samples:
+def collected(
+    parts: Iterable[Part], chosen: Columns, name: str, rate: int | None, file: str | None = None
+) -> Samples:
     """Return the texts, sounds or rows of numbers of a table as a data set.
 
     Arguments:
@@ -60,6 +62,7 @@ def collected(parts: Iterable[Part], chosen: Columns, name: str, rate: int | Non
         chosen: its columns.
         name: of the data set.
         rate: that sounds are resampled to; their own if None.
+        file: the first of those that it is read from, if any.
 
     Raises:
         ValueError: for no rows, or a value that is missing, damaged or of another kind, naming row
@@ -78,7 +81,7 @@ def collected(parts: Iterable[Part], chosen: Columns, name: str, rate: int | Non
     if not ids:
         raise ValueError(f"{name} has no rows")
     if chosen.kind == SOUND:
-        return told(Clips(found.sounds, ids, name, kept=kept, rate=rate))
+        return told(Clips(found.sounds, ids, name, kept=kept, rate=rate), file)
     if chosen.kind == TEXT:
         return Texts(found.texts, ids, name, kept=kept)
     return of_numbers(found.numbers, chosen.data, ids, name, kept)

@@ -14,6 +14,7 @@ from fimetric.data.prepared import Prepare
 from fimetric.data.samples import Kept, Samples
 from fimetric.data.sounds import Sound
 from fimetric.data.spec import Spec
+from fimetric.data.telling import once
 
 log = logging.getLogger(__name__)
 
@@ -135,11 +136,14 @@ class Clips(Samples):
             )
 
 
-def told(clips: Clips) -> Clips:
-    """Return clips, and log what is changed of them."""
+def told(clips: Clips, file: str | None = None) -> Clips:
+    """Return clips, and log what is changed of them, of a file or folder once."""
     mixed = sum(sound.channels > 1 for sound in clips.sounds)
     if mixed:
-        log.warning(
+        once(
+            log,
+            logging.WARNING,
+            file,
             "%d of %d clips of %s have several channels: mixed to one by their mean",
             mixed,
             len(clips),
@@ -147,7 +151,10 @@ def told(clips: Clips) -> Clips:
         )
     other = sum(sound.rate != clips.rate for sound in clips.sounds)
     if other:
-        log.info(
+        once(
+            log,
+            logging.INFO,
+            file,
             "%d of %d clips of %s are resampled to %d values a second",
             other,
             len(clips),

@@ -15,6 +15,7 @@ from fimetric.data.keys import (
     data_key,
 )
 from fimetric.data.names import first_few, printable
+from fimetric.data.telling import once
 
 log = logging.getLogger(__name__)
 PICTURE, SOUND, FILES, TEXT, NUMBER = "pictures", "sounds", "bytes", "texts", "numbers"
@@ -45,12 +46,12 @@ class Columns:
         """The columns that are read."""
         return [*self.data, *self.kept, *([] if self.ids is None else [self.ids])]
 
-    def tell(self, where: str) -> "Columns":
-        """Return it, and log which columns are taken for what."""
+    def tell(self, where: str, file: str | None = None) -> "Columns":
+        """Return it, and log which columns are taken for what, of a file once."""
         what = "a table of numbers" if self.kind == NUMBER else f"{self.kind} {self.data[0]!r}"
         left = f"; left out: {first_few(self.left, 'columns')}" if self.left else ""
         if self.kind != PICTURE or left:
-            log.info("%s is read as %s%s", where, what, left)
+            once(log, logging.INFO, file, "%s is read as %s%s", where, what, left)
         return self
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fimetric.data.names import first_few, natural, printable
 from fimetric.data.splits import refuse_unknown, split_named
+from fimetric.data.telling import once
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,10 @@ def files_of(kind: Kind, folder: Path, split: str) -> list[Path]:
         named = {name for names in splits.values() for name in names}
         outside = sum(_top(file, folder) not in named for file in files.found)
         if outside:
-            log.warning(
+            once(
+                log,
+                logging.WARNING,
+                printable(folder),
                 "%d %s of %s lie outside of %s: left out",
                 outside,
                 kind.words,
@@ -48,7 +52,8 @@ def files_of(kind: Kind, folder: Path, split: str) -> list[Path]:
                 ", ".join(f"{name}/" for name in sorted(named)),
             )
     else:
-        log.info("%s has no splits: all its %s are taken", printable(folder), kind.words)
+        where = printable(folder)
+        once(log, logging.INFO, where, "%s has no splits: all its %s are taken", where, kind.words)
     files.tell()
     if not chosen:
         raise ValueError(f"{printable(folder)} holds {files.missing()}")
@@ -75,7 +80,10 @@ class _Files:
     def tell(self) -> None:
         """Log how many files are of another kind."""
         if self.others:
-            log.warning(
+            once(
+                log,
+                logging.WARNING,
+                printable(self.folder),
                 "%d files in %s are no %s that can be read, and are left out (%s)",
                 self.others.total(),
                 printable(self.folder),
@@ -130,7 +138,10 @@ def _splits(folder: Path, files: _Files) -> dict[str, set[str]]:
     inside = [file for file in files.found if _top(file, folder) in names]
     if inside and all(len(file.relative_to(folder).parts) > 2 for file in inside):
         return splits  # classes inside of it
-    log.warning(
+    once(
+        log,
+        logging.WARNING,
+        printable(folder),
         "%s/ in %s stands beside %s: taken for a class, not for a split",
         ", ".join(sorted(names)),
         printable(folder),

@@ -37,12 +37,12 @@ def from_parquet(files: Sequence[Path], name: str, asked: Asked) -> Samples:
     where = printable(files[0])
     if first is None:
         raise ValueError(f"{where} has no rows")
-    chosen = first[1].tell(where)
+    chosen = first[1].tell(where, where)
     asked.refuse_others(TAKES.get(chosen.kind, "column"), f"{name}, which holds {chosen.kind}")
     parts = itertools.chain([first], parts)
     if chosen.kind == PICTURE:
         return _pictures(_of_parts(parts), chosen, name, asked)
-    return collected(_limited(parts, asked.limit), chosen, name, asked.rate)
+    return collected(_limited(parts, asked.limit), chosen, name, asked.rate, where)
 
 
 def _pictures(

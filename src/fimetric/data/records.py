@@ -43,7 +43,7 @@ def from_records(files: Sequence[Path], name: str, asked: Asked) -> Samples:
         where = printable(files[0])
         if not head:
             raise ValueError(f"{where} has no rows")
-        chosen = _header(head, where, asked.condition).choose(asked.column).tell(where)
+        chosen = _header(head, where, asked.condition).choose(asked.column).tell(where, where)
         return _collected(itertools.chain(head, rows), chosen, name)
 
 

@@ -202,4 +202,4 @@ def _of_pictures(files: Sequence[Path], ids: Sequence[str], name: str, asked: As
 def _of_sounds(files: Sequence[Path], ids: Sequence[str], name: str, asked: Asked) -> Samples:
     asked.refuse_others("rate", f"{name}, which holds sounds")
     found = [sounds.sound(file, printable(file)) for file in files]
-    return told(Clips(found, ids, name, rate=asked.rate))
+    return told(Clips(found, ids, name, rate=asked.rate), printable(files[0]))

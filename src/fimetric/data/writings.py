@@ -10,6 +10,7 @@ from fimetric.data.lines import lines, whole
 from fimetric.data.names import natural, printable
 from fimetric.data.samples import Samples
 from fimetric.data.splits import refuse_unknown, split_named
+from fimetric.data.telling import once
 from fimetric.data.texts import Texts
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,8 @@ def from_lines(files: Sequence[Path], name: str, asked: Asked) -> Samples:
     if not texts:
         raise ValueError(f"{printable(files[0])} holds no text, but {blank} empty lines")
     if blank:
-        log.info("%d empty lines of %s are left out", blank, name)
+        file = printable(files[0])
+        once(log, logging.INFO, file, "%d empty lines of %s are left out", blank, name)
     return Texts(texts, ids, name)
 
 
@@ -73,7 +75,7 @@ def line_files(folder: Path, split: str) -> list[Path] | None:
     split = split_named(split) or split
     refuse_unknown(printable(folder), split, known)
     if others:
-        log.warning(
-            "%d other .txt files of %s belong to no split: left out", others, printable(folder)
-        )
+        where = printable(folder)
+        message = "%d other .txt files of %s belong to no split: left out"
+        once(log, logging.WARNING, where, message, others, where)
     return sorted((file for file, found in top.items() if found == split), key=natural)
