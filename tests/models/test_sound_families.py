@@ -102,7 +102,7 @@ def test_bands_are_standardised_by_all_of_the_training_part(work):
 @pytest.mark.parametrize("kind", KINDS)
 def test_clips_that_do_not_fit_are_refused(work, kind, tmp_path):
     write(tmp_path / "train.parquet", [np.zeros(LENGTH), np.zeros(LENGTH + 1)])
-    with pytest.raises(TypeError, match="512 to 513 values, which make no one tensor"):
+    with pytest.raises(TypeError, match=r"512 to 513 values, which .*; cut them to one length"):
         train(build(kind, "tiny", (LENGTH,)), load(tmp_path, "train"), tmp_path / "m", steps=1)
     loud = torch.full((5, LENGTH), 1000.0)
     with pytest.raises(ValueError, match=r"1000, where \[-1, 1\] is expected"):

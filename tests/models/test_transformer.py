@@ -236,7 +236,7 @@ def test_unfit_settings_are_refused(settings, shape, words):
 
 def test_texts_and_numbers_are_not_confused(tmp_path):
     images = Samples(torch.zeros(5, 1, 8, 8))
-    with pytest.raises(TypeError, match="samples holds no texts, and the model is one of texts"):
+    with pytest.raises(TypeError, match=r"model of texts \(tokens\), and samples holds pictures"):
         build_for("transformer", "tiny", images)
     model = build_for("transformer", "tiny", TEXTS)
     for data in (images, torch.zeros(5, 1, 8, 8)):

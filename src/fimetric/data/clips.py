@@ -83,13 +83,18 @@ class Clips(Samples):
         )
 
     @property
+    def lengths(self) -> set[int]:
+        """How many values a clip has, each number once."""
+        return {sound.length(self.rate) for sound in self.sounds}
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one sample, (T,), where all have one length.
 
         Raises:
             TypeError: where they have not.
         """
-        lengths = {sound.length(self.rate) for sound in self.sounds}
+        lengths = self.lengths
         self._refuse_several(lengths)
         return (lengths.pop(),)
 
@@ -132,7 +137,7 @@ class Clips(Samples):
         if len(lengths) > 1:
             raise TypeError(
                 f"{self.name} holds clips of {min(lengths)} to {max(lengths)} values, which make "
-                "no one tensor; take a model of any length, raw(rows), or cut them to one length"
+                "no one tensor; cut them to one length, or take a model of any length"
             )
 
 

@@ -4,6 +4,7 @@ family         what a model is, and what the program knows of a kind of them
 folder         models by name; a model as a folder
 bounds         whether a description is one that weights can fill
 devices        where models go
+takers         which families take samples of a kind
 discretised    distributions over the levels of a pixel, of which likelihoods are made
 glow_steps     the layers of a Glow
 unet           the network of the models of noisy images

@@ -16,6 +16,7 @@ from fimetric.arguments import folder_of, listed, made, seed_of, whole
 from fimetric.data import Samples
 from fimetric.models.bounds import check_fit, check_numbers
 from fimetric.models.family import SAMPLES, Model, family, family_of
+from fimetric.models.takers import refuse_misfits
 from fimetric.store import archive
 from fimetric.store.files import whole_file, whole_folder
 
@@ -89,8 +90,14 @@ def build_for(
 
     What a configuration learns from training data before weights are made, as the vocabulary of a
     language model, it learns from these.
+
+    Raises:
+        ValueError: for what ``build`` refuses.
+        TypeError: for samples of another kind than the family's, or clips of several lengths.
     """
-    cls = family(kind).model
+    row = family(kind)
+    refuse_misfits(row, samples)
+    cls = row.model
     settings, shape = cls.fitting(_config(cls, config), samples)
     return build(kind, settings, shape, seed)
 
