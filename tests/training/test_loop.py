@@ -218,6 +218,29 @@ def test_any_data_are_taken_and_validation_may_be_given(digits, tmp_path):
         run("vae", digits.select([0]), tmp_path / "d")
 
 
+@pytest.mark.parametrize(
+    ("rows", "given", "parts"),
+    [
+        (4, None, (3, 1)),
+        (97, None, (78, 19)),
+        (98, None, None),
+        (30, 19, (30, 19)),
+        (4, 20, None),
+    ],
+)
+def test_few_held_out_samples_are_told_of(rows, given, parts, tmp_path, caplog):
+    data = Samples(torch.randn(rows, 3), name="few")
+    validation = None if given is None else torch.randn(given, 3)
+    run("nsf", data, tmp_path, steps=1, validation=validation)
+    said = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    if parts is None:
+        assert not said
+    else:
+        [line] = said
+        trained, held = parts
+        assert line.startswith(f"few: {trained} samples are trained on and {held} held out; bits")
+
+
 def test_held_out_images_are_never_trained_on(digits, tmp_path, monkeypatch):
     seen: dict[str, list] = {"fit": [], "held": []}
     for name, key in (("training_losses", "fit"), ("bits_per_dim", "held")):

@@ -1,5 +1,6 @@
 """The data of a run: what is fitted on, and what is held out to validate on."""
 
+import logging
 from typing import Any
 
 import torch
@@ -14,7 +15,9 @@ from fimetric.models import Model
 from fimetric.models.family import family_of
 from fimetric.training.seeds import number
 
+log = logging.getLogger(__name__)
 MOST_HELD_OUT = 512  # of the training data, for validation
+FEW_HELD_OUT = 20  # below, their mean moves with every sample
 
 
 def as_samples(data: Any, model: Model) -> Samples:
@@ -63,15 +66,29 @@ def _texts_in(data: Any) -> Samples:
 
 
 def split(data: Samples, validation: Any, model: Model, seed: int) -> tuple[Samples, Samples]:
-    """Return the part to fit on and the part held out.
+    """Return the part to fit on and the part held out; few of these are told of in the log.
 
     Raises:
         ValueError: for fewer than two samples, where there is no ``validation``.
     """
     if validation is not None:
-        return data, as_samples(validation, model)
+        return _told(data, as_samples(validation, model), model.UNIT)
     held = min(max(round(model.HELD_OUT * len(data)), 1), MOST_HELD_OUT)
     if len(data) < 2:
         raise ValueError(f"{data.name} has {len(data)} sample; training needs 2 at least")
     mixed = torch.randperm(len(data), generator=Generator().manual_seed(number(seed, 0, 4)))
-    return data.select(mixed[:-held]), data.select(mixed[-held:])
+    return _told(data.select(mixed[:-held]), data.select(mixed[-held:]), model.UNIT)
+
+
+def _told(fit_on: Samples, held_out: Samples, unit: str) -> tuple[Samples, Samples]:
+    """Return both parts, and log where few are held out: which weights are best is told by them."""
+    if len(held_out) < FEW_HELD_OUT:
+        log.warning(
+            "%s: %d samples are trained on and %d held out; bits per %s of so few say little, "
+            "and so does which weights are the best; give more samples",
+            fit_on.name,
+            len(fit_on),
+            len(held_out),
+            unit,
+        )
+    return fit_on, held_out
