@@ -62,13 +62,13 @@ STATE = archive.Kind("state", 2, State, "remove the folder checkpoint to start a
 
 
 def fingerprint(model: Model, data: Samples, held_out: Samples, recipe: Recipe) -> dict[str, Any]:
-    """Return what has to be the same for a run to be resumed."""
+    """Return what has to be the same for a run to be resumed, in the order it is compared in."""
     settings = {
         "kind": kind_of(model),
         "shape": list(model.shape),
-        "config": asdict(model.config),
         **asdict(recipe),
         "data": [len(data), _checksum(data)],
+        "config": asdict(model.config),  # behind the data, which a vocabulary is learned from
         "validation": [len(held_out), _checksum(held_out)],
     }
     del settings["patience"]  # it may change from call to call: it only says when to stop
