@@ -146,6 +146,7 @@ COMMANDS = [
 
 OUT_OF_RANGE = {
     **dict.fromkeys(["--batch-size", "--group-size", "--limit", "--size", "--steps"], "0"),
+    "--rate": "0",
     **dict.fromkeys(["--window", "--positions"], "0"),
     **dict.fromkeys(["--draws", "--jobs", "--validate-every", "--seed"], "-3"),
     "--lr": "nan",

@@ -2,6 +2,7 @@
 
 options    what several commands share
 gathering  options that go together, as one object
+words      what an error calls an option: as it is typed
 models     one model: demo, train, extract, fit, score
 inspect    one model, looked at before it is used
 studies    several models, sets or methods: evaluate, analyse, benchmark, retrain
@@ -22,6 +23,7 @@ from typer.core import TyperGroup
 
 from fimetric.cli import models, studies
 from fimetric.cli.inspect import inspect
+from fimetric.cli.words import as_typed
 
 STOPPED = "stopped; what was done is kept, the same call goes on from there"
 
@@ -55,7 +57,13 @@ class Commands(TyperGroup):
         except BrokenPipeError:
             raise  # whoever read our output has left; typer ends in silence
         except (ValueError, TypeError, RuntimeError, OSError, ImportError) as error:
-            _stop(f"error: {' '.join(str(error).split()) or type(error).__name__}", 1)
+            said = as_typed(str(error), self._options(ctx))
+            _stop(f"error: {' '.join(said.split()) or type(error).__name__}", 1)
+
+    def _options(self, ctx: Any) -> set[str]:
+        """Return the names of what the command that was asked for takes."""
+        command = self.commands.get(ctx.invoked_subcommand)
+        return set() if command is None else {str(each.name) for each in command.params}
 
 
 def _stop(message: str, status: int) -> None:

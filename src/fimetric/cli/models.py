@@ -13,6 +13,7 @@ from fimetric.cli.options import (
     Asked,
     BatchSize,
     Channels,
+    Column,
     Confidence,
     Data,
     Device,
@@ -21,6 +22,7 @@ from fimetric.cli.options import (
     Limit,
     Out,
     Part,
+    Rate,
     Seed,
     Size,
     Split,
@@ -56,6 +58,8 @@ def train(
     limit: Limit = None,
     size: Size = None,
     channels: Channels = None,
+    column: Column = None,
+    rate: Rate = None,
     seed: Seed = 0,
     device: Device = "cpu",
 ) -> None:
@@ -68,7 +72,7 @@ def train(
 
     new_folder(out, data)
     place = known_device(device)
-    samples = Named(split, limit, size, channels).open(data)
+    samples = Named(split, limit, size, channels, column, rate).open(data)
     model = build_for(kind, config, samples, seed)
     history = run(
         model,
