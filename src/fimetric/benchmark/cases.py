@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -182,17 +182,17 @@ class Sets:
             ValueError: for sounds of another rate than the own ones.
         """
         grid, own = self.case.grid, self.case.own
-        named = Named(part, limit, grid.size, None)
+        named = Named(part, limit, grid.size)
         if name in (own.data, own.reference) or self.case.trained.family.samples == "texts":
-            return named.open(name)
+            return own.open(name, named)
         shape = self.parts["fit"].shape
         channels = shape[0] if self.case.trained.family.samples == "images" else None
-        found = Named(part, limit, grid.size, channels).open(name, shape)
+        found = own.open(name, replace(named, channels=channels), shape)
         rates = [getattr(each, "rate", None) for each in (found, self.parts["fit"])]
         if None not in rates and rates[0] != rates[1]:
             raise ValueError(
                 f"{name} has {rates[0]} values a second, {own.data} {rates[1]}: rates alone would "
-                "tell them apart; resample one of them"
+                f"tell them apart; give the set {own.data} a rate = {min(filter(None, rates))}"
             )
         return found
 
@@ -257,6 +257,7 @@ def model_folder(case: Case, run: Path) -> Path:
     how = case.trained
     what = [case.own.data, how.kind, _fields(how.config), how.steps, how.batch_size]
     what += [how.validate_every, case.seed, case.grid.size]
+    what += [case.own.reading] if case.own.reading else []  # another column is other data
     mark = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
     return run / "models" / f"{case.name}-{mark}"
 

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from fimetric.arguments import whole_or_none
 from fimetric.benchmark.variants import NEAR
+from fimetric.data import Samples
+from fimetric.data.named import Named, Shape
 from fimetric.data.sources import ARRAYS, FILES
 from fimetric.models.family import FAMILIES, SAMPLES, SCHEDULE, Family
 
@@ -125,6 +128,7 @@ class Own:
             same, such as frames of one video, and stay on one side of the split.
         reference: own samples for density and calibration, half each, where they are not taken
             from ``data``.
+        column, rate: of all these sets, see ``fimetric.data.load``.
         name: what the set is called, by default the last part of ``data``.
     """
 
@@ -134,15 +138,18 @@ class Own:
     near: tuple[str, ...] = ()
     alike: str | None = None
     reference: str | None = None
+    column: str | None = None
+    rate: int | None = None
     name: str = ""
 
     def __post_init__(self) -> None:
         """Name the set, and check that none is named twice, or as a part or look of one.
 
         Raises:
-            ValueError: for an ``alike`` that is no pattern, a name taken or repeated, or no far set
-                or models.
+            ValueError: for an ``alike`` that is no pattern, a name taken or repeated, a rate below
+                1, or no far set or models.
         """
+        whole_or_none(f"{self.data}: rate", self.rate)
         object.__setattr__(self, "name", self.name or called(self.data))
         try:
             re.compile(self.alike or "")
@@ -164,3 +171,32 @@ class Own:
             )
         if not self.models or not self.far:
             raise ValueError(f"{self.data}: name at least one far set and one family of models")
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """What is said of how its files are read: column and rate, where they are given."""
+        said = {"column": self.column, "rate": self.rate}
+        return {name: value for name, value in said.items() if value is not None}
+
+    def open(self, source: str, named: Named, shape: Shape | None = None) -> Samples:
+        """Return one of these sets, read by their column and at their rate.
+
+        Arguments:
+            source: its name.
+            named: all else that is asked of it.
+            shape: of the samples that a model takes; None allows any.
+
+        Raises:
+            ValueError: where it has no such column or is of no rate, naming the setting; and
+                whatever ``Named.open`` raises.
+        """
+        try:
+            return replace(named, **self.reading).open(source, shape)
+        except ValueError as error:
+            why = [f"{k} = {v!r}" for k, v in self.reading.items() if repr(v) in str(error)]
+            if source == self.data or not why:
+                raise
+            raise ValueError(
+                f"{error} ({' and '.join(why)} of the set {self.data} holds for all that it is "
+                f"compared with, {source} among them: bring them to one form)"
+            ) from error
