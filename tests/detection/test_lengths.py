@@ -52,7 +52,9 @@ def objective():
 def tables(objective):
     """Return features to fit on, to calibrate on, and others."""
     sizes = ((400, 1), (600, 2), (300, 3))
-    return [fm.extract(objective, texts(n, seed), progress=False) for n, seed in sizes]
+    return [
+        fm.extract(objective, texts(n, seed), progress=False, parts="free") for n, seed in sizes
+    ]
 
 
 @pytest.fixture(scope="module")

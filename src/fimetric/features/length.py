@@ -151,9 +151,11 @@ class LengthTrend:
         Raises:
             TypeError: where something is missing or too much.
         """
-        names = {key: tuple(description.get(key, ())) for key in ("names", "part_names")}
         none = {"parts": np.zeros((len(arrays["knots"]), 0)), "part_slopes": np.zeros(0)}
-        return cls(**names, reference=int(description["reference"]), **{**none, **arrays})
+        fields: dict[str, Any] = {**none, **arrays, "reference": int(description["reference"])}
+        for key in ("names", "part_names"):  # there are states of before parts were kept
+            fields[key] = tuple(description.get(key, ()))
+        return cls(**fields)
 
 
 def _of_rows(logs: Array, table: Features) -> tuple[Array, Array]:
