@@ -47,3 +47,11 @@ def test_seeds_are_averaged(tmp_path, monkeypatch):
 def test_nothing_or_two_arrangements_are_refused(tmp_path, methods, rows):
     with pytest.raises(ValueError, match="arrangements"):
         draw_matrix(tmp_path / "matrix.png", rows, methods)
+
+
+def test_one_method_has_one_panel_a_family(tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr("matplotlib.axes.Axes.set_title", lambda axes, text: titles.append(text))
+    rows = [ONE, replace(ONE, method="m1"), replace(ONE, family="glow")]
+    draw_matrix(tmp_path / "matrix.png", rows, ("m0",))
+    assert titles == ["vae: m0", "glow: m0"]

@@ -88,7 +88,9 @@ def test_a_file_is_read_and_families_are_inherited(write):
         (("steps = 10", "steps = -5"), "vae: steps, batch_size and validate_every start at 1"),
         (('"tiny"', '"huge"'), "vae has no config 'huge'; there are tiny, small, paper"),
         (('"tiny"', "{ width = 3 }"), "vae has no config 'width'; there are channels, latent"),
-        (("held_out", "methods = []\nheld_out"), "figure must name two of the methods"),
+        (("held_out", "methods = []\nheld_out"), "methods names none"),
+        (("held_out", 'figure = ["waic", "msma-mixture", "waic"]\nheld_out'), "one or two of the"),
+        (("held_out", 'methods = ["waic"]\nfigure = ["likelihood"]\nheld_out'), "one or two of"),
         (("held_out", "group_sizes = [1, 5, 5]\nheld_out"), "group_sizes names one twice"),
         (('near = ["patches"]', 'alike = "("'), "digits: alike is no pattern"),
         (('"tiny"', '"tiny"\nlr = 1'), "sets: digits: vae has no setting 'lr'"),
@@ -97,7 +99,14 @@ def test_a_file_is_read_and_families_are_inherited(write):
         (('"patches"', '"letters"'), "digits: a set is named twice"),
         (('far = ["letters"]', ""), "sets: digits: Object missing required field `far`"),
         (("samples = 100", "samples = 300"), "at most half of held_out=400"),
-        (("held_out = 400", "held_out = 100"), "groups of 20 need at least 40 samples"),
+        (("costly_samples = 40", "costly_samples = 101"), "must be at most samples=100"),
+        (
+            ("held_out = 400", "group_sizes = [1, 20]\nheld_out = 100"),
+            "groups of 20 need at least 40 samples to fit and to test on; there are 25, a quarter "
+            "of held_out=100, and costly_samples=40: raise these, or take 20 out of group_sizes",
+        ),
+        (("held_out", "fewest = 101\nheld_out"), "samples=100; group_sizes are (1, 5, 20)"),
+        (("costly_samples = 40", "costly_samples = 9\nconsecutive = [5]"), "group_sizes are (1,)"),
         (("held_out", 'methods = ["magic"]\nheld_out'), "no method 'magic'; there are fimetric"),
         (("held_out", 'looks = ["melted"]\nheld_out'), "no look 'melted'; there are rotated"),
         (("held_out", "group_sizes = [5]\nheld_out"), "must be positive and hold 1"),
@@ -109,6 +118,41 @@ def test_mistakes_are_named(write, change, message):
     with pytest.raises(ValueError, match=r"grid.toml: ") as caught:
         read(write(GOOD.replace(*change, 1)))
     assert message in str(caught.value)
+
+
+SHORT = """
+[families.vae]
+[[sets]]
+data = "digits"
+far = ["letters"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("", {"samples": 500, "costly_samples": 200, "group_sizes": (1, 5, 20)}),
+        ("samples = 60", {"costly_samples": 60, "group_sizes": (1, 5, 20)}),
+        ("samples = 39", {"costly_samples": 39, "group_sizes": (1, 5)}),
+        ("held_out = 30", {"samples": 16, "costly_samples": 16, "group_sizes": (1,)}),
+        ("fewest = 4", {"samples": 500, "group_sizes": (1,)}),
+        ("fewest = 5", {"fewest": 5, "group_sizes": (1, 5)}),
+        ("costly_samples = 10", {"samples": 500, "group_sizes": (1, 5)}),
+        ("", {"figure": ("typicality", "fimetric")}),
+        ('methods = ["fimetric", "waic", "scoped"]', {"figure": ("waic", "fimetric")}),
+        ('methods = ["waic", "scoped", "loudness"]', {"figure": ("waic", "scoped")}),
+        ('methods = ["waic"]', {"figure": ("waic",)}),
+        ('methods = ["waic", "scoped"]\nfigure = ["scoped"]', {"figure": ("scoped",)}),
+    ],
+)
+def test_what_nobody_wrote_follows_what_was_written(write, written, expected):
+    grid = read(write(f"{written}\n{SHORT}"))
+    assert {name: getattr(grid, name) for name in expected} == expected
+
+
+def test_methods_are_named_where_they_are_written(write):
+    assert not read(write(SHORT)).named
+    assert read(write(f'methods = ["waic"]\n{SHORT}')).named
 
 
 def test_a_file_that_is_no_text(tmp_path):

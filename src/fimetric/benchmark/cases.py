@@ -116,7 +116,7 @@ class Sets:
         if len(pool) < grid.held_out:
             raise ValueError(
                 f"{self.case.own.data} has {len(pool)} held-out samples; held_out={grid.held_out} "
-                "asks for more"
+                f"asks for more: set held_out = {len(pool)}, or less"
             )
         fit, calibrate = int(FIT * grid.held_out), int(CALIBRATE * grid.held_out)
         chosen = split(pool.ids, self.case.own.alike, (fit, calibrate, grid.samples), grid.seed)
@@ -131,7 +131,10 @@ class Sets:
         beside = self._open(reference, "test", None)
         least = 4 * max(self.case.grid.group_sizes)
         if len(beside) < least:
-            raise ValueError(f"{reference} has {len(beside)} samples; a reference needs {least}")
+            raise ValueError(
+                f"{reference} has {len(beside)} samples; a reference needs {least}, four for each "
+                f"of the largest group: group_sizes are {self.case.grid.group_sizes}"
+            )
         fit, calibration = split(beside.ids, None, (len(beside) // 2, len(beside) // 2, 0), 0)[:2]
         halves = (beside.select(np.sort(rows).tolist()) for rows in (fit, calibration))
         test = self._enough(self._open(self.case.own.data, "test", self.case.grid.samples))
@@ -167,6 +170,7 @@ class Sets:
             raise ValueError(
                 f"{samples.name} has {len(samples)} samples, fewer than "
                 + (f"fewest={grid.fewest}" if grid.fewest else f"samples={grid.samples}")
+                + f": set fewest = {len(samples)}, or less, where so few will do"
             )
         return samples
 

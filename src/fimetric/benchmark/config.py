@@ -14,24 +14,29 @@ from fimetric.benchmark.variants import NEAR
 
 TIERS = ("smoke", "cpu", "paper")
 FIT, CALIBRATE = 0.25, 0.25  # of the held-out data; the rest is for the test
+SAMPLES, COSTLY, SIZES, FIGURE = 500, 200, (1, 5, 20), ("typicality", "fimetric")
+"""What is taken where nothing else is written, as far as what is written allows it."""
+FOLLOWS: Any = None  # what is written; ``Grid`` sets it when it is made
 
 
 @dataclass(frozen=True)
 class Grid:
-    """All that a benchmark is made of.
+    """All that a benchmark is made of; what is left out follows what is there.
 
     Arguments:
         sets: in-distribution sets.
         held_out: held-out samples of each: a quarter for the density, a quarter for the
             calibration, half for the test. A ``reference`` is taken whole.
-        samples: test samples of each set.
+        samples: test samples of each set; if left out 500, or half of ``held_out``.
         fewest: test samples that will do where a set has no more, by default ``samples``.
-        costly_samples: of each set, for methods that are costly.
-        group_sizes: samples judged together, 1 among them.
+        costly_samples: of each set, for methods that are costly; if left out 200, or ``samples``.
+        group_sizes: samples judged together, 1 among them; if left out those of 1, 5 and 20 that
+            the numbers of samples allow.
         consecutive: group sizes that are also judged in the order of the file.
-        methods: names in ``METHODS``; if left out all but those of ``ASKED``.
+        methods: names in ``METHODS``; if left out all but those of ``ASKED``, and one that cannot
+            be tried is then left out too.
         looks: variants of own test images that count as near sets; other samples have none.
-        figure: the two methods of the picture.
+        figure: the two methods of the picture, or the one; if left out see ``pictured``.
         leak_checks: whether every method is also asked to tell the own test part from the
             calibration part, and from itself under another name, which none can.
         checkpoints: folder of trained models; one that is not there is trained in the run's folder.
@@ -42,14 +47,14 @@ class Grid:
 
     sets: tuple[Own, ...]
     held_out: int = 2000
-    samples: int = 500
+    samples: int = FOLLOWS
     fewest: int | None = None
-    costly_samples: int = 200
-    group_sizes: tuple[int, ...] = (1, 5, 20)
+    costly_samples: int = FOLLOWS
+    group_sizes: tuple[int, ...] = FOLLOWS
     consecutive: tuple[int, ...] = ()
     methods: tuple[str, ...] = STANDARD
     looks: tuple[str, ...] = tuple(NEAR)
-    figure: tuple[str, str] = ("typicality", "fimetric")
+    figure: tuple[str, ...] = FOLLOWS
     leak_checks: bool = False
     checkpoints: str | None = None
     size: int | None = None
@@ -58,46 +63,105 @@ class Grid:
     name: str = field(default="benchmark", compare=False)
 
     def __post_init__(self) -> None:
-        """Check names and sizes.
+        """Fill in what is left out, and check names and sizes.
 
         Raises:
             ValueError: for unknown or repeated names, sizes out of range, or too few samples for
                 the groups.
         """
-        _known("method", (*self.methods, *self.figure), METHODS)
-        _known("look", self.looks, NEAR)
-        if len(self.figure) != 2 or not set(self.figure) <= set(self.methods):
-            raise ValueError(f"figure must name two of the methods, got {self.figure}")
-        for name in ("methods", "group_sizes", "consecutive", "looks"):
-            if len(set(getattr(self, name))) < len(getattr(self, name)):
-                raise ValueError(f"{name} names one twice: {getattr(self, name)}")
+        self._fill()
+        self._check_names()
+        self._check_groups()
+        self._check_samples()
         if min(self.batch_size, self.size or 1) < 1 or self.seed < 0:
             raise ValueError("batch_size and size start at 1, seed at 0")
-        if 1 not in self.group_sizes or min(self.group_sizes) < 1:
-            raise ValueError(f"group_sizes must be positive and hold 1, got {self.group_sizes}")
-        if not set(self.consecutive) <= set(self.group_sizes) - {1}:
-            raise ValueError(f"consecutive must be group sizes above 1, got {self.consecutive}")
         if len({own.name for own in self.sets}) < len(self.sets) or not self.sets:
             raise ValueError(
                 "name at least one in-distribution set, each once; name = tells apart those of "
                 "one name"
             )
-        if self.fewest is not None and not max(self.group_sizes) <= self.fewest <= self.samples:
+
+    @property
+    def fit(self) -> int:
+        """How many of the held-out samples a density is fitted on."""
+        return int(FIT * self.held_out)
+
+    @property
+    def named(self) -> bool:
+        """Whether the methods were named, so that one that cannot be tried is an error."""
+        return self.methods != STANDARD
+
+    def _fill(self) -> None:
+        """Let what was left out follow the rest."""
+        self._set("samples", min(SAMPLES, self.held_out - 2 * self.fit))
+        self._set("costly_samples", min(COSTLY, self.samples))
+        most = min(min(self.fit, self.costly_samples) // 2, self.fewest or self.samples)
+        self._set("group_sizes", tuple(size for size in SIZES if size <= max(most, 1)))
+        self._set("figure", pictured(self.methods))
+
+    def _set(self, name: str, value: Any) -> None:
+        if getattr(self, name) is FOLLOWS:
+            object.__setattr__(self, name, value)
+
+    def _check_names(self) -> None:
+        if not self.methods:
+            raise ValueError("methods names none")
+        _known("method", (*self.methods, *self.figure), METHODS)
+        _known("look", self.looks, NEAR)
+        if not 1 <= len(self.figure) <= 2 or not set(self.figure) <= set(self.methods):
+            raise ValueError(f"figure must name one or two of the methods, got {self.figure}")
+        for name in ("methods", "group_sizes", "consecutive", "looks"):
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise ValueError(f"{name} names one twice: {getattr(self, name)}")
+
+    def _check_groups(self) -> None:
+        sizes, largest = self.group_sizes, max(self.group_sizes, default=0)
+        if 1 not in sizes or min(sizes) < 1:
+            raise ValueError(f"group_sizes must be positive and hold 1, got {sizes}")
+        if not set(self.consecutive) <= set(sizes) - {1}:
+            raise ValueError(
+                f"consecutive must be group sizes above 1, got {self.consecutive}; group_sizes are "
+                f"{sizes}"
+            )
+        if self.fewest is not None and not largest <= self.fewest <= self.samples:
             raise ValueError(
                 f"fewest={self.fewest} must be at least the largest group and at most "
-                f"samples={self.samples}"
+                f"samples={self.samples}; group_sizes are {sizes}"
             )
-        largest, fit = max(self.group_sizes), int(FIT * self.held_out)
-        if fit < 2 * largest or self.costly_samples < 2 * largest:
+        if self.fit < 2 * largest or self.costly_samples < 2 * largest:
             raise ValueError(
                 f"groups of {largest} need at least {2 * largest} samples to fit and to test on; "
-                f"there are {fit} and {self.costly_samples}: raise held_out or costly_samples"
+                f"there are {self.fit}, a quarter of held_out={self.held_out}, and "
+                f"costly_samples={self.costly_samples}: raise these, or take {largest} out of "
+                "group_sizes"
             )
-        if self.samples > self.held_out - 2 * fit or self.costly_samples > self.samples:
+
+    def _check_samples(self) -> None:
+        if self.samples > self.held_out - 2 * self.fit:
             raise ValueError(
-                f"samples={self.samples} must be at most half of held_out={self.held_out}, and "
-                f"costly_samples={self.costly_samples} at most samples"
+                f"samples={self.samples} must be at most half of held_out={self.held_out}; set "
+                "either"
             )
+        if self.costly_samples > self.samples:
+            raise ValueError(
+                f"costly_samples={self.costly_samples} must be at most samples={self.samples}; "
+                "set either"
+            )
+
+
+def pictured(methods: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the two of some methods that a picture shows, or the one that there is.
+
+    >>> pictured(("likelihood", "typicality", "fimetric")), pictured(("waic", "fimetric"))
+    (('typicality', 'fimetric'), ('waic', 'fimetric'))
+    >>> pictured(("waic", "likelihood", "min-k")), pictured(("fimetric",))
+    (('waic', 'likelihood'), ('fimetric',))
+    """
+    if set(FIGURE) <= set(methods):
+        return FIGURE
+    last = FIGURE[1:] if FIGURE[1] in methods else ()
+    others = [name for name in methods if name not in last]
+    return (*others[: 2 - len(last)], *last)
 
 
 def read(source: str | Path) -> Grid:

@@ -1,4 +1,4 @@
-"""A picture of AUROCs: own sets x foreign sets, two methods side by side, a row for each family."""
+"""A picture of AUROCs: own sets x foreign sets, methods side by side, a row for each family."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,14 +22,14 @@ Cell = tuple[str, str]  # own set, foreign set
 
 
 def draw_matrix(
-    path: Path, comparisons: Sequence[Comparison], methods: tuple[str, str], group_size: int = 1
+    path: Path, comparisons: Sequence[Comparison], methods: Sequence[str], group_size: int = 1
 ) -> None:
-    """Draw the matrix of AUROCs, averaged over seeds, of two methods.
+    """Draw the matrix of AUROCs, averaged over seeds, of some methods.
 
     Arguments:
         path: of the picture.
         comparisons: of one arrangement; those of other methods and sizes are left out.
-        methods: left and right.
+        methods: from left to right.
         group_size: samples judged together.
 
     Raises:
@@ -47,7 +47,7 @@ def draw_matrix(
     widest = max(len(columns) for _, columns in shapes)
     heights = [0.42 * len(rows) + 1.3 for rows, _ in shapes]
     figure = Figure(figsize=(0.94 * widest + 4.0, sum(heights) + 0.7), layout="constrained")
-    panels = figure.subplots(len(families), 2, squeeze=False, height_ratios=heights)
+    panels = figure.subplots(len(families), len(methods), squeeze=False, height_ratios=heights)
     for row, (family, some), shape in zip(panels, families.items(), shapes, strict=True):
         for axes, method in zip(row, methods, strict=True):
             theirs = [c for c in some if c.method == method]
