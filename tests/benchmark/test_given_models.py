@@ -7,9 +7,10 @@ import pytest
 from given_grids import WORDS, grid, rows, sentences, text_files
 
 import fimetric as fm
-from fimetric.benchmark.cases import cases, model_folder
+from fimetric.benchmark.cases import cases
 from fimetric.benchmark.config import read
 from fimetric.benchmark.methods import METHODS
+from fimetric.benchmark.places import model_folder
 from fimetric.benchmark.run import run
 from fimetric.benchmark.tables import Wanted, extract
 from fimetric.benchmark.writing import write

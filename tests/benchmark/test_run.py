@@ -12,9 +12,10 @@ from small_grids import write_grid
 from typer.testing import CliRunner
 
 from fimetric.benchmark import run as stages
-from fimetric.benchmark.cases import cases, model_folder
+from fimetric.benchmark.cases import cases
 from fimetric.benchmark.config import read
 from fimetric.benchmark.kinds import TABLES
+from fimetric.benchmark.places import model_folder
 from fimetric.benchmark.run import run
 from fimetric.benchmark.tables import Wanted, extract
 from fimetric.benchmark.writing import write

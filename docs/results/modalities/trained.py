@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 import fimetric as fm
-from fimetric.benchmark.cases import Case, Sets, model_folder
+from fimetric.benchmark.cases import Case, Sets
+from fimetric.benchmark.places import model_folder
 from fimetric.data import Samples
 from fimetric.data.codes import simple_codes
 from fimetric.evaluation.trained import code_lengths

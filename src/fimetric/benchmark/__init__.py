@@ -7,6 +7,7 @@ jobs       jobs side by side in processes of their own, which end with the one t
 kinds      every table of the benchmark: what turns the samples of a model into rows
 methods    every method of the benchmark: which table it needs, and which density judges it
 own        an own set, its models, and what they are to tell it from
+places     where models lie, and whether they are what the grid says
 results    what a benchmark found: one entry for each comparison, and the scores behind it
 run        the stages of a benchmark, one after the other: train, extract, score, compare
 scoring    one method on one model: fit on own samples, score every set, resample what was scored

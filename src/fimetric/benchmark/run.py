@@ -7,12 +7,13 @@ where it stopped, and a grid that has changed computes what is new.
 from collections.abc import Sequence
 from pathlib import Path
 
-from fimetric.benchmark.cases import Case, Sets, cases, model_folder
+from fimetric.benchmark.cases import Case, Sets, cases
 from fimetric.benchmark.comparing import Found, Key, compare
 from fimetric.benchmark.config import Grid
 from fimetric.benchmark.jobs import Job, do
 from fimetric.benchmark.kinds import TABLES
 from fimetric.benchmark.methods import METHODS
+from fimetric.benchmark.places import model_folder
 from fimetric.benchmark.scoring import Scored, scored
 from fimetric.benchmark.tables import Tables, Wanted, count, extract, opened, table_key
 from fimetric.benchmark.training import ready, trained

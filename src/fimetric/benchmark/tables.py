@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fimetric.benchmark.cases import Case, Sets, model_folder
+from fimetric.benchmark.cases import Case, Sets
 from fimetric.benchmark.kinds import REFERENCES, TABLES, Source
 from fimetric.benchmark.own import Trained
+from fimetric.benchmark.places import model_folder
 from fimetric.data import Samples
 from fimetric.data.clips import Clips
 from fimetric.data.texts import Texts

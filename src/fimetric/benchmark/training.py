@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from fimetric.benchmark.cases import Case, Sets, model_folder
+from fimetric.benchmark.cases import Case, Sets
+from fimetric.benchmark.places import model_folder
 from fimetric.models import build_for, load, save
 from fimetric.training import train
 
