@@ -27,6 +27,11 @@ def texts(tmp_path_factory) -> Path:
         ({"more": 'reference = "x"\nalike = "y"'}, "alike is for own samples that come from one"),
         ({"options": 'samples = "texts"\nseeds = [0, 1]'}, "leave out seeds"),
         ({"kind": "vae", "options": 'background = "b"'}, "a background is for models of texts"),
+        (
+            {"options": 'samples = "texts"\noptions = { windw = 64 }'},
+            r"sets: .*own.txt: ours: no option 'windw'; options are timesteps, .*, window, ",
+        ),
+        ({"options": 'samples = "texts"\noptions = { seed = 1 }'}, "no option 'seed'"),
         ({"kind": "diffusion", "options": "options = { draws = 2 }"}, "options would change"),
     ],
 )
@@ -37,7 +42,8 @@ def test_what_does_not_fit_together_is_refused(texts, tmp_path, values, message)
 
 def test_a_model_that_is_not_there_is_told_before_the_work(texts, tmp_path):
     path = grid(texts, tmp_path, model="nowhere")
-    with pytest.raises(FileNotFoundError, match="nowhere is no path"):
+    entry = "sentences, models.ours: model = 'nowhere': nowhere is no path"
+    with pytest.raises(FileNotFoundError, match=f"{entry}.*the folder that the command runs in"):
         run(read(path), tmp_path / "run", jobs=1, progress=False)
 
 

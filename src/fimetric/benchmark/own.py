@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from fimetric.data import Samples
 from fimetric.data.named import Named, Shape
 from fimetric.data.sources import ARRAYS, FILES
 from fimetric.models.family import FAMILIES, SAMPLES, SCHEDULE, Family
+from fimetric.objectives import from_pretrained
 
+GIVEN = ("source", "seed")  # of from_pretrained: by ``model`` and by the grid
 PARTS = ("fit", "calibration", "test")
+OPTIONS = tuple(name for name in signature(from_pretrained).parameters if name not in GIVEN)
 LEAKS = ("own calibration", "own test again")  # sets that no method may tell from the own test part
 
 
@@ -57,13 +61,17 @@ class Trained:
         """Check the family and the seeds.
 
         Raises:
-            ValueError: for an unknown family or config, seeds that are none, equal or negative, or
-                numbers below 1; and for what does not go with a model that lies somewhere.
+            ValueError: for an unknown family, config or option, seeds that are none, equal or
+                negative, or numbers below 1; and for what does not go with a model that lies
+                somewhere.
         """
         if self.model is not None and self.seeds != (0,):
             raise ValueError(f"{self.kind}: model names one model; leave out seeds")
         if self.background is not None and self.family.samples != "texts":
             raise ValueError(f"{self.kind}: a background is for models of texts")
+        for name in self.options:
+            if name not in OPTIONS:
+                raise ValueError(f"no option {name!r}; options are {', '.join(OPTIONS)}")
         if self.kind not in FAMILIES:
             self._check_foreign()
             return
