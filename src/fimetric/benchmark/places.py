@@ -41,7 +41,7 @@ def _check_given(case: Case, place: Path) -> Path:
     if kind not in FAMILIES:
         return place  # a hub name, perhaps, or a file with a function: ``tables`` opens it
     if not place.exists():
-        raise FileNotFoundError(f"{case.own.name}: there is no model {place}")
+        raise FileNotFoundError(f"there is no {place}; give an existing folder")
     if describe(place).kind != kind:
         raise ValueError(f"{place} is a {describe(place).kind}, the grid says that it is a {kind}")
     return place

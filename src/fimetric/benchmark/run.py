@@ -7,17 +7,16 @@ where it stopped, and a grid that has changed computes what is new.
 from collections.abc import Sequence
 from pathlib import Path
 
-from fimetric.benchmark.cases import Case, Sets, cases
+from fimetric.benchmark.cases import Case, Sets
+from fimetric.benchmark.checking import checked
 from fimetric.benchmark.comparing import Found, Key, compare
 from fimetric.benchmark.config import Grid
 from fimetric.benchmark.jobs import Job, do
 from fimetric.benchmark.kinds import TABLES
 from fimetric.benchmark.methods import METHODS
-from fimetric.benchmark.places import model_folder
 from fimetric.benchmark.scoring import Scored, scored
-from fimetric.benchmark.tables import Tables, Wanted, count, extract, opened, table_key
+from fimetric.benchmark.tables import Tables, Wanted, count, extract, table_key
 from fimetric.benchmark.training import ready, trained
-from fimetric.models.family import FAMILIES
 from fimetric.store.files import swept
 
 
@@ -25,23 +24,15 @@ def train(grid: Grid, folder: Path, jobs: int | None = None, progress: bool = Tr
     """Train the models of a grid that are not there yet; the arguments are those of ``run``.
 
     Raises:
-        ValueError: where the folder of checkpoints that the grid names is not there.
-        FileNotFoundError: where a background model is not there.
+        FileNotFoundError, OSError, ImportError, RuntimeError, TypeError, ValueError: see
+            ``checked``.
     """
-    place = grid.checkpoints
-    if place is not None and not Path(place).is_dir():
-        raise ValueError(f"there is no folder {place!r} here; run where the checkpoints are")
-    for own in {case.own.name: case for case in cases(grid)}.values():
-        Sets(own).all()  # what is too small or of another shape is told before the work
-    for case in cases(grid):  # and what is another model, or none
-        model_folder(case, folder)
-        how = case.trained
-        if how.model is not None and how.kind not in FAMILIES:
-            opened(how, grid.seed)
-        if how.background is not None and not Path(how.background).exists():
-            raise FileNotFoundError(f"{case.own.name}: there is no background {how.background}")
+    _train(checked(grid, folder), folder, jobs, progress)
+
+
+def _train(models: Sequence[Case], folder: Path, jobs: int | None, progress: bool) -> None:
     with swept(folder, deep=True):
-        waiting = [case for case in cases(grid) if not ready(case, folder)]
+        waiting = [case for case in models if not ready(case, folder)]
         trainings = [(float(case.trained.steps), trained, (case, folder)) for case in waiting]
         do("training", trainings, jobs, progress)
 
@@ -56,11 +47,12 @@ def run(grid: Grid, folder: Path, jobs: int | None = None, progress: bool = True
         progress: whether to show progress.
 
     Raises:
-        ValueError: for data that are too few or do not fit their models, before the work that would
-            be lost.
+        FileNotFoundError, OSError, ImportError, RuntimeError, TypeError, ValueError: see
+            ``checked``; for data that are too few or do not fit their models, before the work that
+            would be lost.
     """
-    models = cases(grid)
-    train(grid, folder, jobs, progress)
+    models = checked(grid, folder)
+    _train(models, folder, jobs, progress)
     found: dict[Key, Scored] = {}
     with swept(folder, deep=True):
         do("extracting", _extractions(models, folder), jobs, progress)

@@ -59,7 +59,7 @@ def extract(wanted: Wanted, folder: Path, sets: Sets | None = None) -> Tables:
         sets: those of the case, where they are loaded already.
     """
     sets = sets or Sets(wanted.case)
-    source = _source(wanted.case, wanted.table, sets, folder)
+    source = source_of(wanted.case, sets, folder, TABLES[wanted.table].background)
     # one that learns from references first is made only where something is missing
     extractor = None if TABLES[wanted.table].learns else _extractor(wanted, source)
     made_from = _made_from(wanted, source, extractor)
@@ -118,28 +118,28 @@ def _extractor(wanted: Wanted, source: Source) -> Extraction:
     return TABLES[wanted.table].extractor(source)
 
 
-def opened(how: Trained, seed: int) -> Objective:
+def _opened(how: Trained, seed: int) -> Objective:
     """Return the objective of a model that lies somewhere, opened as the grid says."""
     return from_pretrained(how.model or "", seed=seed, **how.options)
 
 
-def _source(case: Case, table: str, sets: Sets, folder: Path) -> Source:
-    seed, beside = case.grid.seed, case.trained.background
-    needed = TABLES[table].background and beside is not None
-    background = from_pretrained(beside or "", seed=seed) if needed else None
+def source_of(case: Case, sets: Sets, folder: Path, background: bool) -> Source:
+    """Return what tables of a model are made from, with its background where that is needed."""
+    seed, place = case.grid.seed, case.trained.background
+    beside = None if place is None or not background else from_pretrained(place, seed=seed)
     model, objectives = _models(case, folder)
     own, training = lambda: sets.parts["fit"], lambda: sets.train
-    return Source(model, objectives, own, seed, training, background)
+    return Source(model, objectives, own, seed, training, beside)
 
 
 def _models(case: Case, folder: Path) -> tuple[Model | None, tuple[Objective, ...]]:
     """Return a model, where it is of a family, and the objectives of all members of its kind."""
     how, seed = case.trained, case.grid.seed
     if how.kind not in FAMILIES:
-        return None, (opened(how, seed),)
+        return None, (_opened(how, seed),)
     models = [load(model_folder(member, folder)) for member in case.members]
     if how.options:
-        return models[0], (opened(how, seed),)
+        return models[0], (_opened(how, seed),)
     return models[0], tuple(standard_objective(model, seed=seed) for model in models)
 
 

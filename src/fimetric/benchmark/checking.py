@@ -1,0 +1,133 @@
+"""What does not go together in a grid, told before anything is trained or scored."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from fimetric.benchmark.cases import Case, Sets, cases
+from fimetric.benchmark.config import Grid
+from fimetric.benchmark.kinds import Source
+from fimetric.benchmark.own import called
+from fimetric.benchmark.places import model_folder
+from fimetric.benchmark.tables import source_of
+from fimetric.data import Samples
+from fimetric.extraction.extractor import placed
+from fimetric.extraction.intake import Intake, named_failures
+from fimetric.models.folder import describe
+from fimetric.objectives import Objective
+from fimetric.objectives.reading import read
+
+HERE = "relative paths are taken from the folder that the command runs in"
+KINDS = (FileNotFoundError, OSError, ImportError, RuntimeError, TypeError, ValueError)
+
+
+def checked(grid: Grid, folder: Path) -> list[Case]:
+    """Return the models of a grid.
+
+    Arguments:
+        grid: what to do.
+        folder: of the run.
+
+    Raises:
+        FileNotFoundError: for data or a model that is not there.
+        OSError, ImportError, RuntimeError, TypeError: where a model does not open, or takes other
+            data.
+        ValueError: likewise, and for sets that are too small or of another shape than their model
+            takes.
+    """
+    place = grid.checkpoints
+    if place is not None and not Path(place).is_dir():
+        raise ValueError(f"there is no folder {place!r} here; run where the checkpoints are")
+    found: list[Case] = []
+    sets: dict[tuple[str, str], Sets] = {}
+    for case in cases(grid):
+        kind = (case.own.name, case.trained.family.samples)
+        if kind not in sets:
+            sets = {kind: Sets(case)}  # those of one own set at a time
+            with _named(case.own.name):
+                sets[kind].parts  # noqa: B018
+        _check(case, sets[kind], folder)
+        found.append(case)
+    return found
+
+
+def _check(case: Case, sets: Sets, folder: Path) -> None:
+    """Refuse data that do not go together with a model, or that are too few."""
+    where = f"{case.own.name}, models.{case.trained.kind}"
+    source = _opened(case, sets, folder, where)
+    with _named(case.own.name):
+        sets.all()  # what is too small or of another shape is told before the work
+    if source is not None:
+        with _named(f"{where}: model = {case.trained.model!r}"):
+            _pass_all(case, sets, source.objective)
+
+
+def _opened(case: Case, sets: Sets, folder: Path, where: str) -> Source | None:
+    """Return a model that lies somewhere, or None; of both, own samples must have the shape.
+
+    Raises:
+        FileNotFoundError: for a background that is not there.
+    """
+    how = case.trained
+    if how.model is None:
+        place = model_folder(case, folder)
+        if (place / "config.json").exists() and how.family.samples != "texts":
+            with _named(where):
+                _check_shape(describe(place).shape, sets.parts)
+        return None
+    if how.background is not None and not Path(how.background).exists():
+        raise FileNotFoundError(
+            f"{where}: background = {how.background!r}: there is no such model; {HERE}"
+        )
+    with _named(f"{where}: model = {how.model!r}"):
+        source = source_of(case, sets, folder, False)
+        if source.objective.opened is not None:
+            _check_shape(source.objective.opened.shape, sets.parts)
+        elif source.model is not None and how.family.samples != "texts":
+            _check_shape(source.model.shape, sets.parts)
+    return source
+
+
+def _check_shape(shape: tuple[int, ...] | None, parts: Mapping[str, Samples]) -> None:
+    """Refuse own samples of another shape than a model takes, as ``fimetric fit`` does.
+
+    Raises:
+        ValueError: naming both.
+    """
+    for samples in parts.values():
+        if shape is not None and samples.shape != shape:
+            raise ValueError(
+                f"{samples.name} has samples of shape {samples.shape}, the model takes {shape}; "
+                "name data of that shape, or a model of such samples"
+            )
+
+
+def _pass_all(case: Case, sets: Sets, objective: Objective) -> None:
+    foreign = [sets.foreign(called(name)) for name in (*case.own.far, *case.own.near)]
+    for samples in (*sets.parts.values(), *foreign):
+        with _named(samples.name):
+            _pass(objective, samples)
+
+
+def _pass(objective: Objective, samples: Samples) -> None:
+    """Take the first samples of a set through a model, as an extraction would."""
+    first = samples.select(range(min(2, len(samples))))
+    for batch in read(objective, first, 2):
+        taken = Intake(objective)(objective.conditioned(batch))
+        with named_failures(objective.module, taken):
+            objective(placed(taken, objective.module))
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Say of an error which entry of the file it is about.
+
+    Raises:
+        FileNotFoundError, OSError, ImportError, RuntimeError, TypeError, ValueError: as they were.
+    """
+    try:
+        yield
+    except KINDS as error:
+        kind: Callable[[str], Exception] = next(k for k in KINDS if isinstance(error, k))
+        rest = f"; {HERE}" if kind is FileNotFoundError else ""
+        raise kind(f"{where}: {error}{rest}") from error
