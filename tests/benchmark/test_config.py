@@ -7,7 +7,8 @@ from fimetric.benchmark.config import TIERS, read
 from fimetric.benchmark.kinds import TABLES
 from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.own import Foreign
-from fimetric.benchmark.run import arrangements, methods_of, wanted_by
+from fimetric.benchmark.run import arrangements, wanted_by
+from fimetric.benchmark.tried import methods_of
 from fimetric.models import FAMILIES
 
 GOOD = """

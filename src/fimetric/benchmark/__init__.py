@@ -14,6 +14,7 @@ run        the stages of a benchmark, one after the other: check, train, extract
 scoring    one method on one model: fit on own samples, score every set, resample what was scored
 tables     features of a model's sets, a folder each, keyed by what they are made from
 training   the models of a grid that have yet to be trained
+tried      which methods a model is tried with, and why it is not tried with others
 variants   looks: images made from a set's own
 views      what a method sees of a table, where that is not all of it
 writing    what a benchmark leaves: averages, a picture, a page, all comparisons and all scores

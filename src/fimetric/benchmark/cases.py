@@ -20,12 +20,16 @@ from fimetric.store.files import safe_name
 
 @dataclass(frozen=True)
 class Case:
-    """One trained model: its set, how it was trained, and the seed of the training."""
+    """One trained model: its set, how it was trained, and the seed of the training.
+
+    ``without`` are methods that its model or data do not allow, each with the reason.
+    """
 
     grid: Grid
     own: Own
     trained: Trained
     seed: int
+    without: tuple[tuple[str, str], ...] = ()
 
     @property
     def first(self) -> bool:

@@ -17,6 +17,7 @@ from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.scoring import Scored, scored
 from fimetric.benchmark.tables import Tables, Wanted, count, extract, table_key
 from fimetric.benchmark.training import ready, trained
+from fimetric.benchmark.tried import methods_of
 from fimetric.store.files import swept
 
 
@@ -87,18 +88,6 @@ def wanted(case: Case, method: str, size: int, arrangement: str) -> Wanted:
     if METHODS[method].joint and size > 1:
         return Wanted(case, table, size, arrangement)
     return Wanted(case, table)
-
-
-def methods_of(case: Case) -> list[str]:
-    """Return the methods that a model can be tried with."""
-    return [
-        name
-        for name in case.grid.methods
-        if METHODS[name].fits(case.trained.family)
-        and (case.trained.background or not METHODS[name].background)
-        and (case.first or not METHODS[name].first_only)
-        and len(case.members) >= METHODS[name].members
-    ]
 
 
 def arrangements(grid: Grid) -> list[tuple[int, str]]:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from fimetric.benchmark.cases import Case, Sets
 from fimetric.benchmark.comparing import OWN, Found
-from fimetric.benchmark.config import Grid
+from fimetric.benchmark.config import Grid, pictured
 from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.own import LEAKS, called
 from fimetric.benchmark.page import averages, draw_matrix, write_markdown, write_page
@@ -18,6 +18,7 @@ from fimetric.benchmark.page.headline import DEFAULT, NAMED, headline
 from fimetric.benchmark.page.seeds import by_seed
 from fimetric.benchmark.results import Comparison, Ranked
 from fimetric.benchmark.scoring import Scored
+from fimetric.benchmark.tried import left_out
 from fimetric.store.files import whole_file
 
 SHOWN = 8  # of the most anomalous samples of a set, and of the least
@@ -37,7 +38,9 @@ def write(found: Found, grid: Grid, folder: Path) -> Path:
     firsts = {case.name for case in found.models if case.first}
     means = averages([c for c in found.comparisons if c.model in firsts])
     random = [c for c in found.comparisons if c.arrangement == "random"]
-    draw_matrix(picture, random, grid.figure)
+    tried = tuple(method for method in grid.methods if any(c.method == method for c in random))
+    figure = tuple(method for method in grid.figure if method in tried) or pictured(tried)
+    draw_matrix(picture, random, figure)
     notes = notes_of(found, grid)
     opening = [
         f"![AUROC by pair of sets]({picture.name})\n",
@@ -47,7 +50,7 @@ def write(found: Found, grid: Grid, folder: Path) -> Path:
         *by_seed(found.comparisons, (*NAMED, DEFAULT)),
     ]
     write_markdown(means, notes, tables, opening)
-    captions = {f"AUROC of {' and '.join(grid.figure)}, single samples": picture}
+    captions = {f"AUROC of {' and '.join(figure)}, single samples": picture}
     ranked = ranked_samples(found)
     write_page(
         found.comparisons,
@@ -155,7 +158,7 @@ def notes_of(found: Found, grid: Grid) -> list[str]:
             "gtsrb: some thirty frames of one sign are nearly alike, so the intervals on it are "
             "too narrow: there are fewer independent samples than images."
         )
-    return notes + _alarms(found, grid) + _leaks(found)
+    return notes + left_out(found.models) + _alarms(found, grid) + _leaks(found)
 
 
 def _leaks(found: Found) -> list[str]:

@@ -18,13 +18,15 @@ def headline(found: Found, averages: Sequence[Average]) -> Iterator[str]:
         found: what the benchmark found.
         averages: of its comparisons, the first seed's alone.
     """
+    if not any(a.setting.method == DEFAULT for a in averages):
+        return
     sizes = sorted({c.group_size for c in found.comparisons})
     yield "## In short\n"
     yield (
         "Mean AUROC over the far pairs, models of the first seed, groups at random. In brackets: "
         f"how much better {DEFAULT} is on the same samples, with a 95% interval; **bold** where "
         f"that leaves out zero, or both are at least {CEILING}. Best rival: of the published "
-        "methods that were tried on all these pairs.\n"
+        "methods that were tried on all these pairs. A dash: not tried on all of them.\n"
     )
     yield f"| family | B | {' | '.join(NAMED)} | best rival | {DEFAULT} |"
     yield f"|{'---|' * (len(NAMED) + 4)}"
