@@ -15,6 +15,7 @@ from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.own import LEAKS, called
 from fimetric.benchmark.page import averages, draw_matrix, write_markdown, write_page
 from fimetric.benchmark.page.headline import DEFAULT, NAMED, headline
+from fimetric.benchmark.page.leaks import alarms_of, in_short, leaks
 from fimetric.benchmark.page.seeds import by_seed
 from fimetric.benchmark.results import Comparison, Ranked
 from fimetric.benchmark.scoring import Scored
@@ -41,12 +42,14 @@ def write(found: Found, grid: Grid, folder: Path) -> Path:
     tried = tuple(method for method in grid.methods if any(c.method == method for c in random))
     figure = tuple(method for method in grid.figure if method in tried) or pictured(tried)
     draw_matrix(picture, random, figure)
-    notes = notes_of(found, grid)
+    alarms = alarms_of(found, _calibrated(found))
+    notes = notes_of(found, grid) + in_short(alarms) + _leaks(found)
     opening = [
         f"![AUROC by pair of sets]({picture.name})\n",
         f"All {len(found.comparisons):,} comparisons, by model, pair of sets, method and groups, "
         f"with 95% intervals: [{every.name}]({every.name}).\n",
         *headline(found, means),
+        *leaks(alarms),
         *by_seed(found.comparisons, (*NAMED, DEFAULT)),
     ]
     write_markdown(means, notes, tables, opening)
@@ -158,7 +161,14 @@ def notes_of(found: Found, grid: Grid) -> list[str]:
             "gtsrb: some thirty frames of one sign are nearly alike, so the intervals on it are "
             "too narrow: there are fewer independent samples than images."
         )
-    return notes + left_out(found.models) + _alarms(found, grid) + _leaks(found)
+    return notes + left_out(found.models)
+
+
+def _calibrated(found: Found) -> dict[str, int]:
+    """Return model -> own samples that it is calibrated on: as many for all models of a set."""
+    sets = {case.own.name: Sets(case) for case in found.models}
+    counts = {name: len(each.parts["calibration"]) for name, each in sets.items()}
+    return {case.name: counts[case.own.name] for case in found.models}
 
 
 def _leaks(found: Found) -> list[str]:
@@ -170,19 +180,4 @@ def _leaks(found: Found) -> list[str]:
         if theirs
         for areas in [[c.auroc for c in theirs]]
         for held in [sum(c.low <= 0.5 <= c.high for c in theirs)]
-    ]
-
-
-def _alarms(found: Found, grid: Grid) -> list[str]:
-    rates = [
-        (scored.alarms / len(scored.scores["test"]), scored.alarms, len(scored.scores["test"]))
-        for (_, method, size, arrangement), scored in found.scored.items()
-        if (method, size, arrangement) == (DEFAULT, 1, "random") and scored.alarms >= 0
-    ]
-    if not rates:
-        return []
-    total, groups = sum(a for _, a, _ in rates), sum(n for _, _, n in rates)
-    return [
-        f"False alarms of {DEFAULT} at level .05 on own test samples: {total} of {groups} "
-        f"({total / groups:.3f}); by model from {min(rates)[0]:.3f} to {max(rates)[0]:.3f}."
     ]

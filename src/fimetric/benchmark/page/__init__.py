@@ -4,8 +4,9 @@ averages  averages of AUROCs over pairs of sets, by family and over all families
 curves    scores as few numbers
 headline  the few numbers that a benchmark is read for
 html      the benchmark as one HTML page that needs nothing else: no network, no other file
+leaks     false alarms on own data, beside what chance gives
 markdown  the benchmark's averages as Markdown
-matrix    a picture of AUROCs: own sets x foreign sets, two methods side by side
+matrix    a picture of AUROCs: own sets x foreign sets, methods side by side
 seeds     how much the training matters
 words     how the report names groups and sets
 """
