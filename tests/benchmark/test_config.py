@@ -1,12 +1,15 @@
 """A grid is checked before any work: every mistake is named."""
 
+from dataclasses import fields
+from pathlib import Path
+
 import pytest
 
 from fimetric.benchmark.cases import cases
-from fimetric.benchmark.config import TIERS, read
+from fimetric.benchmark.config import TIERS, Grid, read
 from fimetric.benchmark.kinds import TABLES
 from fimetric.benchmark.methods import METHODS
-from fimetric.benchmark.own import Foreign
+from fimetric.benchmark.own import Foreign, Own, Trained
 from fimetric.benchmark.run import arrangements, wanted_by
 from fimetric.benchmark.tried import methods_of
 from fimetric.models import FAMILIES
@@ -154,6 +157,18 @@ def test_what_nobody_wrote_follows_what_was_written(write, written, expected):
 def test_methods_are_named_where_they_are_written(write):
     assert not read(write(SHORT)).named
     assert read(write(f'methods = ["waic"]\n{SHORT}')).named
+
+
+@pytest.mark.parametrize(("kind", "title"), [
+    (Grid, "setting of the file"), (Own, "setting of a set"), (Trained, "setting of a model"),
+])  # fmt: skip
+def test_the_guide_has_a_line_for_every_setting(kind, title):
+    guide = (Path(__file__).parents[2] / "docs" / "guide.md").read_text(encoding="utf-8")
+    table = guide.partition(f"| {title} |")[2].partition("\n\n")[0].splitlines()[2:]
+    named = {name.strip(" `") for line in table for name in line.split("|")[1].split(",")}
+    own = {"kind"} if kind is Trained else {"name"} if kind is Grid else set()
+    read_apart = {"families"} if kind is Grid else set()
+    assert named == {field.name for field in fields(kind)} - own | read_apart
 
 
 def test_a_file_that_is_no_text(tmp_path):
