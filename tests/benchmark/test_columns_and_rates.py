@@ -7,8 +7,9 @@ import pytest
 import soundfile
 from given_grids import WORDS
 
-from fimetric.benchmark.cases import Sets, cases, model_folder
+from fimetric.benchmark.cases import Sets, cases
 from fimetric.benchmark.config import read
+from fimetric.benchmark.places import model_folder
 from fimetric.benchmark.run import run
 
 GRID = """

@@ -385,7 +385,10 @@ def test_damaged_folders_are_refused(work, kind):
         ("score D --model M --data digits --out s.csv --device meta", "use cpu"),
         ("fit M --data digits --out D", "exists already; pass --overwrite"),
         ("fit M --data digits --out new --limit 3", "are too few to fit a density"),
-        ("fit M --data digits --out new --density no", "no density 'no'; there are chi-square"),
+        (
+            "fit M --data digits --out new --density no",
+            "no density 'no'; there are balanced-neighbours",
+        ),
         ("fit M --data F --out new --group-size 5 --density fishers-method", "another group size"),
         ("fit M --data F --out new --seed 3", "another seed"),
         ("fit M --data digits --out file", "file is a file; name a folder"),
