@@ -9,8 +9,11 @@ import pyarrow.parquet as pq
 from picture import draw
 from trained import models_table
 
+from fimetric.benchmark.comparing import LEVEL
 from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.results import Comparison
+from fimetric.calibration import false_alarms
+from fimetric.judging.judge import ALPHA
 from fimetric.store.files import whole_file
 from studies import DEFAULT, HERE, NO_RIVALS, PAPER, Panel, Study
 
@@ -115,13 +118,14 @@ def _leaks(studies: Sequence[Study]) -> Iterator[str]:
         "Three checks, by every model. The own test part against the own calibration part: no "
         "method can tell them, so about 95% of the intervals hold .5. The own test part under "
         "another name: exactly .5. False alarms of the default at level .05 on the own test "
-        "part. The model that others trained is left out: its samples cost a second each.\n"
+        "part, beside the numbers between which exchangeable data give them, with probability "
+        ".95; – where fewer than 19 calibration rows allow no such level.\n"
     )
     yield (
         "| model | test against calibration, default | intervals that hold .5, all methods | "
-        "itself, all methods | false alarms |"
+        "itself, all methods | calibration rows | false alarms | expected |"
     )
-    yield "|---|---:|---:|---:|---:|"
+    yield "|---|---:|---:|---:|---:|---:|---:|"
     for study in studies:
         for model, _ in study.owns:
             leaks = [c for c in study.found.leaks if c.model == model and c.group_size == 1]
@@ -131,13 +135,13 @@ def _leaks(studies: Sequence[Study]) -> Iterator[str]:
             itself = [c.auroc for c in leaks if c.other == "own test again"]
             default = next(c for c in apart if c.method == DEFAULT)
             held = sum(c.low <= 0.5 <= c.high for c in apart)
-            scored = study.found.scored[model, DEFAULT, 1, "random"]
-            n = len(scored.scores["test"])
-            alarms = (
-                f"{scored.alarms} of {n} ({scored.alarms / n:.3f})" if scored.alarms >= 0 else "–"
-            )
+            alarms = study.found.scored[model, DEFAULT, 1, "random"].alarms
+            n, known = default.own_groups, default.other_groups
+            low, high = false_alarms(known, n, ALPHA, LEVEL)
+            told = f"{alarms} of {n} | {low} to {high}" if alarms >= 0 else "– | –"
             yield (
                 f"| {model} | {default.auroc:.3f} [{default.low:.3f}, {default.high:.3f}] | "
-                f"{held} of {len(apart)} | {min(itself):.3f} to {max(itself):.3f} | {alarms} |"
+                f"{held} of {len(apart)} | {min(itself):.3f} to {max(itself):.3f} | "
+                f"{known} | {told} |"
             )
     yield ""
