@@ -12,9 +12,10 @@ from fimetric.benchmark.kinds import TABLES, Source, TableKind
 from fimetric.benchmark.methods import METHODS
 from fimetric.benchmark.own import called
 from fimetric.benchmark.places import model_folder
-from fimetric.benchmark.tables import source_of
+from fimetric.benchmark.tables import background_of, source_of
 from fimetric.benchmark.tried import left_out, methods_of
 from fimetric.data import Samples
+from fimetric.data.samples import refuse_other_shape
 from fimetric.extraction.extractor import placed
 from fimetric.extraction.intake import Intake, named_failures
 from fimetric.models.folder import describe
@@ -107,22 +108,17 @@ def _opened(case: Case, sets: Sets, folder: Path, where: str) -> Source | None:
             _check_shape(source.model.shape, sets.parts)
     if any(METHODS[method].background for method in methods_of(case)):
         with _named(f"{where}: background = {how.background!r}"):
-            return source_of(case, sets, folder, True)
+            return replace(source, background=background_of(case))
     return source
 
 
 def _check_shape(shape: tuple[int, ...] | None, parts: Mapping[str, Samples]) -> None:
-    """Refuse own samples of another shape than a model takes, as ``fimetric fit`` does.
-
-    Raises:
-        ValueError: naming both.
-    """
+    """Refuse own samples of another shape than a model takes, as ``fimetric fit`` does."""
+    if shape is None:
+        return
     for samples in parts.values():
-        if shape is not None and samples.shape != shape:
-            raise ValueError(
-                f"{samples.name} has samples of shape {samples.shape}, the model takes {shape}; "
-                "name data of that shape, or a model of such samples"
-            )
+        advice = "name data of that shape, or a model of such samples"
+        refuse_other_shape(samples, shape, advice)
 
 
 def _pass_all(case: Case, sets: Sets, objective: Objective) -> None:

@@ -125,11 +125,17 @@ def _opened(how: Trained, seed: int) -> Objective:
 
 def source_of(case: Case, sets: Sets, folder: Path, background: bool) -> Source:
     """Return what tables of a model are made from, with its background where that is needed."""
-    seed, place = case.grid.seed, case.trained.background
-    beside = None if place is None or not background else from_pretrained(place, seed=seed)
+    seed = case.grid.seed
+    beside = background_of(case) if background else None
     model, objectives = _models(case, folder)
     own, training = lambda: sets.parts["fit"], lambda: sets.train
     return Source(model, objectives, own, seed, training, beside)
+
+
+def background_of(case: Case) -> Objective | None:
+    """Return the background model, opened, where the grid names one."""
+    place = case.trained.background
+    return None if place is None else from_pretrained(place, seed=case.grid.seed)
 
 
 def _models(case: Case, folder: Path) -> tuple[Model | None, tuple[Objective, ...]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fimetric.arguments import folder_of
 from fimetric.data.asked import Asked
-from fimetric.data.samples import Samples, refuse_outside
+from fimetric.data.samples import Samples, refuse_other_shape, refuse_outside
 from fimetric.data.sources import opened
 
 Shape = tuple[int, ...]
@@ -47,11 +47,8 @@ class Named:
             )
         asked = {name: value for name, value in vars(self).items() if name != "split"}
         samples = opened(source, self.split, Asked(**asked))
-        if shape is not None and samples.shape != shape:
-            raise ValueError(
-                f"{samples.name} has samples of shape {samples.shape}, the model takes {shape}; "
-                + _advice(samples, shape)
-            )
+        if shape is not None:
+            refuse_other_shape(samples, shape, _advice(samples, shape))
         if samples.pictures:
             refuse_outside(samples)
         return samples

@@ -190,6 +190,19 @@ def of_numbers(
     return Samples(table, ids, name, kept=kept, columns=columns)
 
 
+def refuse_other_shape(samples: Samples, shape: tuple[int, ...], advice: str) -> None:
+    """Refuse samples that a model of one shape does not take.
+
+    Raises:
+        ValueError: naming both shapes, with the advice.
+    """
+    if samples.shape != shape:
+        raise ValueError(
+            f"{samples.name} has samples of shape {samples.shape}, the model takes {shape}; "
+            f"{advice}"
+        )
+
+
 def refuse_outside(samples: Samples, expected: Range = UNIT) -> None:
     """Refuse samples that are kept as floats and do not lie in a range.
 

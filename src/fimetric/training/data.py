@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from fimetric.data import Samples, Texts, batches
 from fimetric.data.clips import Clips
 from fimetric.data.conventions import SIGNED, UNIT
-from fimetric.data.samples import refuse_outside
+from fimetric.data.samples import refuse_other_shape, refuse_outside
 from fimetric.data.texts import as_texts
 from fimetric.models import Model
 from fimetric.models.family import family_of
@@ -41,11 +41,8 @@ def as_samples(data: Any, model: Model) -> Samples:
         data = Samples(x, [i for part in parts for i in part.ids], "data")
     if isinstance(data, Clips):
         data = Samples(data.tensor(), data.ids, data.name, kept=data.kept)
-    if data.shape != model.shape:
-        raise ValueError(
-            f"{data.name} has samples of shape {data.shape}, the model takes {model.shape}; "
-            "build it for that shape, or load the data with size= and channels="
-        )
+    advice = "build it for that shape, or load the data with size= and channels="
+    refuse_other_shape(data, model.shape, advice)
     ranges = {"images": UNIT, "sounds": SIGNED}
     if expected := ranges.get(family_of(model).samples):
         refuse_outside(data, expected)
