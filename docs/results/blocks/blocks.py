@@ -10,10 +10,10 @@ from scipy.spatial.distance import cdist
 
 from fimetric.detectors import LayerwiseGaussian, NearestNeighbours
 from fimetric.features.groups import means, overlapping
-from fimetric.features.table import Features
+from fimetric.features.table import CODE, Features
 
 NEIGHBOURS = 5
-CODE, COSTLY = "code/", ("iwae", "loss/t=")
+COSTLY = ("iwae", "loss/t=")
 Scorer = Callable[[Features], Any]  # a table -> (N,), higher = more anomalous
 
 

@@ -7,11 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fimetric.detectors.nearest_neighbours import NearestNeighbours
-from fimetric.features.table import Features
+from fimetric.features.table import CODE, Features
 from fimetric.typing import Array
 
 logger = logging.getLogger(__name__)
-CODE = "code/"  # begins the names of code lengths among the parts
 
 
 class BalancedNeighbours(NearestNeighbours):
@@ -42,8 +41,8 @@ class BalancedNeighbours(NearestNeighbours):
 
     def fit(self, features: Features) -> Self:
         """Learn from in-distribution rows, N >= 2; see ``Density.fit``."""
-        fine = np.isfinite(features.parts).all(0)
-        self.parts_ = tuple(np.array(features.part_names, dtype=object)[fine])
+        named = zip(features.part_names, features.parts.T, strict=True)
+        self.parts_ = tuple(name for name, numbers in named if np.isfinite(numbers).all())
         return super().fit(features)
 
     def _beside(self, features: Features) -> Array:

@@ -23,6 +23,7 @@ from fimetric.features.probe import Probe, agree
 from fimetric.features.saved import VERSION, Grouping
 from fimetric.typing import Array
 
+CODE = "code/"  # begins the names of code lengths among the parts
 PROVENANCE = ("objective", "fingerprint", "unsteady", "seed", "group_size", "grouping", "version")
 
 

@@ -23,6 +23,7 @@ from fimetric.data.kinds import data_of, sizes_of
 from fimetric.data.reader import Reader
 from fimetric.data.rows import samples_named
 from fimetric.data.spec import Spec
+from fimetric.features.table import CODE
 from fimetric.fingerprint.structure import named, original
 from fimetric.noise import fixed_noise, own_noise
 from fimetric.objectives.steadiness import refuse_changing, refuse_training_mode
@@ -153,7 +154,7 @@ class Objective(nn.Module):
         with torch.no_grad(), transparent(self.module):
             found = self._parts(self.prepared(batch), costly)
         for name, lengths in self._codes(batch).items():
-            found[f"code/{name}"] = lengths / self.dimensions(batch).to(lengths)
+            found[f"{CODE}{name}"] = lengths / self.dimensions(batch).to(lengths)
         return {n: x.to(torch.promote_types(x.dtype, torch.float32)) for n, x in found.items()}
 
     def _parts(self, batch: Input, costly: bool) -> dict[str, Tensor]:
