@@ -33,7 +33,14 @@ pytest.importorskip("zuko")
 
 from tests.objectives import saved_text_models
 from tests.statistics.known_diffusion import abar, centred, eps_at, gaussian, images, noise
-from tests.statistics.known_texts import TEXTS, causal, padded_otherwise, token_losses
+from tests.statistics.known_texts import (
+    TEXTS,
+    causal,
+    excesses,
+    padded_otherwise,
+    token_losses,
+    worst,
+)
 from tests.statistics.test_dose import Affine, Conjugate
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}  # float64 sums in another order
@@ -388,12 +395,6 @@ def test_a_module_called_transform_is_no_method():
 # Positions
 
 
-def worst(numbers):
-    """Return the mean of the largest fifth, one at least."""
-    count = max(1, math.floor(len(numbers) / 5))
-    return sum(sorted(numbers)[-count:]) / count
-
-
 def of_costs(costs):
     return {
         "worst-fifth": worst(costs),
@@ -444,13 +445,7 @@ def test_entropy_of_clips_is_that_of_all_levels():
 
 def by_hand(losses, tables):
     """Return the parts of what tokens cost and of the costs of all tokens in their places."""
-    entropies, scaled = [], []
-    for loss, costs in zip(losses, tables, strict=True):
-        p = [math.exp(-cost) for cost in costs]
-        entropy = sum(a * b for a, b in zip(p, costs, strict=True))
-        square = sum(a * (b - entropy) ** 2 for a, b in zip(p, costs, strict=True))
-        entropies.append(entropy)
-        scaled.append((loss - entropy) / math.sqrt(square))
+    entropies, scaled = excesses(losses, tables)
     return {
         "nll": np.mean(losses),
         "entropy": np.mean(entropies),

@@ -39,6 +39,24 @@ def losses_of(objective, ids):
     return losses, tables
 
 
+def excesses(losses, tables):
+    """Return the entropies in the places of tokens, and (loss - entropy) / deviation of each."""
+    entropies, scaled = [], []
+    for loss, costs in zip(losses, tables, strict=True):
+        p = [math.exp(-cost) for cost in costs]
+        entropy = sum(a * b for a, b in zip(p, costs, strict=True))
+        square = sum(a * (b - entropy) ** 2 for a, b in zip(p, costs, strict=True))
+        entropies.append(entropy)
+        scaled.append((loss - entropy) / math.sqrt(square))
+    return entropies, scaled
+
+
+def worst(numbers):
+    """Return the mean of the largest fifth, one at least."""
+    count = max(1, math.floor(len(numbers) / 5))
+    return sum(sorted(numbers)[-count:]) / count
+
+
 def padded_otherwise(batch):
     """Return the texts of a batch with padding in front and behind, of a token that is a word."""
     ids, mask = batch["input_ids"], batch["attention_mask"]

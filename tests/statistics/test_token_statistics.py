@@ -14,7 +14,15 @@ from fimetric.statistics import TokenStatistics
 pytest.importorskip("transformers")
 
 
-from known_texts import TEXTS, causal, losses_of, refuses_to_depend_on_a_batch, token_losses
+from known_texts import (
+    TEXTS,
+    causal,
+    excesses,
+    losses_of,
+    refuses_to_depend_on_a_batch,
+    token_losses,
+    worst,
+)
 
 
 @pytest.fixture(scope="module")
@@ -26,22 +34,10 @@ def column(statistic, found, name):
     return found[:, statistic.names.index(name)].tolist()
 
 
-def worst(numbers):
-    """Return the mean of the largest fifth, one at least."""
-    count = max(1, math.floor(len(numbers) / 5))
-    return sum(sorted(numbers)[-count:]) / count
-
-
 def by_hand(losses, tables):
     """Return the columns by the sums of their definitions."""
     T = len(losses)
-    entropies, scaled = [], []
-    for loss, costs in zip(losses, tables, strict=True):
-        p = [math.exp(-cost) for cost in costs]
-        entropy = sum(a * b for a, b in zip(p, costs, strict=True))
-        square = sum(a * (b - entropy) ** 2 for a, b in zip(p, costs, strict=True))
-        entropies.append(entropy)
-        scaled.append((loss - entropy) / math.sqrt(square))
+    entropies, scaled = excesses(losses, tables)
     return {
         "nll": sum(losses) / T,
         "perplexity": math.prod(math.exp(loss) for loss in losses) ** (1 / T),
