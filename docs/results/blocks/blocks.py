@@ -147,20 +147,36 @@ def worst(table: Features) -> Scorer:
     return lambda other: other.group_parts[:, place]
 
 
-def equal(with_codes: bool, local: bool) -> Callable[[Features], tuple[Scorer, Any]]:
+def equal(
+    with_codes: bool,
+    local: bool = False,
+    against: Callable[[Features], Scorer] | None = None,
+    apart: bool = False,
+) -> Callable[[Features], tuple[Scorer, Any]]:
     """Return neighbours where norms with losses, parts and code lengths weigh the same as wholes.
 
     Arguments:
         with_codes: whether code lengths are a block.
         local: whether a distance is divided by that of the neighbours to theirs.
+        against: a number of a row beside the code lengths, learned on own rows.
+        apart: whether it is a block of its own.
     """
 
-    def columns(table: Features) -> list[Any]:
-        own = [np.concatenate([table.values, table.group_losses], 1)]
-        chosen = [parts(table, False), codes(table) if with_codes else []]
-        return own + [table.group_parts[:, places] for places in chosen if places]
-
     def fit(table: Features) -> tuple[Scorer, Any]:
+        beside = against(table) if against and has_codes(table) else None
+
+        def columns(table: Features) -> list[Any]:
+            own = [np.concatenate([table.values, table.group_losses], 1)]
+            if chosen := parts(table, False):
+                own.append(table.group_parts[:, chosen])
+            if with_codes and (chosen := codes(table)):
+                own.append(table.group_parts[:, chosen])
+            if beside and apart:
+                own.append(beside(table)[:, None])
+            elif beside:
+                own[-1] = np.concatenate([own[-1], beside(table)[:, None]], 1)
+            return own
+
         centre = [(x.mean(0), x.std(0)) for x in columns(table)]
 
         def brought(other: Features) -> Any:
@@ -208,9 +224,13 @@ BLOCKS = {
 SINGLE = {
     block.name: block
     for block in (
-        Block("equal blocks", equal(False, False)),
-        Block("equal blocks and codes", equal(True, False)),
+        Block("equal blocks", equal(False)),
+        Block("equal blocks and codes", equal(True)),
         Block("equal blocks, local scale", equal(False, True)),
         Block("equal blocks and codes, local scale", equal(True, True)),
+        Block("equal blocks and codes with ratio", equal(True, against=ratio)),
+        Block("equal blocks and codes with residual", equal(True, against=code)),
+        Block("equal blocks, codes and ratio", equal(True, against=ratio, apart=True)),
+        Block("equal blocks, codes and residual", equal(True, against=code, apart=True)),
     )
 }

@@ -10,6 +10,8 @@ from blocks import BLOCKS, SINGLE
 
 ALWAYS = ("norms", "paper", "loss")  # blocks that every model has
 APART = (("parts", "more parts"), ("code", "ratio"))  # of which a score has one at most
+BALANCED = "equal blocks and codes"
+BESIDE = ("loss", "code", "ratio", "worst")  # one-sided, beside the neighbours in both directions
 GRADIENT, COSTLY = {"norms", "paper"}, {"more parts"}
 MOST = 4  # blocks
 SLOPE = 1e-3  # orders what is below all means
@@ -78,6 +80,10 @@ def candidates() -> list[Candidate]:
         for blocks in combinations(BLOCKS, count):
             if set(blocks) & set(ALWAYS) and all(len(set(blocks) & set(a)) < 2 for a in APART):
                 found += [Candidate(blocks, join) for join in JOINED]
+    for count in (1, 2):
+        for blocks in combinations(BESIDE, count):
+            if not {"code", "ratio"} <= set(blocks):
+                found += [Candidate((BALANCED, *blocks), join) for join in JOINED]
     return found
 
 
