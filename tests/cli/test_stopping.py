@@ -98,12 +98,12 @@ def test_sigterm_leaves_nothing_of_scores(model, detector, tmp_path, stop_in_thi
 @pytest.mark.parametrize("group", [("--group-size", 2), ("--density", "layerwise-gaussian")])
 def test_a_fit_by_way_of_parts_is_that_of_the_detector(model, tmp_path, group):
     import fimetric as fm
-    from fimetric.detectors import create
+    from fimetric.detectors import DEFAULT, create
     from fimetric.objectives import from_pretrained
 
     fimetric("fit", model, *DATA, "--group-size", 2, *group, "--out", tmp_path / "new")
     objective = from_pretrained(model)
-    density = create(group[1] if group[0] == "--density" else "nearest-neighbours")
+    density = create(group[1] if group[0] == "--density" else DEFAULT)
     data = fm.data.load("digits", limit=24).tensor()
     fm.Detector(objective, density, 2, batch_size=8).fit(data).save(tmp_path / "other")
     a, b = (fm.Detector.load(tmp_path / name, objective) for name in ("new", "other"))

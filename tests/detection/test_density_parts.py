@@ -75,14 +75,15 @@ def test_fit_score_calibrate_and_stream(kind, group_size):
 
 def test_a_density_that_reads_none_gets_none():
     reading = {density for density in detectors.DENSITIES.values() if density.parts}
-    assert reading - set(KINDS) == {detectors.BalancedNeighbours}
-    assert fm.Detector(objective()).fit(OWN).features(NEW).part_names == ()
+    assert reading - set(KINDS) == {detectors.BalancedNeighbours, detectors.EValues}
+    assert fm.Detector(objective()).fit(OWN).features(NEW).part_names
+    assert fm.Detector(objective(), "likelihood").fit(OWN).features(NEW).part_names == ()
 
 
 def test_tables_must_have_what_the_density_reads():
     free = fm.extract(objective(), OWN, parts="free", progress=False)
     costly = fm.extract(objective(), OWN, parts="costly", progress=False)
-    plain = fm.extract(objective(), OWN, progress=False)
+    plain = fm.extract(objective(), OWN, parts=None, progress=False)
     fitted = fm.Detector(objective(), Entropies()).fit(free)
     expected = by_hand(Entropies, fitted, NEW, 1)
     new = fm.extract(objective(), NEW, parts="free", progress=False)
@@ -92,8 +93,8 @@ def test_tables_must_have_what_the_density_reads():
             fm.Detector(objective(), Entropies()).fit(other)
         with pytest.raises(ValueError, match=r"other parts of the loss.*extract them again"):
             fm.Detector(objective(), Entropies(), 2).fit(other.grouped(2))
-    fm.Detector(objective()).fit(costly)  # one that reads none takes any
-    fm.Detector(objective(), group_size=2).fit(costly.grouped(2))
+    fm.Detector(objective(), "likelihood").fit(costly)  # one that reads none takes any
+    fm.Detector(objective(), "likelihood", group_size=2).fit(costly.grouped(2))
 
 
 def test_saved_opened_and_scored_into_a_file(tmp_path):

@@ -10,7 +10,7 @@ from torch import nn
 
 from fimetric import Detector, extract
 from fimetric.detection.saved import KIND
-from fimetric.detectors import OF_ANY_TABLE, NotExplainableError, create
+from fimetric.detectors import DEFAULT, OF_ANY_TABLE, NotExplainableError, create
 from fimetric.features.groups import overlapping
 from fimetric.objectives import Objective
 from sealed import reseal
@@ -408,7 +408,7 @@ def test_the_density_of_groups_is_fitted_on_the_samples_regrouped(objective):
     part = extract(objective, ID).select(samples)
     assert detector.density.rows_.shape == (200, 5)  # as many as there are samples, not groups
     rows = overlapping(200, 5, 200, 0)
-    fitted = create("nearest-neighbours").fit(part.select(rows.ravel()).grouped(5))
+    fitted = create(DEFAULT).fit(part.select(rows.ravel()).grouped(5))
     np.testing.assert_array_equal(detector.density.rows_, fitted.rows_)
     held_out = extract(objective, ID).grouped(5).select(order[40:])
     np.testing.assert_array_equal(

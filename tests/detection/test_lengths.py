@@ -15,7 +15,7 @@ from fimetric.calibration import Calibration
 from fimetric.detection.judge import Judge
 from fimetric.detection.saved import COVARIATE, EDGES, KIND
 from fimetric.detection.scoring import write_scores
-from fimetric.detectors import OF_ANY_TABLE, create
+from fimetric.detectors import DEFAULT, OF_ANY_TABLE, create
 from fimetric.features.length import LengthTrend, lengths
 from fimetric.objectives import CausalLM
 from fimetric.store import archive
@@ -83,7 +83,7 @@ def test_one_length_gives_the_numbers_of_density_and_calibration_alone(make_feat
 def test_a_score_is_that_of_the_density_at_one_length(detector, tables):
     rows, held_out, other = tables
     trend = LengthTrend.fit(rows)
-    density = create("nearest-neighbours").fit(trend.residuals(rows))
+    density = create(DEFAULT).fit(trend.residuals(rows))
     scores = [density.score(trend.residuals(table)) for table in tables]
     np.testing.assert_array_equal(detector.score(other), scores[2])
     calibration = Calibration(scores[1], lengths(held_out))

@@ -31,4 +31,4 @@ def test_whoever_takes_a_density_unnamed_takes_the_default(found):
 def test_no_other_place_spells_its_name():
     source = Path(fm.__file__).parent
     spelt = [p for p in source.rglob("*.py") if f'"{DEFAULT}"' in p.read_text(encoding="utf-8")]
-    assert [p.name for p in spelt] == ["nearest_neighbours.py"]
+    assert [p.name for p in spelt] == ["balanced_neighbours.py"]

@@ -13,7 +13,7 @@ from fimetric.detectors import DENSITIES, NotExplainableError, from_state
 
 ALL = sorted(DENSITIES)
 # They compare the loss, with nothing or with one column, or one column with nothing.
-OF_LOSS = {"likelihood", "typicality", "input-complexity", "column"}
+OF_LOSS = {"likelihood", "typicality", "input-complexity", "column", "e-values"}
 OF_LAYERS = sorted(set(ALL) - OF_LOSS)
 # Ranks among the fitting rows, and counts of cuts, come in steps: different rows may tie.
 IN_STEPS = {"combined-tests", "smallest-p-value", "isolation-forest"}

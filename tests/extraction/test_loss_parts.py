@@ -40,7 +40,7 @@ def test_they_are_those_of_single_samples(parts, names, group_size):
 
 
 def test_norms_and_losses_do_not_change_by_them():
-    plain = fm.extract(objective(), X, 6, progress=False)
+    plain = fm.extract(objective(), X, 6, progress=False, parts=None)
     found = fm.extract(objective(), X, 6, progress=False, parts="costly")
     assert plain.part_names == () and plain.parts.shape == (N, 0)
     for name in ("values", "losses", "bounds"):
@@ -105,7 +105,7 @@ def test_parts_that_change_with_the_batch_are_refused(tell):
     other.tell = tell
     with pytest.raises(RuntimeError, match="'told' of a sample changes with the rest of its batch"):
         fm.extract(other, X, 6, progress=False, parts="free")
-    fm.extract(other, X, 6, progress=False)  # nobody asks for them
+    fm.extract(other, X, 6, progress=False, parts=None)  # nobody asks for them
 
 
 @pytest.mark.parametrize(("steepness", "refused"), [(1e13, False), (1e3, True)])
@@ -169,9 +169,9 @@ def test_other_parts_are_not_mixed_up(folder, whole, parts):
 
 
 def test_a_table_without_parts_is_no_beginning_of_one_with(tmp_path):
-    table = fm.extract(objective(), X, 4, folder=tmp_path / "f", progress=False)
+    table = fm.extract(objective(), X, 4, folder=tmp_path / "f", parts=None, progress=False)
     with pytest.raises(ValueError, match=r"other parts of the loss: none, not cross-entropy"):
-        fm.extract(objective(), X, 4, folder=tmp_path / "f", parts="free", progress=False)
+        fm.extract(objective(), X, 4, folder=tmp_path / "f", progress=False)
     unknown = replace(table, probe=None)
     difference = Extractor(objective(), parts="free").difference
     assert difference(unknown) == "losses alone, without their parts"

@@ -128,7 +128,7 @@ def test_load_of_no_folder(tmp_path):
         ({"dimensions": np.ones(39)}, "dimensions has shape"),
         ({"names": list("abcda")}, "column names must differ; repeated: 'a'"),
         ({"views": ["t", "t"]}, "view names must differ"),
-        ({"names": [], "values": np.zeros((40, 0))}, "at least one column"),
+        ({"views": [], "losses": np.zeros((40, 0))}, "at least one view"),
         ({"group_size": 0}, "group_size is 0"),
         ({"dimensions": 0}, "dimensions must be at least 1"),
     ],

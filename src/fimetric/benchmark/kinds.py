@@ -11,6 +11,7 @@ from fimetric import statistics
 from fimetric.data import Samples
 from fimetric.data.samples import joined
 from fimetric.extraction.extractor import Extractor
+from fimetric.extraction.loss_parts import FREE
 from fimetric.models.family import Model
 from fimetric.objectives import Objective, several_timesteps, standard_objective
 from fimetric.statistics.base import Statistic, StatisticExtractor
@@ -73,7 +74,7 @@ class TableKind:
 def _at_several_timesteps(source: Source) -> Extractor:
     assert source.model is not None  # a family has a schedule
     times = several_timesteps(source.model)
-    return Extractor(standard_objective(source.model, times, seed=source.seed))
+    return Extractor(standard_objective(source.model, times, seed=source.seed), parts=FREE)
 
 
 def _whitened(source: Source) -> Statistic:
@@ -104,7 +105,7 @@ def _outlier_scores(detector: str) -> TableKind:
 
 REFERENCES = 200  # for the whitening
 TABLES = {
-    "norms": TableKind(lambda s: Extractor(s.objective), 3),
+    "norms": TableKind(lambda s: Extractor(s.objective, parts=FREE), 3),
     "norms by timestep": TableKind(_at_several_timesteps, 9),
     "code lengths": TableKind(lambda s: statistics.CodeLengths(s.objective), 1),
     "members": TableKind(lambda s: statistics.EnsembleLosses(s.objectives), 3, members=True),

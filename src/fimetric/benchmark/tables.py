@@ -30,7 +30,7 @@ from fimetric.models.family import FAMILIES
 from fimetric.objectives import Objective, from_pretrained, standard_objective
 from fimetric.store.files import safe_name
 
-VERSION = 1  # of the tables; a change of what one of them holds extracts all anew
+VERSION = 2  # of the tables; a change of what one of them holds extracts all anew
 Tables = dict[str, Features]  # set -> its table
 
 

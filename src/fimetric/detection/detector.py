@@ -39,9 +39,8 @@ class Detector:
     Arguments:
         objective: what is differentiated; it holds the model. For a diffusion model take
             ``Denoising`` at several timesteps, such as (0, 50, 300) of 1,000: one tells less.
-        density: of the log norms of in-distribution data, itself or by its name in
-            ``detectors.DENSITIES``; ``detectors.NearestNeighbours`` if None. The paper's is
-            ``"layerwise-gaussian"``.
+        density: of in-distribution data, itself or by its name in ``detectors.DENSITIES``;
+            ``detectors.BalancedNeighbours`` if None. The paper's is ``"layerwise-gaussian"``.
         group_size: consecutive samples that are judged together, by the mean of their log norms,
             or by their joint gradient where the density says so, as the paper's does.
         seed: of the split between density and calibration.
@@ -297,4 +296,4 @@ class Detector:
     def _extractor(self) -> Extractor:
         """Return what turns batches into rows, refusing an objective that has changed."""
         size = self.group_size if self.density.joint else 1
-        return self._origin.extractor(self.objective, size, self.density.parts)
+        return self._origin.extractor(self.objective, size, self.density)

@@ -64,8 +64,16 @@ def _fit(
     size = detector.group_size if detector.density.joint else 1
 
     def kept(samples: Any, name: str) -> Features:
-        read = detector.density.parts
-        return extract(detector.objective, samples, batch_size, size, parts / name, parts=read)
+        density = detector.density
+        return extract(
+            detector.objective,
+            samples,
+            batch_size,
+            size,
+            parts / name,
+            parts=density.parts,
+            gradient=density.gradient,
+        )
 
     if not prefixes:
         detector.fit(kept(data, "features"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fimetric.extraction.extractor import Extractor
+from fimetric.extraction.loss_parts import FREE
 from fimetric.extraction.parts import Parts
 from fimetric.extraction.stream import stream
 from fimetric.objectives.base import Objective
@@ -47,7 +48,7 @@ def cost_of(objective: Objective, first: Callable[[int], Any], available: int) -
     Raises:
         ValueError, TypeError, RuntimeError: for samples that the model cannot take.
     """
-    extractor = Extractor(objective)
+    extractor = Extractor(objective, parts=FREE)
     parts = Parts(None, extractor.difference)  # keeps how many samples fit into memory
 
     def seconds(samples: int) -> float:

@@ -38,6 +38,7 @@ class Origin:
         self.attributes: Attributes | None = None
         self._extractor: Extractor | None = None
         self._extracted = ""  # the fingerprint that it was made with
+        self._read: tuple[str | None, bool] = None, True  # parts, and whether norms
         self._asked: State = (None, "", -1)  # when the probe was asked last
 
     def forget(self) -> None:
@@ -66,13 +67,13 @@ class Origin:
             "costs": self.costs,
         }
 
-    def extractor(self, objective: Objective, size: int, parts: str | None) -> Extractor:
+    def extractor(self, objective: Objective, size: int, density: Density) -> Extractor:
         """Return the extractor with all it has learned, a new one where the model has changed.
 
         Arguments:
             objective: that of today.
             size: samples to a row.
-            parts: of the losses, that stand in the table too.
+            density: for which parts of the losses stand in the table too, and norms do.
 
         Raises:
             ValueError: where the model or the loss is another than in ``fit``.
@@ -86,9 +87,10 @@ class Origin:
                 "again"
             )
         self._refuse_another_loss(objective, state)
-        if self._extractor is None or self._extracted != now or self._extractor.parts != parts:
-            self._extractor = Extractor(objective, size, self.probe, parts)
-            self._extracted = now
+        read = density.parts, density.gradient
+        if self._extractor is None or self._extracted != now or self._read != read:
+            self._extractor = Extractor(objective, size, self.probe, *read)
+            self._extracted, self._read = now, read
         self._extractor.costs = None if self.costs is None else Costs(**self.costs)
         return self._extractor
 
@@ -123,20 +125,22 @@ class Origin:
     ) -> None:
         """Refuse features that this objective did not make, or of other samples than ``spec``'s.
 
-        Parts of the losses that the density does not read are left alone.
+        Parts of the losses and norms that the density does not read are left alone.
 
         Raises:
             ValueError: saying what they come from.
         """
         joint, parts = density.joint, density.parts
-        seen = replace(features, parts=np.empty((0, 0)), part_names=()) if not parts else features
+        seen = features if parts else replace(features, parts=np.empty((0, 0)), part_names=())
+        if not density.gradient:
+            seen = seen.with_columns(np.empty((len(seen), 0)), ())
         if features.grouping == "mean" and not joint:  # grouped already
             other = difference(features, objective) or parts_differ(seen, objective, parts)
             if features.group_size != group_size:
                 other = f"another group size: {features.group_size}, not {group_size}"
         else:
             size = group_size if joint else 1
-            other = self.extractor(objective, size, parts).difference(seen)
+            other = self.extractor(objective, size, density).difference(seen)
         if not other and spec is not None and features.spec is not None:
             other = spec.difference(features.spec)
         if other:

@@ -1,7 +1,7 @@
 """Densities on features, one file each, and their registry by name.
 
 >>> sorted(DENSITIES)
-['balanced-neighbours', 'chi-square', 'column', 'combined-tests', 'fishers-method',
+['balanced-neighbours', 'chi-square', 'column', 'combined-tests', 'e-values', 'fishers-method',
  'full-gaussian', 'gaussian-mixture', 'input-complexity', 'isolation-forest', 'kde',
  'layerwise-gaussian', 'likelihood', 'mean-z-score', 'nearest-neighbours', 'one-class-svm',
  'relative-mahalanobis', 'smallest-p-value', 'sum-of-norms', 'typicality', 'waic']
@@ -14,6 +14,7 @@ chi_square          independent scaled chi-square layers
 column              one column of the table as the score
 combined_tests      empirical p-values of the columns and of the loss, joined into one
 fishers_method      Fisher's combination of one two-sided p-value per layer
+e_values            several numbers of a row, each as an e-value, and their mean
 full_gaussian       one Gaussian with a shrunk full covariance on the layers' log squared norms
 gaussian_mixture    a mixture of Gaussians on the standardised columns
 input_complexity    the loss, less what a general-purpose compressor needs
@@ -23,6 +24,7 @@ layerwise_gaussian  independent Gaussians on the layers' log squared norms
 likelihood          the negative log-likelihood itself
 mean_z_score        the mean of the columns, each measured in its own deviations
 nearest_neighbours  distance to the nearest in-distribution rows, in log norms and losses
+own_distances       how far fitted rows are from each other
 one_class_svm       the support of the standardised columns, by a support vector machine
 relative_mahalanobis a Gaussian of hidden states, against one of texts in general
 smallest_p_value    the most surprising of several tests
@@ -43,6 +45,7 @@ from fimetric.detectors.base import Density, LayerDensity, LossDensity, NotExpla
 from fimetric.detectors.chi_square import ChiSquare
 from fimetric.detectors.column import Column
 from fimetric.detectors.combined_tests import CombinedTests
+from fimetric.detectors.e_values import EValues
 from fimetric.detectors.fishers_method import FishersMethod
 from fimetric.detectors.full_gaussian import FullGaussian
 from fimetric.detectors.gaussian_mixture import GaussianMixture
@@ -65,12 +68,14 @@ __all__ = [
     "DENSITIES",
     "KDE",
     "OF_ANY_TABLE",
+    "PRESETS",
     "WAIC",
     "BalancedNeighbours",
     "ChiSquare",
     "Column",
     "CombinedTests",
     "Density",
+    "EValues",
     "FishersMethod",
     "FullGaussian",
     "GaussianMixture",
@@ -88,15 +93,18 @@ __all__ = [
     "SmallestPValue",
     "SumOfNorms",
     "Typicality",
+    "best",
+    "cheap",
     "create",
+    "default",
     "from_state",
 ]
 
 DENSITIES: dict[str, type[Density]] = {
     density.name: density
     for density in (
-        NearestNeighbours,
         BalancedNeighbours,
+        NearestNeighbours,
         LayerwiseGaussian,
         FullGaussian,
         ChiSquare,
@@ -107,6 +115,7 @@ DENSITIES: dict[str, type[Density]] = {
         KDE,
         OneClassSVM,
         IsolationForest,
+        EValues,
         GaussianMixture,
         MeanZScore,
         CombinedTests,
@@ -119,7 +128,7 @@ DENSITIES: dict[str, type[Density]] = {
 }
 """Name -> class; put a density of your own here before loading a detector that uses it."""
 
-DEFAULT = NearestNeighbours.name
+DEFAULT = BalancedNeighbours.name
 """The name of the density that is taken where none is named."""
 
 OF_FEW_COLUMNS = (
@@ -135,18 +144,41 @@ OF_ANY_TABLE = tuple(name for name, d in DENSITIES.items() if d not in OF_FEW_CO
 """Names of those that suit any table; the others want the few columns of one statistic."""
 
 
+def default() -> Density:
+    """Return the density that is taken where none is named: the gradient, and all that is free.
+
+    The presets were chosen on in-distribution data alone, see docs/results/blocks.md.
+    """
+    return create(DEFAULT)
+
+
+def cheap() -> Density:
+    """Return the best density that needs no gradient: a detector takes forward passes alone."""
+    return EValues(("loss", "parts", "ratio"))
+
+
+def best() -> Density:
+    """Return the best density whatever it costs: further passes for parts of the loss."""
+    return EValues(("norms", "more parts", "code", "worst"))
+
+
+PRESETS = {preset.__name__: preset for preset in (default, cheap, best)}
+"""Name -> what makes a density; taken wherever the name of a density is."""
+
+
 def create(name: str) -> Density:
-    """Return a new density by its name in the registry, with its default settings.
+    """Return a new density by its name in the registry, with its default settings, or a preset.
 
     Raises:
         ValueError: where no density has this name, listing those there are.
     """
-    return _find(name)()
+    preset = PRESETS.get(name) if isinstance(name, str) else None
+    return (preset or _find(name))()
 
 
 def most_parts(names: Iterable[str]) -> str | None:
     """Return which parts of the losses a table needs for densities of these names to read it."""
-    wanted = {_find(name).parts for name in names}
+    wanted = {create(name).parts for name in names}
     return next((parts for parts in ("costly", "free") if parts in wanted), None)
 
 
@@ -158,7 +190,7 @@ def as_density(density: Density | str | None) -> Density:
         TypeError: for anything else.
     """
     if density is None:
-        return NearestNeighbours()
+        return create(DEFAULT)
     if isinstance(density, Density):
         return density
     if isinstance(density, type):
@@ -184,5 +216,6 @@ def _find(name: str) -> type[Density]:
             f"{', '.join(sorted(DENSITIES))}"
         )
     if name not in DENSITIES:
-        raise ValueError(f"no density {name!r}; there are {', '.join(sorted(DENSITIES))}")
+        known = ", ".join((*sorted(DENSITIES), *PRESETS))
+        raise ValueError(f"no density {name!r}; there are {known}")
     return DENSITIES[name]

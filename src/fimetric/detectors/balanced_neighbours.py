@@ -51,14 +51,7 @@ class BalancedNeighbours(NearestNeighbours):
         Raises:
             ValueError: where a fitted part is missing.
         """
-        missing = [name for name in self.parts_ if name not in features.part_names]
-        if missing:
-            raise ValueError(
-                f"no part {', '.join(map(repr, missing))} in {features!r}; extract these features "
-                f"with parts={self.parts!r}, as those that were fitted"
-            )
-        places = [features.part_names.index(name) for name in self.parts_]
-        parts = features.group_parts[:, places]
+        parts = features.parts_named(self.parts_)
         self._name_strange(features, parts)
         return np.concatenate([super()._beside(features), parts], axis=1)
 

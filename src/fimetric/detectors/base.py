@@ -32,10 +32,13 @@ class Density(ABC):
     joint: ClassVar[bool] = False
     """Whether a detector describes a group by its joint gradient, as the paper does; else by the
     mean of its samples' log norms, which tells more with the default density."""
-    parts: ClassVar[str | None] = None
+    parts: str | None = None
     """Which parts of the losses it reads, so that a detector extracts them: ``"free"``, those that
     one forward pass tells, ``"costly"``, all, or none. They stand in ``Features.group_parts``; a
     part that is not finite makes no row strange, so what it means is the density's to say."""
+    gradient: bool = True
+    """Whether it reads norms. Where it does not, a detector takes no gradient, and the tables that
+    it makes have no columns."""
 
     @abstractmethod
     def fit(self, features: Features) -> Self:

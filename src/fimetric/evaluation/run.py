@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fimetric.data import Samples
-from fimetric.detectors import DENSITIES, OF_ANY_TABLE, create, most_parts
+from fimetric.detectors import OF_ANY_TABLE, create, most_parts
 from fimetric.detectors.base import LayerDensity
 from fimetric.extraction import extract
 from fimetric.features.table import Features
@@ -156,7 +156,7 @@ def _jobs(
         if size > 1 and 1 in tables:
             means = {name: features.grouped(size) for name, features in tables[1].items()}
             for density in densities:
-                if issubclass(DENSITIES[density], LayerDensity):
+                if isinstance(create(density), LayerDensity):
                     yield size, density, f"{density} (mean)", means
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from fimetric.arguments import folder_of, whole, whole_or_none
 from fimetric.extraction.extractor import Extractor
 from fimetric.extraction.intake import refuse_idle_tensors
+from fimetric.extraction.loss_parts import FREE
 from fimetric.extraction.stream import run
 from fimetric.features.table import Features
 from fimetric.objectives.base import Objective, as_objective
@@ -19,7 +20,8 @@ def extract(
     group_size: int = 1,
     folder: str | Path | None = None,
     progress: bool = True,
-    parts: str | None = None,
+    parts: str | None = FREE,
+    gradient: bool = True,
 ) -> Features:
     """Return the log squared gradient norms of every group of samples and every layer.
 
@@ -34,7 +36,9 @@ def extract(
             done; a later call with the same model, objective and data goes on from there.
         progress: show a progress bar with the time left.
         parts: of the losses, see ``Objective.parts``: ``"free"`` keeps those of one forward pass
-            beside them, ``"costly"`` all, None none.
+            beside them, which the default density reads, ``"costly"`` all, None none.
+        gradient: whether norms are measured; without them the table has no columns, and only the
+            losses and their parts are to be had.
 
     Raises:
         ValueError: for empty or non-finite data, unknown parts, or a folder with features of
@@ -49,5 +53,5 @@ def extract(
     if folder is not None:
         folder_of(folder)
         refuse_untold(objective)
-    extractor = Extractor(objective, group_size, parts=parts)
+    extractor = Extractor(objective, group_size, parts=parts, gradient=gradient)
     return run(extractor, data, batch_size, folder, progress)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -49,6 +49,20 @@ class Norms(Protocol):
         ...
 
 
+class NoNorms:
+    """What is measured of a gradient where none is taken."""
+
+    names: ClassVar[list[str]] = []
+
+    def __call__(self, losses: Tensor) -> Tensor:
+        """Return no columns, (N, 0)."""
+        return losses.new_zeros(len(losses), 0)
+
+    def measure(self, losses: Tensor) -> Measured:
+        """Return the same, with bounds of nothing."""
+        return Measured(self(losses), self(losses))
+
+
 class Extractor:
     """Turns one batch after another into features.
 
@@ -61,6 +75,7 @@ class Extractor:
         probe: of the objective, where there is one already.
         parts: which of ``objective.parts`` stand in the table too: ``"free"``, those of one forward
             pass, ``"costly"``, all, or none.
+        gradient: whether norms are measured; without them the tables have no columns.
 
     ``costs``, by which the forms of norms are chosen, are this machine's where nobody sets others.
 
@@ -74,11 +89,12 @@ class Extractor:
         group_size: int = 1,
         probe: Probe | None = None,
         parts: str | None = None,
+        gradient: bool = True,
     ) -> None:
         self.objective, self.group_size, self.parts = objective, group_size, parts
         refuse_unknown(parts)
         self.model = original(objective.module)
-        self.norms = GradientNorms(self.model)
+        self.norms: Norms = GradientNorms(self.model) if gradient else NoNorms()
         self.costs: Costs | None = None
         self.fingerprint = ""  # learned from the first batch, as all below
         self.unsteady: tuple[str, ...] = ()
@@ -97,6 +113,8 @@ class Extractor:
         if features.grouping != "joint":
             return f"groups by the {features.grouping} of their samples, not by a joint gradient"
         other = difference(features, self.objective, self.words())
+        if not other and bool(features.names) != bool(self.norms.names):
+            other = "losses alone, without norms" if self.norms.names else "norms, not losses alone"
         return other or parts_differ(features, self.objective, self.parts)
 
     def norms_of(self, prefix: str) -> Norms:
@@ -108,12 +126,11 @@ class Extractor:
         named = dict(self.model.named_parameters())
         return [named[name].numel() for name in self.norms.names]
 
-    @torch.enable_grad()
     def __call__(self, batch: Batch) -> Features:
         """Return the features of one batch of whole groups."""
         x = placed(batch, self.objective.module)
         self.costs = self.costs or costs_on(next(self.model.parameters()).device)
-        with using(self.costs):
+        with using(self.costs), torch.set_grad_enabled(bool(self.norms.names)):
             tables = {view: self._view(view, x) for view in self.objective.views()}
         part_names, parts = self._parts(x)
         if not self._learned:
@@ -256,8 +273,8 @@ class Extractor:
         for draw in range(4):
             moved, joint = self._losses(view, nudged(x, draw))
             for new, old in ((moved, losses), (measure(joint)[0], norms)):
-                change = ((new - old).detach() / old.detach()).abs()
-                changes.append(float(change.nan_to_num(0.0, posinf=0.0).quantile(0.9)))
+                change = ((new - old).detach() / old.detach()).abs().nan_to_num(0.0, posinf=0.0)
+                changes.append(float(change.quantile(0.9)) if len(change) else 0.0)
         return max(changes)
 
 

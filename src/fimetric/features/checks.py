@@ -14,8 +14,8 @@ def check_shapes(features: Any) -> None:
     """
     values, J, V = features.values, len(features.names), len(features.views)
     P = len(features.part_names)
-    if J == 0 or V == 0:
-        raise ValueError(f"a table needs at least one column and one view, not {J} and {V}")
+    if V == 0:
+        raise ValueError("a table needs at least one view, whose losses it has")
     if values.ndim != 2:
         raise ValueError(f"values has shape {values.shape}; it must be (N, J)")
     samples = len(values) * features.group_size

@@ -33,7 +33,7 @@ class Features:
 
     Arguments:
         values: (N, J) natural logarithms of squared norms; -inf for an exact zero. Rows of strange
-            samples may hold nan or +inf.
+            samples may hold nan or +inf. No columns where no gradient was taken.
         names: J column names, all different.
         losses: (N * group_size, V) loss of each sample in each view, in nats.
         views: V view names, all different.
@@ -187,7 +187,7 @@ class Features:
         if self.group_size != 1:
             raise ValueError(f"the rows are groups of {self.group_size} already")
         kept = self.select(slice(len(self) // size * size))
-        means = kept.values.reshape(-1, size, len(self.names)).mean(1)
+        means = kept.values.reshape(len(kept) // size, size, len(self.names)).mean(1)
         return replace(kept, values=means, group_size=size, grouping="mean")
 
     def columns(self, names: Sequence[str]) -> Self:
@@ -212,6 +212,20 @@ class Features:
             bounds=self.bounds[chosen],
             numels=self.numels[chosen],
         )
+
+    def parts_named(self, names: Sequence[str]) -> Array:
+        """Return the mean parts (N, P) of these names in each group, in this order.
+
+        Raises:
+            ValueError: where the table lacks one.
+        """
+        missing = [name for name in names if name not in self.part_names]
+        if missing:
+            raise ValueError(
+                f"no part {', '.join(map(repr, missing))} in {self!r}; extract these features with "
+                "the parts of the loss that those had which were fitted"
+            )
+        return self.group_parts[:, [self.part_names.index(name) for name in names]]
 
     def with_columns(self, values: Array, names: Sequence[str]) -> Self:
         """Return the same rows with other columns (N, K), which are no norms."""

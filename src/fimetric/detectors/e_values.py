@@ -1,0 +1,220 @@
+"""Several numbers of a row, each as an e-value, and their mean."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fimetric.arguments import listed
+from fimetric.detectors.base import Density, finite_rows
+from fimetric.detectors.nearest_neighbours import NearestNeighbours
+from fimetric.detectors.own_distances import own_distances
+from fimetric.features import screening
+from fimetric.features.table import CODE, Features
+from fimetric.typing import Array
+
+NORMS, PARTS, MORE, WORST = "norms", "parts", "more parts", "worst-fifth"
+NEAREST = (NORMS, PARTS, MORE)  # blocks of many columns, told by distances
+NUMBERS = ("loss", "code", "ratio", "worst")
+COSTLY = ("iwae", "loss/t=")  # begin the names of parts that take passes of their own
+SLOPE = 1e-3  # orders rows whose p-values are as small as they can be
+LEAST = 1e-300
+
+
+class EValues(Density):
+    r"""Creates the mean e-value of several blocks of numbers of a row.
+
+    .. math:: s = \frac1B \sum_b \frac{1}{2 \sqrt{p_b}} + \frac{1}{1000} \sum_b u_b
+
+    Here p is the conformal p-value of a block by the fitting rows and u its value in their standard
+    deviations. Blocks: ``norms``, the log distance to the nearest fitting rows in log norms and
+    losses; ``parts``, the same in the parts of the loss and the losses, and ``more parts``, in
+    those too that take passes of their own; ``loss``, the loss; ``code``, what of it the shortest
+    code length of the sample does not tell; ``ratio``, the loss over that length; ``worst``, the
+    mean of the worst fifth of its positions. Blocks that a table does not have are left out.
+    Without ``norms`` a detector takes no gradient.
+
+    Arguments:
+        blocks: names of blocks, each once.
+
+    Raises:
+        ValueError: for unknown blocks, or none.
+        TypeError: for what lists no names.
+
+    References:
+        Combining p-values via averaging (Vovk and Wang, 2020), arXiv:1212.4966, and E-values:
+        Calibration, combination and applications (Vovk and Wang, 2021), arXiv:1912.06116, for
+        1 / (2 sqrt p); docs/results/blocks.md for which blocks.
+    """
+
+    name = "e-values"
+
+    parts_: tuple[str, ...]  # those that are numbers of all fitting rows
+    found_: tuple[str, ...]  # blocks that the fitting rows have
+    mean_: Array  # (V,) of the losses
+    deviation_: Array  # (V,)
+    line_: Array  # slope and offset of the loss on the shortest code length
+    own_: Array  # (B, n) values of the fitting rows, in order
+    nearest_: dict[str, NearestNeighbours]  # of blocks that are told by distances
+
+    def __init__(self, blocks: Sequence[str] = ("loss", PARTS, "ratio")) -> None:
+        self.blocks = listed("blocks", blocks, "['loss', 'parts']")
+        unknown = [block for block in self.blocks if block not in (*NEAREST, *NUMBERS)]
+        if unknown or not self.blocks or len(set(self.blocks)) < len(self.blocks):
+            raise ValueError(
+                f"blocks must be some of {', '.join((*NEAREST, *NUMBERS))}, each once; not "
+                f"{self.blocks}"
+            )
+
+    @property
+    def parts(self) -> str:  # type: ignore[override]
+        """Which parts of the losses it reads, see ``Density``."""
+        return "costly" if MORE in self.blocks else "free"
+
+    @property
+    def gradient(self) -> bool:  # type: ignore[override]
+        """Whether it reads norms, see ``Density``."""
+        return NORMS in self.blocks
+
+    def fit(self, features: Features) -> Self:
+        """Learn from in-distribution rows, N >= 2; see ``Density.fit``.
+
+        Raises:
+            ValueError: where a row is not finite, there are fewer than two rows, or none of the
+                blocks.
+            UninformativeError: where norms are asked for and none is informative.
+        """
+        if len(features) < 2:
+            raise ValueError(f"cannot fit a density to {len(features)} rows; pass at least two")
+        screening.refuse_strange(features)
+        features = self._seen(features)
+        named = zip(features.part_names, features.parts.T, strict=True)
+        self.parts_ = tuple(name for name, numbers in named if np.isfinite(numbers).all())
+        losses = features.group_losses
+        self.mean_, self.deviation_ = losses.mean(0), losses.std(0)
+        self.deviation_[np.ptp(losses, 0) <= screening.NO_SPREAD * np.abs(losses).max(0)] = np.inf
+        self.line_ = self._line(features) if self._codes() else np.zeros(2)
+        self.nearest_, own = {}, {}
+        for block in filter(self._exists, self.blocks):
+            try:
+                own[block] = self._own(block, features)
+            except screening.UninformativeError:
+                if block == NORMS:
+                    raise
+        if not own:
+            raise ValueError(f"none of the blocks {', '.join(self.blocks)} is in {features!r}")
+        self.found_, self.own_ = tuple(own), np.sort(list(own.values()), axis=1)
+        return self
+
+    def score(self, features: Features) -> Array:
+        """Return scores (N,), higher = more anomalous; see ``Density.score``."""
+        self._require_fit("own_")
+        fine = finite_rows(features)
+        scores = np.full(len(features), np.inf)
+        table = self._seen(features.select(fine))
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            joined = sum(
+                self._joined(self._values(block, table), own)
+                for block, own in zip(self.found_, self.own_, strict=True)
+            )
+        scores[fine] = joined / len(self.found_)
+        scores[np.isnan(scores)] = np.inf  # a part that is no number
+        return scores
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Return all that ``from_state`` needs, see ``Density.state``."""
+        arrays, description = super().state()
+        told = description["learned"]
+        for block, density in told.pop("nearest_", {}).items():
+            inner, told[f"{block}/"] = density.state()
+            arrays |= {f"{block}/{key}": array for key, array in inner.items()}
+        return arrays, description
+
+    @classmethod
+    def from_state(cls, arrays: dict[str, NDArray[Any]], description: dict[str, Any]) -> Self:
+        """Return the density whose ``state`` this is, see ``Density.from_state``."""
+        learned, nested = dict(description["learned"]), {}
+        for start in [key for key in learned if key.endswith("/")]:
+            inner = {k.removeprefix(start): a for k, a in arrays.items() if k.startswith(start)}
+            nested[start[:-1]] = NearestNeighbours.from_state(inner, learned.pop(start))
+        own = {key: array for key, array in arrays.items() if "/" not in key}
+        density = super().from_state(own, {**description, "learned": learned})
+        density.nearest_ = nested
+        return density
+
+    def _line(self, features: Features) -> Array:
+        """Return slope and offset of the loss as a function of the shortest code length."""
+        short, level = self._shortest(features), self._level(features)
+        if np.ptp(short) <= screening.NO_SPREAD * np.abs(short).max():
+            return np.array([0.0, level.mean()])
+        return np.asarray(np.polyfit(short, level, 1))
+
+    def _joined(self, values: Array, own: Array) -> Array:
+        """Return e-values (N,) of a block, and a little of how far it is from its mean."""
+        above = len(own) - np.searchsorted(own, values, "left")
+        p = (1 + above) / (len(own) + 1)
+        u = (values - own.mean()) / max(own.std(), 1e-12)
+        return 0.5 / np.sqrt(p) + SLOPE * len(self.found_) * u
+
+    def _seen(self, features: Features) -> Features:
+        """Return what is read: without norms where no block is of them."""
+        if self.gradient:
+            return features
+        return features.with_columns(np.empty((len(features), 0)), ())
+
+    def _exists(self, block: str) -> bool:
+        if block in ("code", "ratio"):
+            return bool(self._codes())
+        if block == "worst":
+            return WORST in self.parts_
+        return block in (NORMS, "loss") or bool(self._parts_of(block))
+
+    def _codes(self) -> list[str]:
+        return [name for name in self.parts_ if name.startswith(CODE)]
+
+    def _parts_of(self, block: str) -> list[str]:
+        costly = block == MORE
+        return [
+            name
+            for name in self.parts_
+            if not name.startswith(CODE) and (costly or not name.startswith(COSTLY))
+        ]
+
+    def _own(self, block: str, features: Features) -> Array:
+        """Return the values (n,) of the fitting rows themselves, none a neighbour of its own."""
+        if block not in NEAREST:
+            return self._values(block, features)
+        table = self._table(block, features)
+        density = self.nearest_[block] = NearestNeighbours().fit(table)
+        return _log(own_distances(density.rows_, table, density.neighbours))
+
+    def _values(self, block: str, features: Features) -> Array:
+        """Return what a block says of rows, (N,)."""
+        if block in NEAREST:
+            return _log(self.nearest_[block].score(self._table(block, features)))
+        if block == "loss":
+            return self._level(features)
+        if block == "worst":
+            return features.parts_named([WORST])[:, 0]
+        short = self._shortest(features)
+        if block == "ratio":
+            return features.group_losses.mean(1) / short
+        return self._level(features) - np.polyval(self.line_, short)
+
+    def _table(self, block: str, features: Features) -> Features:
+        if block == NORMS:
+            return features
+        names = self._parts_of(block)
+        return features.with_columns(features.parts_named(names), names)
+
+    def _level(self, features: Features) -> Array:
+        """Return the loss of rows (N,), mean over the views, each in deviations of own rows."""
+        return ((features.group_losses - self.mean_) / self.deviation_).mean(1)
+
+    def _shortest(self, features: Features) -> Array:
+        return features.parts_named(self._codes()).min(1)
+
+
+def _log(distances: Array) -> Array:
+    return np.log(np.maximum(distances, LEAST))
