@@ -27,6 +27,7 @@ from fimetric.gradients.engine import Measured
 from fimetric.gradients.machine import costs_on
 from fimetric.gradients.norms import GradientNorms
 from fimetric.objectives.base import Objective
+from fimetric.objectives.one_pass import OnePass
 from fimetric.objectives.steadiness import unchanged
 from fimetric.objectives.takes import number_formats
 from fimetric.typing import Array
@@ -130,9 +131,11 @@ class Extractor:
         """Return the features of one batch of whole groups."""
         x = placed(batch, self.objective.module)
         self.costs = self.costs or costs_on(next(self.model.parameters()).device)
+        once = OnePass(self.objective.shared() if self.parts else [])
         with using(self.costs), torch.set_grad_enabled(bool(self.norms.names)):
-            tables = {view: self._view(view, x) for view in self.objective.views()}
-        part_names, parts = self._parts(x)
+            tables = {view: self._view(view, x, once) for view in self.objective.views()}
+        with once.answering():
+            part_names, parts = self._parts(x)
         if not self._learned:
             self._learn(x, tables)
         values = side_by_side({view: _log(table.norms) for view, table in tables.items()})
@@ -172,8 +175,8 @@ class Extractor:
             )
         return names, found
 
-    def _view(self, view: str, x: Input) -> "_Table":
-        with nullcontext() if self._learned else unchanged(self.objective):
+    def _view(self, view: str, x: Input, once: OnePass) -> "_Table":
+        with nullcontext() if self._learned else unchanged(self.objective), once.listening():
             losses, joint = self._losses(view, x)
         norms = self.norms_of(without_draw(view))
         if self._learned:

@@ -132,15 +132,15 @@ class WaveNet(Model):
 
     def position_costs(self, x: Tensor) -> Tensor:
         """Return what each level of x (N, T) costs, given those before it, (N, T) in nats."""
-        return F.cross_entropy(*self._predicted(x), reduction="none")
+        return F.cross_entropy(*self.predictions(x), reduction="none")
 
     def position_costs_and_entropies(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the costs, and what each level would cost on average of the model's own draws."""
-        logits, levels = self._predicted(x)
+        logits, levels = self.predictions(x)
         entropies = [_entropy(row) for row in logits]  # one by one: all would take memory thrice
         return F.cross_entropy(logits, levels, reduction="none"), torch.stack(entropies)
 
-    def _predicted(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def predictions(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits (N, LEVELS, T) of each level of x (N, T), and the levels (N, T)."""
         levels = levels_of(x)
         h = self.enter(F.pad(self._one_hot(levels)[:, :, :-1], (1, 0)))

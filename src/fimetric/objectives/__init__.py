@@ -9,6 +9,7 @@ language    likelihoods of causal language models
 likelihood  likelihoods of explicit densities, and the bound of variational autoencoders
 limits      what a language model can take: ids, lengths, no foresight
 noising     what the losses of diffusion and of flow matching share
+one_pass    what one forward pass gave, for whoever asks again with the same samples
 positions   what the positions of a sample cost: the worst fifth, quantiles, entropies
 pretrained  models that others trained, opened where they lie
 reading     data as an objective takes them

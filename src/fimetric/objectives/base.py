@@ -26,6 +26,7 @@ from fimetric.data.spec import Spec
 from fimetric.features.table import CODE
 from fimetric.fingerprint.structure import named, original
 from fimetric.noise import fixed_noise, own_noise
+from fimetric.objectives.one_pass import Shared
 from fimetric.objectives.steadiness import refuse_changing, refuse_training_mode
 from fimetric.objectives.takes import number_format
 from fimetric.objectives.transparent import transparent
@@ -160,6 +161,10 @@ class Objective(nn.Module):
     def _parts(self, batch: Input, costly: bool) -> dict[str, Tensor]:
         """Return the parts (N,) of a prepared batch; none here, for a function tells none."""
         return {}
+
+    def shared(self) -> list[Shared]:
+        """Return the methods whose results both the losses and the parts are made of."""
+        return []
 
     def _codes(self, batch: Input) -> dict[str, Tensor]:
         """Return name of a code -> its lengths (N,) of samples as they were given, in nats."""

@@ -11,6 +11,7 @@ from fimetric.data.kinds import data_of
 from fimetric.data.spec import Spec
 from fimetric.objectives.base import Losses, Objective
 from fimetric.objectives.densities import divergence, fine, gaussian, posterior_parts
+from fimetric.objectives.one_pass import Shared
 
 
 class GaussianELBO(Objective):
@@ -68,6 +69,10 @@ class GaussianELBO(Objective):
         noise = self._noise(view, posterior.mean.shape[1:], x, "normal")
         z = posterior.mean + (0.5 * posterior.logvar).exp() * noise
         return gaussian(fine(x), fine(self.module.decode(z).sample))  # type: ignore[operator]
+
+    def shared(self) -> list[Shared]:
+        """Return the method whose results both the losses and the parts are made of."""
+        return [(self.module, "decode")]
 
     def _parts(self, batch: Input, costly: bool) -> dict[str, Tensor]:
         posterior = self._posterior(batch)

@@ -9,6 +9,7 @@ from fimetric.arguments import whole
 from fimetric.data.batch import Input
 from fimetric.objectives.limits import refuse_foresight
 from fimetric.objectives.logits import logits_of
+from fimetric.objectives.one_pass import Shared
 from fimetric.objectives.positions import Predicted, predicted
 from fimetric.objectives.texts import Texts, refuse_unknown, texts_of
 from fimetric.objectives.textual import IGNORED, Textual, costs
@@ -71,6 +72,10 @@ class CausalLM(Textual):
         logits = logits_of(self.module, texts.tokens)
         refuse_unknown(texts.tokens, logits.shape[-1])
         return texts, logits
+
+    def shared(self) -> list[Shared]:
+        """Return the methods whose results both the losses and the parts are made of."""
+        return [(self, "predictions")]
 
     def _predicted(self, batch: Input) -> Iterator[Predicted]:
         texts, logits = self.predictions(batch)

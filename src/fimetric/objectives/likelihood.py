@@ -22,6 +22,7 @@ from fimetric.objectives.densities import (
     importance_weighted,
     posterior_parts,
 )
+from fimetric.objectives.one_pass import Shared
 from fimetric.objectives.positions import cost_parts, stacked
 
 DRAWS = 16  # of the importance-weighted bound
@@ -127,6 +128,11 @@ class NegativeLogLikelihood(Objective):
         if has_methods(self.module, "position_costs"):
             found |= self._position_parts(batch)
         return found
+
+    def shared(self) -> list[Shared]:
+        """Return the methods whose results both the losses and the parts are made of."""
+        names = ("transform", "predictions", "position_costs")
+        return [(self.module, name) for name in names if has_methods(self.module, name)]
 
     def _position_parts(self, batch: Input) -> dict[str, Tensor]:
         x, module = self.dequantised(data_of(batch)), self.module
@@ -235,6 +241,11 @@ class NegativeELBO(Objective):
         if costly:
             found["iwae"] = -importance_weighted(weights[:DRAWS])
         return found
+
+    def shared(self) -> list[Shared]:
+        """Return the methods whose results both the losses and the parts are made of."""
+        names = ("encode", "log_likelihood")
+        return [(self.module, name) for name in names if has_methods(self.module, name)]
 
     def noise(self, view: str, x: Tensor) -> Tensor:
         """Return the latent noise (N, *latent_shape) of x (N, ...) in a view, ``draw=k``."""

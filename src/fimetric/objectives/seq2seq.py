@@ -14,6 +14,7 @@ from fimetric.data.batch import Input
 from fimetric.data.rows import RowError
 from fimetric.objectives.limits import refuse_beyond
 from fimetric.objectives.logits import logits_of
+from fimetric.objectives.one_pass import Shared
 from fimetric.objectives.positions import Predicted, predicted
 from fimetric.objectives.texts import Texts, texts_of
 from fimetric.objectives.textual import IGNORED, Textual, costs
@@ -131,6 +132,10 @@ class Seq2SeqLM(Textual):
     def _negative_log_likelihood(self, batch: Input) -> Tensor:
         texts, logits = self._predictions(batch)
         return costs(logits, texts.tokens.where(texts.mask, IGNORED)).sum(1)
+
+    def shared(self) -> list[Shared]:
+        """Return the methods whose results both the losses and the parts are made of."""
+        return [(self, "_predictions")]
 
     def _predicted(self, batch: Input) -> Iterator[Predicted]:
         texts, logits = self._predictions(batch)
