@@ -15,7 +15,7 @@ from fimetric.benchmark.results import Comparison
 from fimetric.benchmark.views import last_blocks, losses_alone, norm_layers
 from fimetric.data import Samples
 from fimetric.detection.judge import Judge
-from fimetric.detectors import NearestNeighbours
+from fimetric.detectors import NearestNeighbours, default
 from fimetric.metrics import auroc
 from fimetric.models import build
 from studies import modules
@@ -53,7 +53,10 @@ def tables(make_features):
     foreign = make_features(N=100, J=6, V=1, seed=1)
     values = foreign.values.copy()
     values[:, 2] -= 6
-    return {**tables, "foreign": replace(foreign, values=values, losses=foreign.losses + 2)}
+    tables["foreign"] = replace(foreign, values=values, losses=foreign.losses + 2)
+    told = np.random.default_rng(2).normal(size=(100, 2))
+    part_names = ("rate", "code/zlib")
+    return {n: replace(t, parts=told + t.losses, part_names=part_names) for n, t in tables.items()}
 
 
 def test_the_account_of_a_pair_says_where_its_signal_lies(study, tables):
@@ -62,9 +65,11 @@ def test_the_account_of_a_pair_says_where_its_signal_lies(study, tables):
     assert found.ladder["mean loss, one-sided"] == pytest.approx(auroc(test, foreign))
     mean = tables["fit"].losses.mean()
     assert found.ladder["two-sided"] == pytest.approx(auroc(abs(test - mean), abs(foreign - mean)))
-    density = NearestNeighbours().fit(tables["fit"])
-    whole = [density.score(tables[name]) for name in ("test", "foreign")]
-    assert found.ladder["default"] == found.raw == pytest.approx(auroc(*whole))
+    for step, seen in (("default", tables), ("without norms", _without_norms(tables))):
+        density = default().fit(seen["fit"])
+        whole = [density.score(seen[name]) for name in ("test", "foreign")]
+        assert found.ladder[step] == pytest.approx(auroc(*whole))
+    assert found.raw == found.ladder["default"] != found.ladder["without norms"]
     assert found.best == "layer2.weight" and found.best_area > 0.99
     assert found.loss_shift == pytest.approx(2, abs=0.5) and found.risen < 1
     assert found.length == 0.5 and found.outside == 0  # all rows have one length
@@ -73,6 +78,10 @@ def test_the_account_of_a_pair_says_where_its_signal_lies(study, tables):
     shift = (foreign.mean(0) - test.mean(0)) / fit.std(0)
     assert found.norm_shift == pytest.approx(np.median(shift))
     assert found.risen == pytest.approx((shift > 0).mean())
+
+
+def _without_norms(tables):
+    return {name: losses_alone(table) for name, table in tables.items()}
 
 
 def test_rows_beyond_own_lengths_are_told_apart(study, tables):
@@ -85,7 +94,7 @@ def test_rows_beyond_own_lengths_are_told_apart(study, tables):
     found = study("columns").account(sized, "foreign")
     outside = (foreign < own.min()) | (foreign > own.max())
     assert found.outside == outside.mean() >= 0.65
-    judge = Judge.fit(NearestNeighbours(), sized["fit"])
+    judge = Judge.fit(default(), sized["fit"])
     theirs = judge.scores(sized["foreign"].select(~outside))
     assert found.within == pytest.approx(auroc(judge.scores(sized["test"]), theirs))
     losses = {n: losses_alone(t) for n, t in sized.items()}
@@ -108,9 +117,9 @@ def test_the_words_on_a_lost_pair_follow_from_its_steps(study, tables):
     found = columns.account(tables, "foreign")
     ladder = dict.fromkeys(found.ladder, 0.9) | {"default": 0.7}
     told = findings.why(replace(found, ladder=ladder, best="h.0", best_area=0.6))
-    assert told == "the norms drown the loss (-0.200)"
+    assert told == "the norms drown what needs no gradient (-0.200)"
     told = findings.why(replace(found, ladder=ladder, best="h.0", best_area=0.8))
-    assert told == "the norms drown the loss (-0.200); diluted: h.0 alone has 0.800"
+    assert told == "the norms drown what needs no gradient (-0.200); diluted: h.0 alone has 0.800"
     flat = dict.fromkeys(found.ladder, 0.5)
     assert "no loss and no layer" in findings.why(replace(found, ladder=flat, best_area=0.505))
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fimetric.benchmark.views import losses_alone
 from fimetric.detection.judge import Judge
-from fimetric.detectors import NearestNeighbours, Typicality
+from fimetric.detectors import NearestNeighbours, Typicality, default
 from fimetric.features.length import lengths
 from fimetric.features.table import Features
 from fimetric.metrics import auroc
@@ -29,7 +29,8 @@ class Account:
 
     Arguments:
         ladder: step -> AUROC: the mean loss of the views one-sided, two-sided, the neighbours of
-            the losses, of the norms alone, and of both (the default).
+            the losses, the default without norms (losses, their parts and code lengths), the
+            neighbours of the norms alone, and the default.
         raw: the default without bringing rows to one length; the same as ``default`` at one length.
         length: AUROC of the length alone, two-sided; .5 where all have one length.
         outside: share of foreign rows shorter or longer than all that were fitted or calibrated on.
@@ -78,13 +79,14 @@ def account(tables: Mapping[str, Features], other: str) -> Account:
         ladder={
             "mean loss, one-sided": auroc(z_loss[1].mean(1), z_loss[2].mean(1)),
             "two-sided": _area(Typicality(), fit, test, foreign),
-            "neighbours, losses": _judged(*map(losses_alone, raw)),
+            "neighbours, losses": _judged(NearestNeighbours(), *map(losses_alone, raw)),
+            "without norms": _judged(default(), *map(losses_alone, raw)),
             "neighbours, norms": _area(
                 NearestNeighbours(), *map(_without_losses, (fit, test, foreign))
             ),
-            "default": _area(NearestNeighbours(), fit, test, foreign),
+            "default": _area(default(), fit, test, foreign),
         },
-        raw=_area(NearestNeighbours(), *raw),
+        raw=_area(default(), *raw),
         length=_length_alone(tables, other),
         outside=float(outside.mean()),
         within=_within(fit, test, foreign, outside),
@@ -116,9 +118,9 @@ def _area(density, fit: Features, test: Features, foreign: Features) -> float:
     return auroc(density.score(test), density.score(foreign))
 
 
-def _judged(fit: Features, test: Features, foreign: Features) -> float:
-    """Return the area of the default density on rows that it brings to one length itself."""
-    judge = Judge.fit(NearestNeighbours(), fit)
+def _judged(density, fit: Features, test: Features, foreign: Features) -> float:
+    """Return the area of a density on rows that are brought to one length by themselves."""
+    judge = Judge.fit(density, fit)
     return auroc(judge.scores(test), judge.scores(foreign))
 
 
@@ -133,7 +135,7 @@ def _within(fit: Features, test: Features, foreign: Features, outside: NDArray[n
     """Return the area of the default on foreign rows of known lengths."""
     if (~outside).sum() < FEWEST:
         return math.nan
-    return _area(NearestNeighbours(), fit, test, foreign.select(~outside))
+    return _area(default(), fit, test, foreign.select(~outside))
 
 
 def _without_losses(table: Features) -> Features:

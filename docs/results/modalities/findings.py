@@ -19,12 +19,14 @@ PAGE = HERE.parent / "findings.md"
 STEPS = {
     "two-sided": ("mean loss, one-sided", "two-sided"),
     "neighbours": ("two-sided", "neighbours, losses"),
-    "norms added": ("neighbours, losses", "default"),
+    "parts added": ("neighbours, losses", "without norms"),
+    "norms added": ("without norms", "default"),
 }
 WORDS = {
     "two-sided": "the sign of the loss is dropped",
     "neighbours": "a distance in the loss is blunter than the loss",
-    "norms added": "the norms drown the loss",
+    "parts added": "parts and code lengths drown the loss",
+    "norms added": "the norms drown what needs no gradient",
 }
 CLEAR = 0.01  # of an area
 Accounts = Mapping[tuple[str, str], Account]  # model, foreign set
@@ -66,10 +68,10 @@ def _section(study: Study, title: str) -> Iterator[str]:
 def _gradient(study: Study) -> Iterator[str]:
     """Yield whether the gradient adds to the losses, by the paired difference over all pairs."""
     yield (
-        "Does the gradient add to the losses? The default against the same neighbours in the "
-        "losses alone:\n"
+        "Does the gradient add to what needs none? The default against the same density in the "
+        "losses, their parts and code lengths alone:\n"
     )
-    yield "| model | default | losses alone | pairs where the norms add / take away |"
+    yield "| model | default | without norms | pairs where the norms add / take away |"
     yield "|---|---:|---:|---:|"
     for model, _ in study.owns:
         ours = [c for c in study.of(model, 1) if c.method == DEFAULT]
@@ -87,13 +89,13 @@ def _steps(panel: Panel, found: Accounts) -> Iterator[str]:
     """Yield what each step from the one-sided loss to the default changes, and the shifts."""
     yield f"### {panel.title}\n"
     yield (
-        "| foreign set | mean loss, one-sided | two-sided | neighbours, losses | neighbours, norms "
-        "| default | shift of the loss | of the norms | columns that rise | best column | median "
-        "column | shift in PC 1–3 |"
+        "| foreign set | mean loss, one-sided | two-sided | neighbours, losses | without norms | "
+        "norms alone | default | shift of the loss | of the norms | columns that rise | "
+        "best column | median column | shift in PC 1–3 |"
     )
     told = [found[c.model, c.other] for c in _ours(panel)]
     varied = any(a.outside > 0 or a.length != 0.5 for a in told)
-    yield "|---|" + "---:|" * 11
+    yield "|---|" + "---:|" * 12
     for c, a in zip(_ours(panel), told, strict=True):
         ladder = " | ".join(f"{x:.3f}" for x in a.ladder.values())
         yield (

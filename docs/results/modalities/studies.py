@@ -13,11 +13,11 @@ from fimetric.metrics import Estimate
 
 HERE = Path(__file__).parent
 RUNS = HERE.parents[2] / "runs" / "modalities"
-DEFAULT, LOSSES = "fimetric", "losses-alone"
+DEFAULT, LOSSES, CHEAP = "fimetric", "losses-alone", "cheap"
 PAPER = ("layerwise-gaussian", "layerwise-gaussian-of-means")
 """The density of the paper: of joint gradients, or, where these would take hours, of means."""
-COMMON = ("likelihood", "typicality", *PAPER, DEFAULT, LOSSES)
-NO_RIVALS = {DEFAULT, LOSSES, "last-blocks", "norm-layers", "loudness"}
+COMMON = ("likelihood", "typicality", *PAPER, DEFAULT, LOSSES, CHEAP)
+NO_RIVALS = {DEFAULT, LOSSES, CHEAP, "last-blocks", "norm-layers", "loudness"}
 """Ours, what is shown to explain, and the energy that must not decide."""
 NAMES = ("text", "natural", "pretrained", "audio", "tables", "images")
 

@@ -84,10 +84,11 @@ MAHMOOD = "Mahmood et al. 2021"
 IMAGES, SOUNDS, TEXTS = ("images",), ("sounds",), ("texts",)
 OURS, LOSSES = "this project", "the losses alone"
 
+DEFAULT = detectors.DENSITIES[detectors.DEFAULT]
 METHODS = {
     "fimetric": Method(
         "norms",
-        detectors.DENSITIES[detectors.DEFAULT],
+        DEFAULT,
         OURS,
         scheduled="norms by timestep",
         first_only=False,
@@ -95,17 +96,14 @@ METHODS = {
     "neighbours-one-timestep": Method("norms", detectors.NearestNeighbours, OURS, (SCHEDULE,)),
     "losses-alone": Method(
         "norms",
-        detectors.NearestNeighbours,
+        DEFAULT,
         LOSSES,
         view=losses_alone,
         scheduled="norms by timestep",
     ),
-    "last-blocks": Method(
-        "norms", detectors.NearestNeighbours, OURS, samples=TEXTS, view=last_blocks
-    ),
-    "norm-layers": Method(
-        "norms", detectors.NearestNeighbours, OURS, samples=TEXTS, view=norm_layers
-    ),
+    "last-blocks": Method("norms", DEFAULT, OURS, samples=TEXTS, view=last_blocks),
+    "norm-layers": Method("norms", DEFAULT, OURS, samples=TEXTS, view=norm_layers),
+    "cheap": Method("norms", detectors.cheap, OURS, scheduled="norms by timestep"),
     "full-gaussian": Method("norms", detectors.FullGaussian, OURS, scheduled="norms by timestep"),
     "likelihood": Method("norms", detectors.Likelihood, "Nalisnick et al. 2019a", first_only=False),
     "typicality": Method("norms", detectors.Typicality, "Nalisnick et al. 2019b", first_only=False),
@@ -228,6 +226,6 @@ METHODS = {
         samples=IMAGES,
     ),
 }
-ASKED = ("losses-alone", "last-blocks", "norm-layers", *(f"pyod-{name}" for name in PYOD))
+ASKED = ("losses-alone", "cheap", "last-blocks", "norm-layers", *(f"pyod-{name}" for name in PYOD))
 """Tried where a grid names them alone: what the norms add, deep models, whoever has PyOD."""
 STANDARD = tuple(name for name in METHODS if name not in ASKED)

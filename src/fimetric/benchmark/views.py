@@ -11,7 +11,7 @@ NORMALISATION = re.compile(r"norm|(^|\.)ln(_|\d|\.)", re.IGNORECASE)
 
 
 def losses_alone(table: Features) -> Features:
-    """Return the losses as the only columns, so that no gradient counts."""
+    """Return the losses as the only columns, and their parts, so that no gradient counts."""
     return table.with_columns(table.group_losses, table.views)
 
 
