@@ -30,7 +30,7 @@ def by_hand(fit, other, k, blocks):
         for near in range(len(fit)):
             total = 0.0
             for take in blocks:
-                a, b, all_ = take(other)[row], take(fit)[near], take(fit)
+                a, b, all_ = take(other, fit)[row], take(fit, fit)[near], take(fit, fit)
                 z = (a - b) / all_.std(0)
                 total += (z**2).sum() / len(z)
             distances.append(total)
@@ -38,10 +38,22 @@ def by_hand(fit, other, k, blocks):
     return scores
 
 
+def with_residual(codes, table, fit):
+    """Return code lengths, and what of the loss a line in the shortest leaves."""
+    losses = fit.group_losses
+    tall, height = (
+        ((t.group_losses - losses.mean(0)) / losses.std(0)).mean(1) for t in (fit, table)
+    )
+    short, length = (t.group_parts[:, codes].min(1) for t in (fit, table))
+    slope = np.cov(short, tall)[0, 1] / short.var(ddof=1)
+    left = height - tall.mean() - slope * (length - short.mean())
+    return np.concatenate([table.group_parts[:, codes], left[:, None]], 1)
+
+
 BLOCKS = (
-    lambda t: np.concatenate([t.values, t.group_losses], 1),
-    lambda t: t.group_parts[:, :3],
-    lambda t: t.group_parts[:, 3:],
+    lambda t, _: np.concatenate([t.values, t.group_losses], 1),
+    lambda t, _: t.group_parts[:, :3],
+    lambda t, fit: with_residual([3, 4], t, fit),
 )
 
 
@@ -78,7 +90,11 @@ def test_what_is_constant_or_no_number_counts_for_nothing(make):
     parts[3, 4] = np.nan  # not of all
     density = BalancedNeighbours().fit(replace(fit, parts=parts))
     assert density.parts_ == PARTS[:4]
-    blocks = (BLOCKS[0], lambda t: t.group_parts[:, [0, 2]], lambda t: t.group_parts[:, [3]])
+    blocks = (
+        BLOCKS[0],
+        lambda t, _: t.group_parts[:, [0, 2]],
+        lambda t, fit: with_residual([3], t, fit),
+    )
     np.testing.assert_allclose(density.score(other), by_hand(fit, other, 5, blocks), rtol=1e-9)
     lost = other.parts.copy()
     lost[:, 4] = np.nan

@@ -75,8 +75,14 @@ def winner(
 
 def within(candidate: Candidate) -> int:
     """Return how many blocks a candidate has, those within a single density counted one by one."""
-    first = candidate.blocks[0]
-    return len(candidate.blocks) if first not in SINGLE else 2 + ("codes" in first)
+    return sum(_within(block) for block in candidate.blocks)
+
+
+def _within(block: str) -> int:
+    if block not in SINGLE:
+        return 1
+    apart = block.startswith("equal blocks, codes and")  # what the code leaves is a fourth
+    return 2 + ("codes" in block) + apart
 
 
 def presets(found: Found, areas: Areas) -> dict[str, Candidate]:

@@ -11,6 +11,7 @@
 balanced_neighbours distance to the nearest in-distribution rows, parts of the loss beside norms
 base                what every density keeps: fit on own rows, higher = more anomalous
 chi_square          independent scaled chi-square layers
+code_residual       what of a loss the length of a simple code does not tell
 column              one column of the table as the score
 combined_tests      empirical p-values of the columns and of the loss, joined into one
 fishers_method      Fisher's combination of one two-sided p-value per layer

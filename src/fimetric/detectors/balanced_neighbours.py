@@ -1,11 +1,11 @@
 """Distance to the nearest in-distribution rows, in norms, parts of the loss and code lengths."""
 
 import logging
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fimetric.detectors.code_residual import code_line, codes_among, loss_scale, residual
 from fimetric.detectors.nearest_neighbours import NearestNeighbours
 from fimetric.features.table import CODE, Features
 from fimetric.typing import Array
@@ -20,9 +20,10 @@ class BalancedNeighbours(NearestNeighbours):
               (z_j - z_{ij})^2, \qquad z_j = (y_j - \mu_j) / \sigma_j
 
     The blocks b are the log norms with the losses, what the losses consist of, and code lengths of
-    the samples (``Objective.parts``). Norms are many and move together; as plain columns they drown
-    what a few parts of the loss tell. A block that a table does not have is left out, and so is a
-    part that is not a number of every fitting row; a later row where it is none is scored as +inf.
+    the samples (``Objective.parts``) with what of the loss the shortest of them does not tell.
+    Norms are many and move together; as plain columns they drown what a few parts of the loss tell.
+    A block that a table does not have is left out, and so is a part that is not a number of every
+    fitting row; a later row where it is none is scored as +inf.
 
     Arguments:
         neighbours: k; all rows where there are fewer.
@@ -38,22 +39,28 @@ class BalancedNeighbours(NearestNeighbours):
     parts = "free"
 
     parts_: tuple[str, ...]  # those that are numbers of all fitting rows
+    scale_: Array  # (2, V) of the losses
+    line_: Array  # slope and offset of the loss on the shortest code length
 
-    def fit(self, features: Features) -> Self:
-        """Learn from in-distribution rows, N >= 2; see ``Density.fit``."""
+    def _look(self, features: Features) -> None:
         named = zip(features.part_names, features.parts.T, strict=True)
         self.parts_ = tuple(name for name, numbers in named if np.isfinite(numbers).all())
-        return super().fit(features)
+        self.scale_, self.line_ = loss_scale(features), np.zeros(2)
+        if codes := codes_among(self.parts_):
+            self.line_ = code_line(features, self.scale_, codes)
 
     def _beside(self, features: Features) -> Array:
-        """Return losses and parts (N, L).
+        """Return losses, parts, and what of the losses code lengths do not tell, (N, L).
 
         Raises:
             ValueError: where a fitted part is missing.
         """
         parts = features.parts_named(self.parts_)
         self._name_strange(features, parts)
-        return np.concatenate([super()._beside(features), parts], axis=1)
+        columns = [super()._beside(features), parts]
+        if codes := codes_among(self.parts_):
+            columns.append(residual(features, self.scale_, self.line_, codes)[:, None])
+        return np.concatenate(columns, axis=1)
 
     def _name_strange(self, features: Features, parts: Array) -> None:
         rows, columns = np.nonzero(~np.isfinite(parts))
@@ -68,8 +75,9 @@ class BalancedNeighbours(NearestNeighbours):
 
     def _fit(self, y: Array, numels: NDArray[np.int64]) -> None:
         super()._fit(y, numels)
-        code = np.array([name.startswith(CODE) for name in self.parts_], dtype=bool)
-        block = np.concatenate([np.zeros(y.shape[1] - len(code), int), 1 + code])
+        code = [name.startswith(CODE) for name in self.parts_]
+        code += [True] * any(code)  # the residual stands beside them
+        block = np.concatenate([np.zeros(y.shape[1] - len(code), int), 1 + np.array(code, int)])
         spread = np.isfinite(self.deviation_)  # the others tell nothing, and have no weight
         sizes = np.bincount(block[spread], minlength=3)
         self.deviation_ = self.deviation_ * np.sqrt(sizes[block].clip(1))

@@ -117,6 +117,9 @@ class LayerDensity(Density):
     def _fit(self, y: Array, numels: NDArray[np.int64]) -> None:
         """Learn from the kept log norms (N, K) and the sizes (K,) of their layers."""
 
+    def _look(self, features: Features) -> None:
+        """Learn from fitting rows, which are clean, what ``_beside`` needs; nothing here."""
+
     def _terms(self, y: Array) -> Array:
         """Return (N, K): what each kept column adds to the score."""
         raise NotImplementedError
@@ -131,6 +134,7 @@ class LayerDensity(Density):
     def fit(self, features: Features) -> Self:
         """Learn from in-distribution rows, N >= 2; see ``Density.fit``."""
         kept = screening.informative(features)
+        self._look(features)
         self.names_, self.kept_ = features.names, kept
         self.floor_ = screening.log_bounds(features)[kept]
         y = np.concatenate([features.values[:, kept], self._beside(features)], axis=1)

@@ -8,6 +8,14 @@ from numpy.typing import NDArray
 
 from fimetric.arguments import listed
 from fimetric.detectors.base import Density, finite_rows
+from fimetric.detectors.code_residual import (
+    code_line,
+    codes_among,
+    level,
+    loss_scale,
+    residual,
+    shortest,
+)
 from fimetric.detectors.nearest_neighbours import NearestNeighbours
 from fimetric.detectors.own_distances import own_distances
 from fimetric.features import screening
@@ -52,8 +60,7 @@ class EValues(Density):
 
     parts_: tuple[str, ...]  # those that are numbers of all fitting rows
     found_: tuple[str, ...]  # blocks that the fitting rows have
-    mean_: Array  # (V,) of the losses
-    deviation_: Array  # (V,)
+    scale_: Array  # (2, V) of the losses
     line_: Array  # slope and offset of the loss on the shortest code length
     own_: Array  # (B, n) values of the fitting rows, in order
     nearest_: dict[str, NearestNeighbours]  # of blocks that are told by distances
@@ -91,10 +98,9 @@ class EValues(Density):
         features = self._seen(features)
         named = zip(features.part_names, features.parts.T, strict=True)
         self.parts_ = tuple(name for name, numbers in named if np.isfinite(numbers).all())
-        losses = features.group_losses
-        self.mean_, self.deviation_ = losses.mean(0), losses.std(0)
-        self.deviation_[np.ptp(losses, 0) <= screening.NO_SPREAD * np.abs(losses).max(0)] = np.inf
-        self.line_ = self._line(features) if self._codes() else np.zeros(2)
+        self.scale_, self.line_ = loss_scale(features), np.zeros(2)
+        if codes := self._codes():
+            self.line_ = code_line(features, self.scale_, codes)
         self.nearest_, own = {}, {}
         for block in filter(self._exists, self.blocks):
             try:
@@ -143,13 +149,6 @@ class EValues(Density):
         density.nearest_ = nested
         return density
 
-    def _line(self, features: Features) -> Array:
-        """Return slope and offset of the loss as a function of the shortest code length."""
-        short, level = self._shortest(features), self._level(features)
-        if np.ptp(short) <= screening.NO_SPREAD * np.abs(short).max():
-            return np.array([0.0, level.mean()])
-        return np.asarray(np.polyfit(short, level, 1))
-
     def _joined(self, values: Array, own: Array) -> Array:
         """Return e-values (N,) of a block, and a little of how far it is from its mean."""
         above = len(own) - np.searchsorted(own, values, "left")
@@ -171,7 +170,7 @@ class EValues(Density):
         return block in (NORMS, "loss") or bool(self._parts_of(block))
 
     def _codes(self) -> list[str]:
-        return [name for name in self.parts_ if name.startswith(CODE)]
+        return codes_among(self.parts_)
 
     def _parts_of(self, block: str) -> list[str]:
         costly = block == MORE
@@ -194,26 +193,18 @@ class EValues(Density):
         if block in NEAREST:
             return _log(self.nearest_[block].score(self._table(block, features)))
         if block == "loss":
-            return self._level(features)
+            return level(features, self.scale_)
         if block == "worst":
             return features.parts_named([WORST])[:, 0]
-        short = self._shortest(features)
         if block == "ratio":
-            return features.group_losses.mean(1) / short
-        return self._level(features) - np.polyval(self.line_, short)
+            return features.group_losses.mean(1) / shortest(features, self._codes())
+        return residual(features, self.scale_, self.line_, self._codes())
 
     def _table(self, block: str, features: Features) -> Features:
         if block == NORMS:
             return features
         names = self._parts_of(block)
         return features.with_columns(features.parts_named(names), names)
-
-    def _level(self, features: Features) -> Array:
-        """Return the loss of rows (N,), mean over the views, each in deviations of own rows."""
-        return ((features.group_losses - self.mean_) / self.deviation_).mean(1)
-
-    def _shortest(self, features: Features) -> Array:
-        return features.parts_named(self._codes()).min(1)
 
 
 def _log(distances: Array) -> Array:
