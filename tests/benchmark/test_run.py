@@ -12,6 +12,7 @@ from small_grids import write_grid
 from typer.testing import CliRunner
 
 from fimetric.benchmark import run as stages
+from fimetric.benchmark import training
 from fimetric.benchmark.cases import cases
 from fimetric.benchmark.config import read
 from fimetric.benchmark.kinds import TABLES
@@ -157,6 +158,16 @@ def test_a_committed_model_of_another_configuration_is_refused(grid, folder, tmp
         model_folder(cases(other)[0], folder)
     with pytest.raises(ValueError, match="there is no folder 'nowhere' here"):
         run(replace(grid, checkpoints="nowhere"), folder, jobs=1, progress=False)
+    with pytest.raises(ValueError, match="there is no device 'nowhere' here"):
+        run(replace(grid, device="nowhere"), folder, jobs=1, progress=False)
+
+
+def test_a_device_is_where_models_are_trained_and_opened(grid, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(training, "train", lambda *_, **how: seen.append(how["device"]) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        training.trained(cases(replace(grid, device="there"))[0], tmp_path)
+    assert seen == ["there"]
 
 
 def test_paired_differences_are_of_the_same_samples(found):

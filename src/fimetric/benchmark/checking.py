@@ -18,6 +18,7 @@ from fimetric.data import Samples
 from fimetric.data.samples import refuse_other_shape
 from fimetric.extraction.extractor import placed
 from fimetric.extraction.intake import Intake, named_failures
+from fimetric.models.devices import known_device
 from fimetric.models.folder import describe
 from fimetric.objectives import Objective
 from fimetric.objectives.reading import read
@@ -42,6 +43,7 @@ def checked(grid: Grid, folder: Path) -> list[Case]:
         ValueError: likewise, for sets that are too small or of another shape than their model
             takes, and for methods that are named and cannot be tried.
     """
+    known_device(grid.device)
     place = grid.checkpoints
     if place is not None and not Path(place).is_dir():
         raise ValueError(f"there is no folder {place!r} here; run where the checkpoints are")

@@ -43,6 +43,7 @@ class Grid:
         size: side to which pictures of any data are resized; as they are if left out.
         seed: of splits, groups, noise and bootstrap.
         batch_size: samples to a forward pass.
+        device: where models are trained and samples go through them.
     """
 
     sets: tuple[Own, ...]
@@ -60,6 +61,7 @@ class Grid:
     size: int | None = None
     seed: int = 0
     batch_size: int = 100
+    device: str = "cpu"
     name: str = field(default="benchmark", compare=False)
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fimetric.benchmark.cases import Case, Sets
+from fimetric.benchmark.config import Grid
 from fimetric.benchmark.kinds import REFERENCES, TABLES, Source
 from fimetric.benchmark.own import Trained
 from fimetric.benchmark.places import model_folder
@@ -118,9 +119,10 @@ def _extractor(wanted: Wanted, source: Source) -> Extraction:
     return TABLES[wanted.table].extractor(source)
 
 
-def _opened(how: Trained, seed: int) -> Objective:
+def _opened(how: Trained, grid: Grid) -> Objective:
     """Return the objective of a model that lies somewhere, opened as the grid says."""
-    return from_pretrained(how.model or "", seed=seed, **how.options)
+    options = {"device": grid.device, **how.options}
+    return from_pretrained(how.model or "", seed=grid.seed, **options)
 
 
 def source_of(case: Case, sets: Sets, folder: Path, background: bool) -> Source:
@@ -135,18 +137,19 @@ def source_of(case: Case, sets: Sets, folder: Path, background: bool) -> Source:
 def background_of(case: Case) -> Objective | None:
     """Return the background model, opened, where the grid names one."""
     place = case.trained.background
-    return None if place is None else from_pretrained(place, seed=case.grid.seed)
+    seed, device = case.grid.seed, case.grid.device
+    return None if place is None else from_pretrained(place, seed=seed, device=device)
 
 
 def _models(case: Case, folder: Path) -> tuple[Model | None, tuple[Objective, ...]]:
     """Return a model, where it is of a family, and the objectives of all members of its kind."""
-    how, seed = case.trained, case.grid.seed
+    how, grid = case.trained, case.grid
     if how.kind not in FAMILIES:
-        return None, (_opened(how, seed),)
-    models = [load(model_folder(member, folder)) for member in case.members]
+        return None, (_opened(how, grid),)
+    models = [load(model_folder(member, folder)).to(grid.device) for member in case.members]
     if how.options:
-        return models[0], (_opened(how, seed),)
-    return models[0], tuple(standard_objective(model, seed=seed) for model in models)
+        return models[0], (_opened(how, grid),)
+    return models[0], tuple(standard_objective(model, seed=grid.seed) for model in models)
 
 
 def _made_from(wanted: Wanted, source: Source, extractor: Extraction | None) -> str:

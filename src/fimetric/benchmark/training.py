@@ -34,6 +34,7 @@ def trained(case: Case, folder: Path, progress: bool = False) -> Path:
         batch_size=how.batch_size,
         validate_every=how.validate_every,
         seed=case.seed,
+        device=case.grid.device,
         progress=progress,
     )
     save(load(run), place, half=True)

@@ -1,5 +1,6 @@
 """Commands that compare models, sets or methods."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -116,6 +117,7 @@ def benchmark(
         int | None, typer.Option(callback=counted, help="Processes; one a core if left out.")
     ] = None,
     train_only: Annotated[bool, typer.Option("--train-only", help="Score nothing yet.")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; that of the file.")] = None,
 ) -> None:
     """Compare all methods on a grid of models and data; called again, it goes on."""
     from fimetric.benchmark.config import read
@@ -125,6 +127,7 @@ def benchmark(
     from fimetric.store.folders import new_folder
 
     grid = read(config)
+    grid = grid if device is None else replace(grid, device=device)
     if train_only:
         train_all(grid, new_folder(out), jobs)
         return
