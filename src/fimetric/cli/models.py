@@ -114,7 +114,9 @@ def fit(
     data: Data,
     out: Out,
     part: Part,
-    density: Annotated[str, typer.Option(help="Density of the norms.")] = DEFAULT,
+    density: Annotated[
+        str, typer.Option(help="default, cheap, best, or the name of a density.")
+    ] = DEFAULT,
     group_size: Group = 1,
     batch_size: BatchSize = None,
     prefixes: Annotated[

@@ -39,8 +39,9 @@ class Detector:
     Arguments:
         objective: what is differentiated; it holds the model. For a diffusion model take
             ``Denoising`` at several timesteps, such as (0, 50, 300) of 1,000: one tells less.
-        density: of in-distribution data, itself or by its name in ``detectors.DENSITIES``;
-            ``detectors.BalancedNeighbours`` if None. The paper's is ``"layerwise-gaussian"``.
+        density: of in-distribution data, itself or by its name in ``detectors.DENSITIES`` or
+            ``detectors.PRESETS``: ``"default"``, which is taken if None, ``"cheap"``, without a
+            gradient, or ``"best"``. The paper's is ``"layerwise-gaussian"``.
         group_size: consecutive samples that are judged together, by the mean of their log norms,
             or by their joint gradient where the density says so, as the paper's does.
         seed: of the split between density and calibration.
@@ -178,7 +179,7 @@ class Detector:
         return self.density.explain(self.judge.levelled(self._features(batch, whole=True)))
 
     def features(self, batch: Any) -> Features:
-        """Return the log norms that ``score`` is computed from, with ids."""
+        """Return the log norms, losses and parts that ``score`` is computed from, with ids."""
         return self._features(batch, whole=True)
 
     def stream(self, data: Any, batch_size: int | None = None) -> Iterator[tuple[Batch, Features]]:
