@@ -88,11 +88,18 @@ def test_tables_must_have_what_the_density_reads():
     expected = by_hand(Entropies, fitted, NEW, 1)
     new = fm.extract(objective(), NEW, parts="free", progress=False)
     np.testing.assert_allclose(fitted.score(new), expected, rtol=1e-12)
-    for other in (plain, costly):
-        with pytest.raises(ValueError, match=r"other parts of the loss.*extract them again"):
-            fm.Detector(objective(), Entropies()).fit(other)
-        with pytest.raises(ValueError, match=r"other parts of the loss.*extract them again"):
-            fm.Detector(objective(), Entropies(), 2).fit(other.grouped(2))
+    for kind, other, parts in (
+        (Entropies, plain, "free"),
+        (Bounds, plain, "costly"),
+        (Bounds, free, "costly"),
+    ):
+        wrong = rf"other parts of the loss.*extract them again .* with parts='{parts}'"
+        with pytest.raises(ValueError, match=wrong):
+            fm.Detector(objective(), kind()).fit(other)
+        with pytest.raises(ValueError, match=wrong):
+            fm.Detector(objective(), kind(), 2).fit(other.grouped(2))
+    again = fm.Detector(objective(), Entropies()).fit(costly)  # what it does not read is left out
+    np.testing.assert_allclose(again.score(new), expected, rtol=1e-12)
     fm.Detector(objective(), "likelihood").fit(costly)  # one that reads none takes any
     fm.Detector(objective(), "likelihood", group_size=2).fit(costly.grouped(2))
 

@@ -10,11 +10,21 @@ import torch
 from tests.statistics.test_dose import Conjugate
 
 import fimetric as fm
-from fimetric.detectors import DENSITIES, PRESETS, EValues, create, from_state
+from fimetric.data import Samples
+from fimetric.detectors import (
+    DENSITIES,
+    PRESETS,
+    BalancedNeighbours,
+    EValues,
+    create,
+    from_state,
+)
 from fimetric.detectors.own_distances import own_distances
+from fimetric.evaluation.run import evaluate
 from fimetric.extraction import extractor
 from fimetric.features.groups import means, overlapping
-from fimetric.objectives import NegativeELBO
+from fimetric.models import build
+from fimetric.objectives import NegativeELBO, Objective
 
 PARTS = ("rate", "iwae", "worst-fifth", "code/png", "code/zlib", "loss/t=3")
 ALL = ("norms", "more parts", "loss", "code", "ratio", "worst")
@@ -136,7 +146,7 @@ def test_parts_that_are_not_finite(make):
     lost = fit.parts.copy()
     lost[3, 3] = np.nan  # not of all: no code of any
     density = EValues(("loss", "code")).fit(replace(fit, parts=lost))
-    assert density.parts_ == (*PARTS[:3], *PARTS[4:])
+    assert density.parts_ == ("rate", "worst-fifth", "code/zlib")
     strange = other.parts.copy()
     strange[2, 4] = np.nan
     found = density.score(replace(other, parts=strange))
@@ -208,3 +218,89 @@ def test_tables_with_and_without_norms_are_told_apart(tmp_path):
     fm.extract(objective, OWN, folder=tmp_path / "g", progress=False)
     with pytest.raises(ValueError, match="norms, not losses alone"):
         fm.extract(objective, OWN, folder=tmp_path / "g", gradient=False, progress=False)
+
+
+def test_what_a_density_does_not_read_plays_no_part(make):
+    fit, other = make(), make(N=6, seed=1)
+    values = other.values.copy()
+    values[2, 3] = np.nan  # a norm
+    changed = replace(other, values=values)
+    density = EValues().fit(fit)
+    np.testing.assert_array_equal(density.score(changed), density.score(other))
+    balanced = BalancedNeighbours().fit(fit)
+    assert balanced.parts_ == ("rate", "worst-fifth", "code/png", "code/zlib")
+    free = fit.with_parts(balanced.parts_)
+    np.testing.assert_array_equal(
+        BalancedNeighbours().fit(free).score(other), balanced.score(other)
+    )
+
+
+def test_a_ratio_to_losses_of_zero_or_less_is_left_out(make):
+    fit = make()
+    losses = fit.losses - fit.losses.min()
+    assert EValues(("loss", "ratio")).fit(replace(fit, losses=losses)).found_ == ("loss",)
+    assert EValues(("loss", "ratio")).fit(replace(fit, losses=losses + 1)).found_ == (
+        "loss",
+        "ratio",
+    )
+
+
+def test_a_state_of_another_version_is_refused(make):
+    arrays, description = BalancedNeighbours().fit(make()).state()
+    del arrays["scale_"]
+    with pytest.raises(
+        ValueError, match=r"has no scale_: another version .* fit the detector again"
+    ):
+        from_state(arrays, description)
+
+
+def test_one_table_serves_every_preset():
+    objective = NegativeELBO(Conjugate())
+    whole = fm.extract(objective, OWN, parts="costly", progress=False)
+    for preset in PRESETS:
+        mine = fm.Detector(objective, preset).fit(whole)
+        alone = fm.Detector(objective, preset).fit(OWN)
+        np.testing.assert_allclose(mine.score(NEW), alone.score(NEW), rtol=1e-9)
+        np.testing.assert_allclose(
+            mine.score(NEW),
+            mine.score(fm.extract(objective, NEW, parts="costly", progress=False)),
+            rtol=1e-9,
+        )
+    bare = fm.extract(objective, OWN, gradient=False, progress=False)
+    with pytest.raises(ValueError, match="this table has no norms, only losses"):
+        BalancedNeighbours().fit(bare)
+    with pytest.raises(ValueError, match=r"losses alone, without norms.*gradient=True"):
+        fm.Detector(objective, group_size=2).fit(bare.grouped(2))
+    for name in ("likelihood", "typicality"):
+        assert fm.Detector(objective, name).fit(bare).features(NEW).names == ()
+
+
+def test_pictures_off_the_grid_are_judged_as_their_nearest_levels():
+    model = build("vae", "tiny", (1, 8, 8)).eval()
+    levels = torch.randint(256, (120, 1, 8, 8), generator=torch.Generator().manual_seed(0))
+    detector = fm.Detector(NegativeELBO(model)).fit(levels / 255)
+    moved = levels[:20] / 255 * 0.9999
+    assert np.isfinite(detector.score(moved)).all()
+
+
+def test_an_evaluation_does_not_hang_on_which_other_densities_there_are(tmp_path):
+    objective = NegativeELBO(Conjugate())
+    own, foreign = (Samples(x, name=name) for x, name in ((OWN, "own"), (NEW, "new")))
+    sets = {"new": foreign}
+    found = [
+        evaluate(objective, own, sets, (1,), densities, progress=False).scores[1]
+        for densities in (("default",), ("default", "best"), ("cheap",))
+    ]
+    for name in ("own", "new"):
+        np.testing.assert_allclose(found[0]["default"][name], found[1]["default"][name], rtol=1e-9)
+    assert set(found[2]) == {"cheap"}
+
+
+def test_a_loss_that_differentiates_needs_no_gradient_of_its_own():
+    model = torch.nn.Linear(2, 1).double()
+
+    def losses(x):
+        x = x.clone().requires_grad_()
+        return torch.autograd.grad(model(x).square().sum(), x, create_graph=True)[0].square().sum(1)
+
+    assert np.isfinite(fm.Detector(Objective(losses, model), "cheap").fit(OWN).score(NEW)).all()

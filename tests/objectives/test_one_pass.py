@@ -1,5 +1,8 @@
 """Parts made of the pass that the loss took are those of a pass of their own, and take none."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,7 @@ from torch import nn
 
 from fimetric.data import Batch
 from fimetric.extraction.extractor import Extractor
+from fimetric.fingerprint.structure import outline, structure
 from fimetric.objectives.one_pass import OnePass
 
 ONE_PASS = ("vae", "vae with draws", "glow", "nsf", "pixelcnn", "wavenet", "causal", "seq2seq")
@@ -84,6 +88,46 @@ def test_a_method_that_a_model_itself_replaced_is_put_back(heard):
     with once.answering():
         model.twice(X)
     assert model.twice is mine
+
+
+def test_what_was_changed_in_place_is_computed_again(heard):
+    model, once = heard
+    with once.listening():
+        found, _ = model.twice(X, 5)
+        with torch.no_grad():
+            found["y"].add_(1)
+    with once.answering():
+        again, _ = model.twice(X, 5)
+    assert (again["y"] == 5 * X).all() and len(model.runs) == 3
+
+
+def test_other_threads_see_nothing_and_nothing_is_left_by_two(heard):
+    model, once = heard
+    with once.answering(), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(model.twice, X, plus=1.0).result()[0]["y"].requires_grad
+    first, second = OnePass([(model, "twice")]), OnePass([(model, "twice")])
+    entered, left = Event(), Event()
+
+    def other():
+        with second.listening():
+            entered.set()
+            left.wait()
+
+    with ThreadPoolExecutor(1) as pool:
+        with first.listening():
+            done = pool.submit(other)
+            entered.wait()
+        assert "twice" in vars(model)
+        left.set()
+        done.result()
+    assert "twice" not in vars(model)
+
+
+def test_what_stands_in_is_no_part_of_the_model(heard):
+    model, once = heard
+    before = structure(model), outline(model)
+    with once.answering():
+        assert (structure(model), outline(model)) == before
 
 
 def as_batch(x):

@@ -121,6 +121,11 @@ def _page(found: Found, areas: Areas, chosen: Mapping[str, Candidate]) -> Iterat
         "committed. Were it counted by the blocks within it, the default would be "
         f"{other.name} ({mean(areas, other):.3f}).\n"
     )
+    top = max((c for c in candidates() if sound(found, c)), key=lambda c: mean(areas, c))
+    yield (
+        f"`fm.detectors.best()` is the candidate of the highest mean, {top.name} "
+        f"({mean(areas, top):.3f}), which by this criterion is not better than the default.\n"
+    )
     yield "![Mean areas of the presets by family](blocks/blocks.png)\n"
     yield from _best(found, areas, chosen)
     yield from _nested(found, areas)

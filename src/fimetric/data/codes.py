@@ -144,15 +144,16 @@ def code_lengths(levels: Tensor) -> dict[str, Tensor]:
 def picture_codes(x: Tensor) -> dict[str, Tensor]:
     """Return what ``code_lengths`` does of samples that are pictures by their shape; else nothing.
 
-    A picture whose values are not k/255 has nan: which names there are must not hang on values,
-    which differ from batch to batch.
+    A picture is coded by the nearest levels k/255. One with values outside [0, 1] has nan: which
+    names there are must not hang on values, which differ from batch to batch.
 
     Arguments:
         x: samples (N, ...); floats (N, 1 or 3, H, W) may be pictures.
     """
     if not x.is_floating_point() or x.ndim != 4 or x.shape[1] not in (1, 3) or not x.numel():
         return {}
-    levels, fine = _rounded(x.detach().cpu())
+    levels = (x.detach().cpu().double() * 255).round()
+    fine = ((levels >= 0) & (levels <= 255)).flatten(1).all(1)
     found = code_lengths(levels.where(fine[:, None, None, None], 0))
     return {name: numbers.where(fine, torch.nan) for name, numbers in found.items()}
 

@@ -283,6 +283,7 @@ class Detector:
     def _table(self, data: Any, whole: bool = False) -> Features:
         """Return ``data`` as features of this objective, a row a sample or a group."""
         if isinstance(data, Features):
+            data = self.density.read(data)
             self._origin.refuse_foreign(
                 data, self.objective, self.group_size, self.density, self.spec_
             )

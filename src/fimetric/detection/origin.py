@@ -1,9 +1,7 @@
 """What ties a fitted detector to its objective: whether it is still what it was fitted with."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
-
-import numpy as np
 
 from fimetric.data import Spec
 from fimetric.detectors import Density
@@ -125,25 +123,23 @@ class Origin:
     ) -> None:
         """Refuse features that this objective did not make, or of other samples than ``spec``'s.
 
-        Parts of the losses and norms that the density does not read are left alone.
-
         Raises:
             ValueError: saying what they come from.
         """
         joint, parts = density.joint, density.parts
-        seen = features if parts else replace(features, parts=np.empty((0, 0)), part_names=())
-        if not density.gradient:
-            seen = seen.with_columns(np.empty((len(seen), 0)), ())
         if features.grouping == "mean" and not joint:  # grouped already
-            other = difference(features, objective) or parts_differ(seen, objective, parts)
+            other = difference(features, objective) or parts_differ(features, objective, parts)
+            if density.gradient and not features.names:
+                other = other or "losses alone, without norms"
             if features.group_size != group_size:
                 other = f"another group size: {features.group_size}, not {group_size}"
         else:
             size = group_size if joint else 1
-            other = self.extractor(objective, size, density).difference(seen)
+            other = self.extractor(objective, size, density).difference(features)
         if not other and spec is not None and features.spec is not None:
             other = spec.difference(features.spec)
         if other:
             raise ValueError(
-                f"these features come from {other}; extract them again with the detector's"
+                f"these features come from {other}; extract them again with the detector's, with "
+                f"parts={parts!r}, gradient={density.gradient}"
             )

@@ -154,12 +154,16 @@ def default() -> Density:
 
 
 def cheap() -> Density:
-    """Return the best density that needs no gradient: a detector takes forward passes alone."""
+    """Return the best density that needs no gradient: a detector takes a forward pass alone."""
     return EValues(("loss", "parts", "ratio"))
 
 
 def best() -> Density:
-    """Return the best density whatever it costs: further passes for parts of the loss."""
+    """Return the density of the highest mean under the criterion, whatever it costs.
+
+    It takes further passes for parts of the loss, and is ahead of the default by less than what the
+    criterion counts as a difference.
+    """
     return EValues(("norms", "more parts", "code", "worst"))
 
 

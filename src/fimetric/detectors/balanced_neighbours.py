@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fimetric.detectors.code_residual import code_line, codes_among, loss_scale, residual
 from fimetric.detectors.nearest_neighbours import NearestNeighbours
-from fimetric.features.table import CODE, Features
+from fimetric.features.table import CODE, COSTLY, Features
 from fimetric.typing import Array
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,11 @@ class BalancedNeighbours(NearestNeighbours):
 
     def _look(self, features: Features) -> None:
         named = zip(features.part_names, features.parts.T, strict=True)
-        self.parts_ = tuple(name for name, numbers in named if np.isfinite(numbers).all())
+        self.parts_ = tuple(
+            name
+            for name, numbers in named
+            if np.isfinite(numbers).all() and not name.startswith(COSTLY)
+        )
         self.scale_, self.line_ = loss_scale(features), np.zeros(2)
         if codes := codes_among(self.parts_):
             self.line_ = code_line(features, self.scale_, codes)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fimetric.features import screening
-from fimetric.features.table import Features
+from fimetric.features.table import COSTLY, Features
 from fimetric.typing import Array
 
 logger = logging.getLogger(__name__)
@@ -57,6 +57,15 @@ class Density(ABC):
             RuntimeError: before ``fit``.
         """
 
+    def read(self, features: Features) -> Features:
+        """Return a table without the norms and the parts of the loss that it does not read."""
+        if not self.gradient:
+            features = features.with_columns(np.empty((len(features), 0)), ())
+        if self.parts == "costly":
+            return features
+        free = [name for name in features.part_names if not name.startswith(COSTLY)]
+        return features.with_parts(free if self.parts else ())
+
     def explain(self, features: Features) -> Array:
         """Return what each column adds to the score, (N, J); rows sum to the score.
 
@@ -95,6 +104,12 @@ class Density(ABC):
         vars(density).update(arrays)
         for key, value in description["learned"].items():
             setattr(density, key, tuple(value) if isinstance(value, list) else value)
+        declared = {name for kind in cls.__mro__ for name in vars(kind).get("__annotations__", ())}
+        if lost := {name for name in declared if name.endswith("_")} - vars(density).keys():
+            raise ValueError(
+                f"this state of {cls.name!r} has no {', '.join(sorted(lost))}: another version of "
+                "fimetric wrote it; fit the detector again"
+            )
         return density
 
     def _require_fit(self, attribute: str) -> None:
@@ -180,6 +195,8 @@ class LayerDensity(Density):
 
 class LossDensity(Density):
     """Creates a score of the mean loss of each group, mean over the views; layers play no part."""
+
+    gradient = False
 
     @abstractmethod
     def _fit(self, loss: Array) -> None:

@@ -19,13 +19,12 @@ from fimetric.detectors.code_residual import (
 from fimetric.detectors.nearest_neighbours import NearestNeighbours
 from fimetric.detectors.own_distances import own_distances
 from fimetric.features import screening
-from fimetric.features.table import CODE, Features
+from fimetric.features.table import CODE, COSTLY, Features
 from fimetric.typing import Array
 
 NORMS, PARTS, MORE, WORST = "norms", "parts", "more parts", "worst-fifth"
 NEAREST = (NORMS, PARTS, MORE)  # blocks of many columns, told by distances
 NUMBERS = ("loss", "code", "ratio", "worst")
-COSTLY = ("iwae", "loss/t=")  # begin the names of parts that take passes of their own
 SLOPE = 1e-3  # orders rows whose p-values are as small as they can be
 LEAST = 1e-300
 
@@ -40,7 +39,8 @@ class EValues(Density):
     losses; ``parts``, the same in the parts of the loss and the losses, and ``more parts``, in
     those too that take passes of their own; ``loss``, the loss; ``code``, what of it the shortest
     code length of the sample does not tell; ``ratio``, the loss over that length; ``worst``, the
-    mean of the worst fifth of its positions. Blocks that a table does not have are left out.
+    mean of the worst fifth of its positions. Blocks that a table does not have are left out,
+    and so is the ratio where a fitting row has a loss of 0 or less.
     Without ``norms`` a detector takes no gradient.
 
     Arguments:
@@ -62,6 +62,7 @@ class EValues(Density):
     found_: tuple[str, ...]  # blocks that the fitting rows have
     scale_: Array  # (2, V) of the losses
     line_: Array  # slope and offset of the loss on the shortest code length
+    positive_: bool  # whether all losses of the fitting rows are
     own_: Array  # (B, n) values of the fitting rows, in order
     nearest_: dict[str, NearestNeighbours]  # of blocks that are told by distances
 
@@ -92,13 +93,14 @@ class EValues(Density):
                 blocks.
             UninformativeError: where norms are asked for and none is informative.
         """
+        features = self.read(features)
         if len(features) < 2:
             raise ValueError(f"cannot fit a density to {len(features)} rows; pass at least two")
         screening.refuse_strange(features)
-        features = self._seen(features)
         named = zip(features.part_names, features.parts.T, strict=True)
         self.parts_ = tuple(name for name, numbers in named if np.isfinite(numbers).all())
         self.scale_, self.line_ = loss_scale(features), np.zeros(2)
+        self.positive_ = bool((features.group_losses > 0).all())
         if codes := self._codes():
             self.line_ = code_line(features, self.scale_, codes)
         self.nearest_, own = {}, {}
@@ -116,9 +118,10 @@ class EValues(Density):
     def score(self, features: Features) -> Array:
         """Return scores (N,), higher = more anomalous; see ``Density.score``."""
         self._require_fit("own_")
+        features = self.read(features)
         fine = finite_rows(features)
         scores = np.full(len(features), np.inf)
-        table = self._seen(features.select(fine))
+        table = features.select(fine)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             joined = sum(
                 self._joined(self._values(block, table), own)
@@ -145,9 +148,8 @@ class EValues(Density):
             inner = {k.removeprefix(start): a for k, a in arrays.items() if k.startswith(start)}
             nested[start[:-1]] = NearestNeighbours.from_state(inner, learned.pop(start))
         own = {key: array for key, array in arrays.items() if "/" not in key}
-        density = super().from_state(own, {**description, "learned": learned})
-        density.nearest_ = nested
-        return density
+        learned["nearest_"] = nested
+        return super().from_state(own, {**description, "learned": learned})
 
     def _joined(self, values: Array, own: Array) -> Array:
         """Return e-values (N,) of a block, and a little of how far it is from its mean."""
@@ -156,13 +158,9 @@ class EValues(Density):
         u = (values - own.mean()) / max(own.std(), 1e-12)
         return 0.5 / np.sqrt(p) + SLOPE * len(self.found_) * u
 
-    def _seen(self, features: Features) -> Features:
-        """Return what is read: without norms where no block is of them."""
-        if self.gradient:
-            return features
-        return features.with_columns(np.empty((len(features), 0)), ())
-
     def _exists(self, block: str) -> bool:
+        if block == "ratio" and not self.positive_:
+            return False  # a ratio to a negative loss is the other way round
         if block in ("code", "ratio"):
             return bool(self._codes())
         if block == "worst":

@@ -75,6 +75,7 @@ def evaluate(
     _check(in_distribution, ood, group_sizes, densities)
     sets = {in_distribution.name: in_distribution, **ood}
     parts = most_parts(densities)
+    gradient = any(create(density).gradient for density in densities)
     tables: dict[int, dict[str, Features]] = {}
     for size in sorted(set(group_sizes)):
         tables[size] = {}
@@ -83,7 +84,14 @@ def evaluate(
             place = None if folder is None else folder / f"{safe_name(name)}-groups-of-{size}"
             drawn = samples.select(order.tolist())
             tables[size][name] = extract(
-                objective, drawn, batch_size, size, place, progress, parts=parts
+                objective,
+                drawn,
+                batch_size,
+                size,
+                place,
+                progress,
+                parts=parts,
+                gradient=gradient,
             )
     return _evaluate(tables, in_distribution.name, densities, seed, progress)
 

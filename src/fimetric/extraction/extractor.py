@@ -57,7 +57,7 @@ class NoNorms:
 
     def __call__(self, losses: Tensor) -> Tensor:
         """Return no columns, (N, 0)."""
-        return losses.new_zeros(len(losses), 0)
+        return losses.detach().new_zeros(len(losses), 0)
 
     def measure(self, losses: Tensor) -> Measured:
         """Return the same, with bounds of nothing."""
@@ -127,12 +127,13 @@ class Extractor:
         named = dict(self.model.named_parameters())
         return [named[name].numel() for name in self.norms.names]
 
+    @torch.enable_grad()
     def __call__(self, batch: Batch) -> Features:
         """Return the features of one batch of whole groups."""
         x = placed(batch, self.objective.module)
         self.costs = self.costs or costs_on(next(self.model.parameters()).device)
         once = OnePass(self.objective.shared() if self.parts else [])
-        with using(self.costs), torch.set_grad_enabled(bool(self.norms.names)):
+        with using(self.costs):
             tables = {view: self._view(view, x, once) for view in self.objective.views()}
         with once.answering():
             part_names, parts = self._parts(x)

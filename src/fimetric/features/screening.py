@@ -103,6 +103,11 @@ def informative(features: Features) -> NDArray[np.bool_]:
     constant = np.ptp(values, axis=0) <= NO_SPREAD * np.abs(values).max(0)
     dropped = [name for name, drop in zip(features.names, noise | constant, strict=True) if drop]
     total = len(features.names)
+    if not total:
+        raise UninformativeError(
+            "this table has no norms, only losses; extract with gradient=True, or take a density "
+            "that reads none, such as 'cheap'"
+        )
     if len(dropped) == total:
         raise UninformativeError(
             f"none of the {total} layers is informative: {noise.sum()} have a gradient within "

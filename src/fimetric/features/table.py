@@ -24,6 +24,7 @@ from fimetric.features.saved import VERSION, Grouping
 from fimetric.typing import Array
 
 CODE = "code/"  # begins the names of code lengths among the parts
+COSTLY = ("iwae", "loss/t=")  # begin the names of parts that take passes of their own
 PROVENANCE = ("objective", "fingerprint", "unsteady", "seed", "group_size", "grouping", "version")
 
 
@@ -226,6 +227,11 @@ class Features:
                 "the parts of the loss that those had which were fitted"
             )
         return self.group_parts[:, [self.part_names.index(name) for name in names]]
+
+    def with_parts(self, names: Sequence[str]) -> Self:
+        """Return the same rows with these of their parts alone, each of which they must have."""
+        places = [self.part_names.index(name) for name in names]
+        return replace(self, parts=self.parts[:, places], part_names=tuple(names))
 
     def with_columns(self, values: Array, names: Sequence[str]) -> Self:
         """Return the same rows with other columns (N, K), which are no norms."""

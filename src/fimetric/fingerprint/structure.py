@@ -33,6 +33,10 @@ NOT_TOLD = frozenset(
 )
 
 
+class Passing:
+    """What stands in for a method of a module for a while, and is no part of it."""
+
+
 def structure(module: nn.Module) -> dict[str, str]:
     """Return path -> text of every class, plain attribute and configuration of a module.
 
@@ -50,6 +54,8 @@ def structure(module: nn.Module) -> dict[str, str]:
         for name, value in vars(part).items():
             if name.startswith("_") or name in NOT_TOLD or _derived(part, name):
                 continue
+            if isinstance(value, Passing):
+                continue
             text = told[id(value)] if id(value) in told else plain(value)
             told[id(value)] = text
             if text is not None:
@@ -64,6 +70,8 @@ def outline(module: nn.Module) -> list[Any]:
         found.append(type(part))
         for name, value in vars(part).items():
             kind = type(value)
+            if isinstance(value, Passing):
+                continue
             if kind in PLAIN:  # caches and flags too: what has changed is looked at
                 found += (name, kind, value)
             elif name in HOOKS:

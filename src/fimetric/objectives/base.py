@@ -143,7 +143,7 @@ class Objective(nn.Module):
         in float32 at least, without a graph; the subclass says which they are, and in what units.
         What simple codes need for a sample, whatever the model thinks, stands beside them, in nats
         per dimension: ``code/png``, ``code/jpeg2000`` and ``code/zlib`` of pictures by their shape,
-        nan where their values are not k/255, see ``fimetric.data.codes``.
+        nan where their values are not in [0, 1], see ``fimetric.data.codes``.
 
         Arguments:
             batch: as ``losses`` takes it.

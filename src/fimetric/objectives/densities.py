@@ -5,6 +5,7 @@ q = q(z|x) and a standard normal prior, the bound is KL(q || p) - E_q log p(x|z)
 KL(q || p) = H[q, p] - H[q].
 """
 
+import inspect
 import math
 from typing import Any
 
@@ -18,6 +19,39 @@ def has_methods(module: nn.Module, *names: str) -> bool:
     """Return whether a module has methods of these names; modules within it are none."""
     found = [getattr(module, name, None) for name in names]
     return all(callable(each) and not isinstance(each, nn.Module) for each in found)
+
+
+def takes(method: Any, *given: Any) -> bool:
+    """Return whether a method can be called with these; what is of the same name may be another."""
+    try:
+        inspect.signature(method).bind(*given)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def are_latents(found: Any, samples: int) -> bool:
+    """Return whether something is (latents, log |det|) of N samples, as a flow tells them."""
+    if not isinstance(found, tuple | list) or len(found) != 2:
+        return False
+    latents, log_det = found
+    each = [latents] if isinstance(latents, Tensor) else latents
+    return (
+        isinstance(each, tuple | list)
+        and all(isinstance(z, Tensor) and len(z) == samples for z in each)
+        and isinstance(log_det, Tensor)
+        and log_det.shape == (samples,)
+    )
+
+
+def are_moments(found: Any, samples: int) -> bool:
+    """Return whether something is (mean, log deviation) of N samples, as an encoder tells them."""
+    return (
+        isinstance(found, tuple | list)
+        and len(found) == 2
+        and all(isinstance(x, Tensor) and len(x) == samples for x in found)
+        and found[0].shape == found[1].shape
+    )
 
 
 def log_normal(z: Tensor) -> Tensor:

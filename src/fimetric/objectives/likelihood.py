@@ -15,12 +15,15 @@ from fimetric.data.spec import Spec
 from fimetric.fingerprint.digest import update
 from fimetric.objectives.base import Losses, Objective
 from fimetric.objectives.densities import (
+    are_latents,
+    are_moments,
     drawn_parts,
     fine,
     flow_parts,
     has_methods,
     importance_weighted,
     posterior_parts,
+    takes,
 )
 from fimetric.objectives.one_pass import Shared
 from fimetric.objectives.positions import cost_parts, stacked
@@ -122,9 +125,15 @@ class NegativeLogLikelihood(Objective):
         return ([latents] if isinstance(latents, Tensor) else list(latents)), log_det
 
     def _parts(self, batch: Input, costly: bool) -> dict[str, Tensor]:
+        x = self.dequantised(data_of(batch))
+        given: tuple[Any, ...] = (x, *self._given(x, batch))
         found: dict[str, Tensor] = {}
-        if has_methods(self.module, "transform"):
-            found |= flow_parts(*self.latents(batch))
+        if has_methods(self.module, "transform") and takes(self.module.transform, *given):
+            told = self.module.transform(*given)  # type: ignore[operator]
+            if are_latents(told, len(x)):  # or it is another method of this name
+                latents, log_det = told
+                each = [latents] if isinstance(latents, Tensor) else list(latents)
+                found |= flow_parts(each, log_det)
         if has_methods(self.module, "position_costs"):
             found |= self._position_parts(batch)
         return found
@@ -233,7 +242,11 @@ class NegativeELBO(Objective):
         if not has_methods(self.module, "encode", "log_likelihood"):
             return {}
         x = data_of(batch)
-        mean, log_std = self.module.encode(x)  # type: ignore[operator]
+        if not takes(self.module.encode, x) or not takes(self.module.log_likelihood, x, x):
+            return {}  # other methods of these names
+        if not are_moments(told := self.module.encode(x), len(x)):  # type: ignore[operator]
+            return {}
+        mean, log_std = told
         number = max(self.draws, DRAWS) if costly else self.draws
         likelihoods, weights = drawn_parts(self, x, mean, log_std, number)
         found = posterior_parts(fine(mean), fine(log_std))
