@@ -29,6 +29,7 @@ from fimetric.cli import models
 from fimetric.data.named import Named
 from fimetric.detection import opening, scoring
 from fimetric.extraction import memory
+from fimetric.extraction.loss_parts import FREE, loss_parts
 from fimetric.gradients.reference import squared_gradient_norms
 
 ROOT = Path(__file__).parents[2]
@@ -163,10 +164,17 @@ def loop_job(folder: Path, images: int, clock: Clock) -> None:
         for k in range(0, images, BATCH):
             part = samples.select(range(k, min(k + BATCH, images)))
             table, losses = _one_by_one(detector.objective, part.tensor(), clock)
+            with clock.part("forward"):
+                parts = loss_parts(detector.objective, part.tensor(), FREE)[1]
             with clock.part("density"):
                 sizes = known.dimensions[: len(losses)]
                 features = replace(
-                    known, values=table, losses=losses, dimensions=sizes, ids=tuple(part.ids)
+                    known,
+                    values=table,
+                    losses=losses,
+                    parts=parts,
+                    dimensions=sizes,
+                    ids=tuple(part.ids),
                 )
                 rows = scoring._judge(detector, features, ALPHA, None)
             with clock.part("writing"):

@@ -186,8 +186,8 @@ def test_paired_differences_are_of_the_same_samples(found):
 
 
 def test_a_costly_method_is_compared_on_the_samples_that_it_saw(found):
-    (one,) = found.paired("fimetric", "likelihood-regret", 1)
-    ours = found.scored["digits-vae", "fimetric", 1, "random"].scores
+    (one,) = found.paired("typicality", "likelihood-regret", 1)
+    ours = found.scored["digits-vae", "typicality", 1, "random"].scores
     regret = found.scored["digits-vae", "likelihood-regret", 1, "random"]
     order = np.random.default_rng(0).permutation(40)  # in which the samples were scored
     first = {
@@ -197,9 +197,9 @@ def test_a_costly_method_is_compared_on_the_samples_that_it_saw(found):
     expected = auroc(first["test"], first["letters"]) - regret.values["letters"]
     assert one.difference.value == pytest.approx(expected)
     assert one.difference.low < one.difference.high
-    (back,) = found.paired("likelihood-regret", "fimetric", 1)
+    (back,) = found.paired("likelihood-regret", "typicality", 1)
     assert back.difference.value == -one.difference.value
-    assert not found.paired("fimetric", "likelihood-regret", 5)
+    assert not found.paired("typicality", "likelihood-regret", 5)
 
 
 def test_a_table_with_other_settings_is_another_table(grid, folder, tmp_path, monkeypatch):
