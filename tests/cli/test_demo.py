@@ -39,7 +39,7 @@ def test_what_is_printed_is_what_is_written(run):
     with (folder / "table.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     found = {(r["ood"], r["group_size"], r["detector"]) for r in rows}
-    norms = ("layer-wise norms", "layer-wise norms (mean)")
+    norms = ("the default", "the default (mean)")
     assert found == {
         (ood, size, detector)
         for ood in ("patches", "letters")

@@ -21,7 +21,7 @@ MODEL = torch.nn.Linear(3, 3)
         fm.Detector(Objective(lambda x: MODEL(x).sum(1), MODEL)).density.name,
         inspect.signature(models.fit).parameters["density"].default,
         METHODS["fimetric"].density.name,
-        *[name for name, title in demo.NAMES.items() if title == "layer-wise norms"],
+        *[name for name, title in demo.NAMES.items() if title == "the default"],
     ],
 )
 def test_whoever_takes_a_density_unnamed_takes_the_default(found):

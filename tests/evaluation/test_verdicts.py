@@ -22,7 +22,7 @@ def test_losses_and_paradoxes_are_said():
     assert "MORE likely" in paradox
     assert "LOSE to typicality" in loss
     assert "clear" in loss
-    assert "faces, groups of 5: the layer-wise norms (balanced-neighbours) beat typicality" in win
+    assert "faces, groups of 5: the default (balanced-neighbours) beat typicality" in win
     assert "within the intervals" in win
 
 

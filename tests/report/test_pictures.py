@@ -44,6 +44,15 @@ def test_histograms_count_every_sample():
             assert outline.get_data().values.sum() == pytest.approx(1)
 
 
+@pytest.mark.parametrize(("low", "scale"), [(0.1, "log"), (30.0, "linear"), (-9.0, "linear")])
+def test_numbers_of_many_sizes_are_drawn_over_their_logarithm(low, scale):
+    axes = Figure().subplots()
+    pictures.histograms(axes, {"own": np.linspace(low, 40, 50), "other": np.linspace(40, 2000, 50)})
+    assert axes.get_xscale() == scale
+    for outline in axes.patches:
+        assert outline.get_data().values.sum() == pytest.approx(1)
+
+
 def test_an_interrupted_picture_leaves_the_old_one(tmp_path, monkeypatch):
     target = tmp_path / "a.png"
     target.write_bytes(b"old")

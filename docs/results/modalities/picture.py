@@ -11,7 +11,7 @@ from studies import DEFAULT, LOSSES, PAPER, Panel, Study
 MARKS = (  # methods, mark, one of Okabe and Ito's colours, words
     (("likelihood",), "o", "#0072B2", "likelihood (the loss)"),
     (("typicality",), "s", "#56B4E9", "typicality"),
-    ((LOSSES,), "v", "#009E73", "neighbours, losses alone"),
+    ((LOSSES,), "v", "#009E73", "the default without norms"),
     (PAPER, "^", "#E69F00", "layer-wise norms, the paper's density"),
     ((DEFAULT,), "D", "#D55E00", "fimetric, the default"),
 )

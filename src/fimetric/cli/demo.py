@@ -23,7 +23,7 @@ OOD = ("patches", "letters")
 NAMES = {
     "likelihood": "likelihood",
     "typicality": "typicality",
-    DEFAULT: "layer-wise norms",
+    DEFAULT: "the default",
 }
 
 

@@ -29,7 +29,7 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
             verb = "beat" if ours.value > rival.value else "LOSE to"
             verb = "equal" if ours.value == rival.value else verb
             found.append(
-                f"{where}: the layer-wise norms ({DEFAULT}) {verb} typicality "
+                f"{where}: the default ({DEFAULT}) {verb} typicality "
                 f"({ours} against {rival}{', clear' if apart else ', within the intervals'})."
             )
     return found

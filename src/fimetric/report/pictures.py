@@ -16,6 +16,7 @@ Scores = NDArray[np.float64]
 ID_COLOUR = "#000000"
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 STYLES = ("-", "--", "-.", ":")
+WIDE = 100.0
 
 
 def likelihood_histograms(
@@ -170,12 +171,16 @@ def _scores(axes: Axes, detector: str, sets: Mapping[str, Scores], in_distributi
 
 
 def histograms(axes: Axes, groups: Mapping[str, Scores]) -> None:
-    """Draw histograms of several sets over one range; what lies beyond counts at its ends."""
+    """Draw histograms of several sets over one range; what lies beyond counts at its ends.
+
+    Numbers above zero that span more than a factor of ``WIDE`` are drawn over their logarithm.
+    """
     finite = [values[np.isfinite(values)] for values in groups.values()]
     low = min((np.quantile(values, 0.005) for values in finite if len(values)), default=0.0)
     high = max((np.quantile(values, 0.98) for values in finite if len(values)), default=1.0)
     high = max(high, low + 1e-6 * max(abs(low), 1.0))  # all alike: a bar of some width
-    bins = [float(edge) for edge in np.linspace(low, high, 60)]
+    wide = low > 0 and high > WIDE * low
+    bins = [float(edge) for edge in (np.geomspace if wide else np.linspace)(low, high, 60)]
     for k, (name, values) in enumerate(groups.items()):
         colour = ID_COLOUR if k == 0 else COLOURS[(k - 1) % len(COLOURS)]
         clipped = np.clip(np.nan_to_num(values, nan=np.inf, posinf=np.inf), bins[0], bins[-1])
@@ -184,8 +189,11 @@ def histograms(axes: Axes, groups: Mapping[str, Scores]) -> None:
         axes.stairs(shares, bins, color=colour, alpha=0.25, fill=True)
         axes.stairs(shares, bins, color=colour, linestyle=style, label=name)
     axes.set_ylabel("share of samples")
-    axes.locator_params(axis="x", nbins=6)
-    axes.ticklabel_format(axis="x", scilimits=(-3, 4))
+    if wide:
+        axes.set_xscale("log")
+    else:
+        axes.locator_params(axis="x", nbins=6)
+        axes.ticklabel_format(axis="x", scilimits=(-3, 4))
     axes.legend(fontsize=8)
 
 
