@@ -9,11 +9,11 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from fimetric.detectors import LayerwiseGaussian, NearestNeighbours
+from fimetric.detectors.own_distances import own_distances
 from fimetric.features.groups import means, overlapping
-from fimetric.features.table import CODE, Features
+from fimetric.features.table import CODE, COSTLY, Features
 
 NEIGHBOURS = 5
-COSTLY = ("iwae", "loss/t=")
 Scorer = Callable[[Features], Any]  # a table -> (N,), higher = more anomalous
 
 
@@ -85,22 +85,7 @@ def neighbours(table: Features) -> tuple[Scorer, Any]:
     def score(other: Features) -> Any:
         return _log(density.score(other))
 
-    return score, _log(among(density.rows_, table))
-
-
-def among(rows: Any, table: Features) -> Any:
-    """Return the mean squared distance (n,) of fitting rows (n, K) to the nearest others.
-
-    Rows that share a sample with one are not among its neighbours.
-    """
-    distances = cdist(rows, rows, "sqeuclidean")
-    ids = np.unique(table.ids, return_inverse=True)[1].reshape(len(table), -1)
-    has = np.zeros((len(table), ids.max() + 1))
-    np.put_along_axis(has, ids, 1.0, 1)
-    shared = has @ has.T > 0
-    shared[shared.all(1)] = False  # of few samples, all groups share some
-    distances[shared | np.eye(len(table), dtype=bool)] = np.nan
-    return np.nanmean(np.sort(distances, 1)[:, :NEIGHBOURS], 1)
+    return score, _log(own_distances(density.rows_, table, NEIGHBOURS))
 
 
 def neighbours_of_parts(costly: bool) -> Callable[[Features], tuple[Scorer, Any]]:
@@ -187,7 +172,7 @@ def equal(
             return np.concatenate(found, 1)
 
         rows = brought(table)
-        own = among(rows, table)
+        own = own_distances(rows, table, NEIGHBOURS)
 
         def score(other: Features) -> Any:
             distances = cdist(brought(other), rows, "sqeuclidean")

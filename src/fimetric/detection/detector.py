@@ -39,9 +39,8 @@ class Detector:
     Arguments:
         objective: what is differentiated; it holds the model. For a diffusion model take
             ``Denoising`` at several timesteps, such as (0, 50, 300) of 1,000: one tells less.
-        density: of in-distribution data, itself or by its name in ``detectors.DENSITIES`` or
-            ``detectors.PRESETS``: ``"default"``, which is taken if None, ``"cheap"``, without a
-            gradient, or ``"best"``. The paper's is ``"layerwise-gaussian"``.
+        density: of in-distribution data, itself or by a name in ``detectors.DENSITIES`` or
+            ``PRESETS``: ``"default"`` if None; the paper's is ``"layerwise-gaussian"``.
         group_size: consecutive samples that are judged together, by the mean of their log norms,
             or by their joint gradient where the density says so, as the paper's does.
         seed: of the split between density and calibration.

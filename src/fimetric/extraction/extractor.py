@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from fimetric.data.batch import Input
 from fimetric.extraction.alone import ALONE, nudged, refuse_dependent
 from fimetric.extraction.loss_parts import difference as parts_differ
 from fimetric.extraction.loss_parts import loss_parts, refuse_unknown
+from fimetric.extraction.measures import NoNorms, Norms
 from fimetric.extraction.probing import make_probe
 from fimetric.extraction.provenance import difference
 from fimetric.extraction.reference import cut
@@ -31,37 +31,6 @@ from fimetric.objectives.one_pass import OnePass
 from fimetric.objectives.steadiness import unchanged
 from fimetric.objectives.takes import number_formats
 from fimetric.typing import Array
-
-
-class Norms(Protocol):
-    """What is measured of a gradient: ``GradientNorms``, or norms in another metric."""
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the K columns."""
-        ...
-
-    def __call__(self, losses: Tensor) -> Tensor:
-        """Return (N, K) squared norms of the gradients of losses (N,)."""
-        ...
-
-    def measure(self, losses: Tensor) -> Measured:
-        """Return the same with bounds on their rounding noise; the graph is kept."""
-        ...
-
-
-class NoNorms:
-    """What is measured of a gradient where none is taken."""
-
-    names: ClassVar[list[str]] = []
-
-    def __call__(self, losses: Tensor) -> Tensor:
-        """Return no columns, (N, 0)."""
-        return losses.detach().new_zeros(len(losses), 0)
-
-    def measure(self, losses: Tensor) -> Measured:
-        """Return the same, with bounds of nothing."""
-        return Measured(self(losses), self(losses))
 
 
 class Extractor:

@@ -139,15 +139,13 @@ class Objective(nn.Module):
     def parts(self, batch: Input, costly: bool = False) -> dict[str, Tensor]:
         """Return what the losses consist of: name -> one number of each sample, (N,).
 
-        Each depends on its sample alone, and which there are on the samples' shapes alone. They are
-        in float32 at least, without a graph; the subclass says which they are, and in what units.
-        What simple codes need for a sample, whatever the model thinks, stands beside them, in nats
-        per dimension: ``code/png``, ``code/jpeg2000`` and ``code/zlib`` of pictures by their shape,
-        nan where their values are not in [0, 1], see ``fimetric.data.codes``.
+        Each depends on its sample alone, which there are on the samples' shapes alone. In float32
+        at least, without a graph; the subclass says which they are, and in what units. Beside them
+        stands what simple codes need for a sample, in nats per dimension (``data.codes``):
+        ``code/zlib`` and, of pictures, ``/png`` and ``/jpeg2000``; nan for values not in [0, 1].
 
         Arguments:
-            batch: as ``losses`` takes it.
-            costly: those that take several forward passes, too.
+            batch, costly: as ``losses`` takes it; whether with those that take several passes.
 
         Raises:
             RuntimeError, TypeError, ValueError: see ``losses``.
@@ -163,7 +161,7 @@ class Objective(nn.Module):
         return {}
 
     def shared(self) -> list[Shared]:
-        """Return the methods whose results both the losses and the parts are made of."""
+        """Return the methods whose results losses and parts are made of, see ``OnePass``."""
         return []
 
     def _codes(self, batch: Input) -> dict[str, Tensor]:

@@ -44,6 +44,12 @@ def are_latents(found: Any, samples: int) -> bool:
     )
 
 
+def by_scale(told: Any) -> tuple[list[Tensor], Tensor]:
+    """Return the latents of each scale, of one if there are no more, and log |det|."""
+    latents, log_det = told
+    return ([latents] if isinstance(latents, Tensor) else list(latents)), log_det
+
+
 def are_moments(found: Any, samples: int) -> bool:
     """Return whether something is (mean, log deviation) of N samples, as an encoder tells them."""
     return (

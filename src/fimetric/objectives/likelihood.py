@@ -17,6 +17,7 @@ from fimetric.objectives.base import Losses, Objective
 from fimetric.objectives.densities import (
     are_latents,
     are_moments,
+    by_scale,
     drawn_parts,
     fine,
     flow_parts,
@@ -121,8 +122,7 @@ class NegativeLogLikelihood(Objective):
         """
         x = self.dequantised(data_of(batch))
         given = self._given(x, batch)
-        latents, log_det = self.module.transform(x, *given)  # type: ignore[operator]
-        return ([latents] if isinstance(latents, Tensor) else list(latents)), log_det
+        return by_scale(self.module.transform(x, *given))  # type: ignore[operator]
 
     def _parts(self, batch: Input, costly: bool) -> dict[str, Tensor]:
         x = self.dequantised(data_of(batch))
@@ -131,9 +131,7 @@ class NegativeLogLikelihood(Objective):
         if has_methods(self.module, "transform") and takes(self.module.transform, *given):
             told = self.module.transform(*given)  # type: ignore[operator]
             if are_latents(told, len(x)):  # or it is another method of this name
-                latents, log_det = told
-                each = [latents] if isinstance(latents, Tensor) else list(latents)
-                found |= flow_parts(each, log_det)
+                found |= flow_parts(*by_scale(told))
         if has_methods(self.module, "position_costs"):
             found |= self._position_parts(batch)
         return found

@@ -16,7 +16,7 @@ Scores = NDArray[np.float64]
 ID_COLOUR = "#000000"
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 STYLES = ("-", "--", "-.", ":")
-WIDE = 100.0
+WIDE = 100.0  # from the smallest to the largest number; beyond, a linear axis hides the small
 
 
 def likelihood_histograms(

@@ -13,7 +13,8 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
-from fimetric.extraction.extractor import Extractor, Norms
+from fimetric.extraction.extractor import Extractor
+from fimetric.extraction.measures import Norms
 from fimetric.extraction.stream import run
 from fimetric.extraction.views import column_name, without_draw
 from fimetric.features.table import Features
