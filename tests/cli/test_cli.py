@@ -134,6 +134,18 @@ def test_features_and_data_give_the_same_detector_and_scores(work, home):
         assert float(a["score"]) == pytest.approx(float(b["score"]), rel=1e-4, abs=1e-2)
 
 
+def test_a_table_holds_what_is_asked_for_and_says_what_it_lacks(work):
+    one = ("extract", "model", "--data", "digits", "--limit", 40)
+    assert "J=0" in fimetric(*one, "--no-gradient", "--out", "losses")
+    fimetric("fit", "model", "--data", "losses", "--density", "cheap", "--out", "cheap")
+    said = fimetric("fit", "model", "--data", "losses", "--out", "whole", status=1)
+    assert "without norms" in said
+    fimetric(*one, "--parts", "none", "--out", "norms")
+    said = fimetric("fit", "model", "--data", "norms", "--out", "whole", status=1)
+    assert "other parts of the loss: none, not cross-entropy" in said
+    assert not Path("whole").exists()
+
+
 def test_all_kinds_of_data_name_the_same_samples(work):
     images = digits()
     np.save("a.npy", images)
@@ -398,6 +410,7 @@ def test_damaged_folders_are_refused(work, kind):
         ("extract M --data digits --out new --draws 0", "draws must be at least 1"),
         ("extract M --data digits --out new --seed -1", "seed must be from 0"),
         ("extract M --data digits --out new --batch-size 0", "must be at least 1"),
+        ("extract M --data digits --out new --parts dear", "one of free, costly, none, not 'dear'"),
         ("extract M --data digits --out new --limit 3 --group-size 5", "not one whole group of 5"),
         ("extract M --data digits --out D", "holds no features of an earlier extraction"),
         ("extract M --data letters --out F", "holds features made from other data"),

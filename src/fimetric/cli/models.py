@@ -20,6 +20,7 @@ from fimetric.cli.options import (
     Group,
     Kind,
     Limit,
+    LossParts,
     Out,
     Part,
     Rate,
@@ -31,6 +32,7 @@ from fimetric.cli.options import (
     positive,
 )
 from fimetric.detectors import DEFAULT
+from fimetric.extraction.loss_parts import FREE
 
 
 def demo(out: Out = Path("fimetric-demo"), seed: Seed = 0) -> None:
@@ -96,6 +98,10 @@ def extract(
     part: Part,
     group_size: Group = 1,
     batch_size: BatchSize = None,
+    parts: LossParts = FREE,
+    gradient: Annotated[
+        bool, typer.Option("--gradient/--no-gradient", help="Measure norms, or losses alone.")
+    ] = True,
 ) -> None:
     """Write the gradient norms of a data set; called again, it goes on where it was stopped."""
     from fimetric import extract as run
@@ -104,7 +110,15 @@ def extract(
     new_folder(out, data)
     objective = asked.objective()
     samples = part.named(objective.condition).open(data, objective.opened.shape)
-    features = run(objective, samples, batch_size, group_size, out)
+    features = run(
+        objective,
+        samples,
+        batch_size,
+        group_size,
+        out,
+        parts=parts,
+        gradient=gradient,
+    )
     typer.echo(f"{out}: {features!r}")
 
 

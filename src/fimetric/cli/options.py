@@ -10,6 +10,7 @@ import typer
 from fimetric.arguments import folder_of, real, seed_of, whole
 from fimetric.data.named import Named, Shape
 from fimetric.detection.detector import Detector
+from fimetric.extraction.loss_parts import COSTLY, FREE
 from fimetric.models import FAMILIES
 from fimetric.objectives import Objective, from_pretrained
 
@@ -31,6 +32,18 @@ def positive(param: typer.CallbackParam, value: float | None) -> float | None:
     if value is not None and not 0 < real(str(param.name), value) < math.inf:
         raise ValueError(f"{param.name} must be positive, not {value}")
     return value
+
+
+def _loss_parts(value: str) -> str | None:
+    """Return the parts of the loss that a name stands for, None for none.
+
+    Raises:
+        ValueError: listing the names.
+    """
+    named: dict[str, str | None] = {FREE: FREE, COSTLY: COSTLY, "none": None}
+    if value not in named:
+        raise ValueError(f"parts must be one of {', '.join(named)}, not {value!r}")
+    return named[value]
 
 
 def _seed(value: int) -> int:
@@ -94,6 +107,14 @@ Groups = Annotated[
 Alpha = Annotated[float, typer.Option(help="False-alarm rate.")]
 Confidence = Annotated[
     float | None, typer.Option(help="Keep the false-alarm rate with this probability.")
+]
+LossParts = Annotated[
+    str,
+    typer.Option(
+        "--parts",
+        callback=_loss_parts,
+        help=f"Of the losses, beside the norms: {FREE}, {COSTLY} (by further passes) or none.",
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", parser=named, metavar="PATH", help="Where to write.")]
 
