@@ -3,11 +3,23 @@
 import csv
 import json
 import re
+import time
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
-from benchmarks.speed import first_calls, fitting, forms, full_size, jobs, memory, scaling, timing
+from benchmarks.speed import (
+    first_calls,
+    fitting,
+    forms,
+    full_size,
+    jobs,
+    memory,
+    presets,
+    scaling,
+    timing,
+)
 from benchmarks.speed.cases import CASES, Case, gpt2, tokens
 from benchmarks.speed.checking import NEEDS, difference, fault
 from benchmarks.speed.peers import ENGINE, METHODS, UNPREPARED, Method, engine
@@ -208,6 +220,19 @@ def test_the_whole_job_is_measured_by_all_ways():
     job = fitting.Job("tiny", lambda: fm.models.build("vae", "tiny", (3, 32, 32)).eval(), *TINY_JOB)
     ((name, *times),) = fitting.measure((job,)).rows
     assert name == "tiny" and all(time > 0 for time in times)
+
+
+def test_all_presets_are_measured_on_photographs(monkeypatch):
+    monkeypatch.setattr(presets, "seconds_of_user", time.perf_counter)  # ticks are too coarse
+    monkeypatch.setattr(presets, "BATCH", 4)
+    (case, *_) = presets.SUBJECTS
+    tiny = replace(case, model=lambda: fm.models.build("vae", "tiny", (3, 32, 32)).eval(), batch=4)
+    rows = presets.measure(1, print, (tiny,)).rows
+    assert [name for _, name, _ in rows] == [presets.FORMER, "default", "cheap", "best"]
+    assert all(ratio.median > 0 for *_, ratio in rows)
+    pictures = case.sample(9)
+    assert pictures.shape == (9, 3, 32, 32)
+    assert len(pictures.flatten(1).unique(dim=0)) == 9
 
 
 def test_a_language_model_of_full_size_is_measured(monkeypatch):

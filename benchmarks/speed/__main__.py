@@ -2,6 +2,7 @@
 
 python benchmarks/speed             some twenty minutes on two idle cores
 python benchmarks/speed --clipping  clipped sums alone: docs/clipping-speed.md and .csv
+python benchmarks/speed --presets   the presets of detectors alone: docs/presets-speed.md and .csv
 python benchmarks/speed --quick     a glance at the VAE, written to a temporary folder
 """
 
@@ -9,6 +10,7 @@ import os
 import sys
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -25,6 +27,7 @@ from benchmarks.speed import (  # noqa: E402
     full_size,
     jobs,
     memory,
+    presets,
     scaling,
     summary,
     timing,
@@ -119,11 +122,17 @@ def full(console: Console, folder: Path = ROOT / "docs", repeats: int = REPEATS)
     report.add(full_size.measure(min(repeats, 3)))
     report.add(whole_jobs(IMAGES, console))
     clipped(console, folder, repeats)
+    compared(console, folder, repeats)
 
 
 def clipped(console: Console, folder: Path = ROOT / "docs", repeats: int = REPEATS) -> None:
     report = Report(console, folder, "clipping")
     report.add(clipping.measure(repeats, console.log))
+
+
+def compared(console: Console, folder: Path = ROOT / "docs", repeats: int = REPEATS) -> None:
+    report = Report(console, folder, "presets")
+    report.add(presets.measure(repeats, console.log))
 
 
 def quick(console: Console, folder: Path) -> None:
@@ -140,14 +149,16 @@ def main() -> None:
     quieten()
     os.environ[FOLDER] = ""  # a first call is to know nothing of an earlier process
     console = Console()
-    if sys.argv[1:] == ["--quick"]:
-        quick(console, Path(tempfile.mkdtemp()))
-    elif sys.argv[1:] == ["--clipping"]:
-        clipped(console)
-    elif sys.argv[1:]:
-        sys.exit("the only options are --quick and --clipping, one at a time")
-    else:
-        full(console)
+    whole = {
+        (): full,
+        ("--quick",): partial(quick, folder=Path(tempfile.mkdtemp())),
+        ("--clipping",): clipped,
+        ("--presets",): compared,
+    }
+    work = whole.get(tuple(sys.argv[1:]))
+    if work is None:
+        sys.exit("the only options are --quick, --clipping and --presets, one at a time")
+    work(console)
 
 
 if __name__ == "__main__":

@@ -71,13 +71,13 @@ def timed(case: Case, repeats: int) -> Timed:
     C, (module, x) = bound(case), case.build()
     works: dict[str, Work] = {STEP: training_step(module, case.losses(module), x)}
     entries = {name: _enter(name, case, C, works) for name in CLIPPERS}
-    step, found = in_turns(works, repeats, clock=_seconds_of_user)
+    step, found = in_turns(works, repeats, clock=seconds_of_user)
     for name, ratio in found.items():
         entries[name].ratio = ratio
     return Timed(case, len(x), sum(p.numel() for p in module.parameters()), step, entries)
 
 
-def _seconds_of_user() -> float:
+def seconds_of_user() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_utime
 
 
