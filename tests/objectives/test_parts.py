@@ -26,6 +26,7 @@ from fimetric.objectives import (
     NegativeLogLikelihood,
     Objective,
     Seq2SeqLM,
+    positions,
 )
 
 pytest.importorskip("transformers")
@@ -511,6 +512,28 @@ def assert_texts(objective, batch, expected):
             assert found[name][i].item() == pytest.approx(value, rel=1e-8), name
     lengths = objective.dimensions(batch)
     torch.testing.assert_close(found["nll"], objective(batch).detach() / lengths, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("at_once", [1, 8, 11, 1000])
+def test_predictions_are_those_of_all_tokens_however_many_are_read_at_once(at_once, monkeypatch):
+    monkeypatch.setattr(positions, "AT_ONCE", at_once)
+    logits = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    logits[2, 1], logits[3] = -math.inf, 0.0  # a token that cannot come, all equally likely
+    targets, before = torch.tensor([0, 3, 2, 1, 1]), logits.clone()
+    told = positions.predicted(logits, targets)
+    for t, (row, target) in enumerate(zip(logits.double(), targets, strict=True)):
+        p = torch.distributions.Categorical(logits=row[row > -math.inf]).probs
+        entropy = -(p * p.log()).sum()
+        spread = (p * (-p.log() - entropy).square()).sum().sqrt()
+        torch.testing.assert_close(told.loss[t], row.logsumexp(0) - row[target], **EXACT)
+        torch.testing.assert_close(told.entropy[t], entropy, **EXACT)
+        torch.testing.assert_close(told.deviation[t], spread, **EXACT)
+    assert torch.equal(logits, before)
+
+
+def test_of_no_predictions_nothing_is_told():
+    told = positions.predicted(torch.empty(0, 4), torch.empty(0, dtype=torch.long))
+    assert [len(numbers) for numbers in told] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("window", [None, 5])

@@ -26,6 +26,7 @@ from torch import Tensor
 
 PERCENT = 20  # of the positions, the least likely ones: K of both papers
 QUANTILES = (10, 50, 90, 100)  # percent of the positions
+AT_ONCE = 2**17  # logits: what is made of them stays in the cache
 NO_SPREAD = 1e-6  # nats; below, the logits are alike but for rounding
 
 
@@ -41,12 +42,19 @@ class Predicted(NamedTuple):
 
 def predicted(logits: Tensor, targets: Tensor) -> Predicted:
     """Return what logits (T, vocabulary) say of targets (T,), in float64."""
+    rows = max(1, AT_ONCE // logits.shape[1])
+    each = [_predicted(*part) for part in zip(logits.split(rows), targets.split(rows), strict=True)]
+    return Predicted(*map(torch.cat, zip(*each, strict=True)))
+
+
+def _predicted(logits: Tensor, targets: Tensor) -> Predicted:
     log_p = logits.double().log_softmax(1)
+    loss = -log_p.gather(1, targets[:, None])[:, 0]
     p = log_p.exp()
-    costs = -log_p.where(p > 0, 0)  # what cannot come adds nothing: not 0 times infinity
-    entropy = (p * costs).sum(1)
-    variance = (p * (costs - entropy[:, None]).square()).sum(1)
-    return Predicted(-log_p.gather(1, targets[:, None])[:, 0], entropy, variance.sqrt())
+    costs = log_p.neg_().masked_fill_(p == 0, 0)  # what cannot come adds nothing: not 0 times inf
+    entropy = torch.linalg.vecdot(p, costs)
+    variance = torch.linalg.vecdot(p, costs.sub_(entropy[:, None]).square_())
+    return Predicted(loss, entropy, variance.sqrt())
 
 
 def cost_parts(loss: Tensor) -> dict[str, Tensor]:
