@@ -93,6 +93,9 @@ METHODS = {
         scheduled="norms by timestep",
         first_only=False,
     ),
+    "nearest-neighbours": Method(
+        "norms", detectors.NearestNeighbours, OURS, scheduled="norms by timestep"
+    ),
     "neighbours-one-timestep": Method("norms", detectors.NearestNeighbours, OURS, (SCHEDULE,)),
     "losses-alone": Method(
         "norms",
@@ -226,6 +229,13 @@ METHODS = {
         samples=IMAGES,
     ),
 }
-ASKED = ("losses-alone", "cheap", "last-blocks", "norm-layers", *(f"pyod-{name}" for name in PYOD))
+ASKED = (
+    "nearest-neighbours",
+    "losses-alone",
+    "cheap",
+    "last-blocks",
+    "norm-layers",
+    *(f"pyod-{name}" for name in PYOD),
+)
 """Tried where a grid names them alone: what the norms add, deep models, whoever has PyOD."""
 STANDARD = tuple(name for name in METHODS if name not in ASKED)
