@@ -1,4 +1,4 @@
-"""The recorded page of the benchmark says what its recorded comparisons say."""
+"""The recorded pages of the benchmark say what their recorded comparisons say."""
 
 import re
 from pathlib import Path
@@ -12,6 +12,7 @@ from fimetric.benchmark.page import averages, write_markdown
 from fimetric.benchmark.results import Comparison
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
+GRIDS = {"benchmark-cpu": "cpu", "benchmark-lean": RESULTS / "lean.toml"}
 NUMBER = re.compile(r"\d\.\d{3}")
 LOOSE = re.compile(r"\*\*|: [^|]*(?=\|)")  # what is best, and which pair is worst
 
@@ -21,12 +22,13 @@ def section(path):
     return path.read_text(encoding="utf-8").partition("## Averages")[2].strip()
 
 
-def test_averages_are_those_of_the_comparisons(tmp_path):
-    rows = pq.read_table(RESULTS / "benchmark-cpu" / "comparisons.parquet").to_pylist()
-    firsts = {case.name for case in cases(read("cpu")) if case.first}
+@pytest.mark.parametrize(("name", "grid"), GRIDS.items())
+def test_averages_are_those_of_the_comparisons(name, grid, tmp_path):
+    rows = pq.read_table(RESULTS / name / "comparisons.parquet").to_pylist()
+    firsts = {case.name for case in cases(read(grid)) if case.first}
     found = averages([c for c in (Comparison(**row) for row in rows) if c.model in firsts])
     write_markdown(found, [], tmp_path / "benchmark.md")
-    again, recorded = section(tmp_path / "benchmark.md"), section(RESULTS / "benchmark-cpu.md")
+    again, recorded = section(tmp_path / "benchmark.md"), section(RESULTS / f"{name}.md")
     # the comparisons are recorded to three digits, and ties may be decided by the fourth
     words = [NUMBER.sub("", LOOSE.sub("", text)) for text in (again, recorded)]
     assert words[0] == words[1]
@@ -35,7 +37,8 @@ def test_averages_are_those_of_the_comparisons(tmp_path):
     assert numbers[0] == pytest.approx(numbers[1], abs=0.0015)
 
 
-def test_the_page_says_how_many_comparisons_there_are():
-    count = pq.read_metadata(RESULTS / "benchmark-cpu" / "comparisons.parquet").num_rows
-    page = (RESULTS / "benchmark-cpu.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", GRIDS)
+def test_the_page_says_how_many_comparisons_there_are(name):
+    count = pq.read_metadata(RESULTS / name / "comparisons.parquet").num_rows
+    page = (RESULTS / f"{name}.md").read_text(encoding="utf-8")
     assert f"All {count:,} comparisons" in page
