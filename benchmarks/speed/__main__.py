@@ -10,7 +10,6 @@ import os
 import sys
 import tempfile
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -151,7 +150,7 @@ def main() -> None:
     console = Console()
     whole = {
         (): full,
-        ("--quick",): partial(quick, folder=Path(tempfile.mkdtemp())),
+        ("--quick",): lambda console: quick(console, Path(tempfile.mkdtemp())),
         ("--clipping",): clipped,
         ("--presets",): compared,
     }

@@ -1,6 +1,5 @@
 """Time and memory of clipped sums of gradients: the engine, its peers and one training step."""
 
-import resource
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,7 +13,15 @@ from benchmarks.speed.checking import fault, norms_by_the_loop, refusal
 from benchmarks.speed.clippers import CLIPPERS, Maker, loop
 from benchmarks.speed.peers import Method
 from benchmarks.speed.tables import Table
-from benchmarks.speed.timing import STEP, Entry, Timed, Work, in_turns, training_step
+from benchmarks.speed.timing import (
+    STEP,
+    Entry,
+    Timed,
+    Work,
+    in_turns,
+    seconds_of_user,
+    training_step,
+)
 
 NOTE = (
     "Time of (forward + Σ_n min(1, C / |g_n|) g_n) over that of one training step (forward + "
@@ -75,10 +82,6 @@ def timed(case: Case, repeats: int) -> Timed:
     for name, ratio in found.items():
         entries[name].ratio = ratio
     return Timed(case, len(x), sum(p.numel() for p in module.parameters()), step, entries)
-
-
-def seconds_of_user() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_utime
 
 
 def _enter(name: str, case: Case, C: float, works: dict[str, Work]) -> Entry:

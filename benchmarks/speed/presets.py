@@ -1,16 +1,16 @@
 """What a sample costs with each preset, in the middle of a long stream, in training steps."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from sklearn.datasets import load_sample_image
 from torch import Tensor, nn
 
 import fimetric as fm
-from benchmarks.speed.cases import CASES, Case, gpt2, tokens
-from benchmarks.speed.clipping import seconds_of_user
+from benchmarks.speed.cases import CASES, Case
 from benchmarks.speed.tables import Table
-from benchmarks.speed.timing import STEP, Work, in_turns, training_step
+from benchmarks.speed.timing import STEP, Work, in_turns, seconds_of_user, training_step
 
 BATCH, FITTED = 64, 256
 WARM = 3  # batches: the plan, the check of its first reuse, and the round that does not count
@@ -31,10 +31,11 @@ def _photographs(n: int) -> Tensor:
     return pieces[chosen] / 255
 
 
+STANDARD = fm.objectives.standard_objective
 SUBJECTS = (
-    Case("VAE", CASES["VAE"].model, _photographs, fm.objectives.standard_objective, BATCH, 1.0),
-    Case("Glow", CASES["Glow"].model, _photographs, fm.objectives.standard_objective, BATCH, 1.0),
-    Case("GPT-2", gpt2, tokens, fm.objectives.CausalLM, BATCH, 1.0),
+    replace(CASES["VAE"], sample=_photographs, losses=STANDARD, batch=BATCH),
+    replace(CASES["Glow"], sample=_photographs, losses=STANDARD, batch=BATCH),
+    replace(CASES["GPT-2"], losses=fm.objectives.CausalLM, batch=BATCH),
 )
 
 
