@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from hidden import HIDDEN
 from scipy.spatial.distance import cdist
 
 from fimetric.detectors import LayerwiseGaussian, NearestNeighbours
@@ -14,7 +15,8 @@ from fimetric.features.groups import means, overlapping
 from fimetric.features.table import CODE, COSTLY, Features
 
 NEIGHBOURS = 5
-Scorer = Callable[[Features], Any]  # a table -> (N,), higher = more anomalous
+Scorer = Callable[[Features], Any]  # a table -> (N,), higher = more anomalous, or columns (N, K)
+Learner = Callable[[Features], Scorer]  # of own rows
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,13 @@ class Block:
         name: in the page.
         fit: learns from own rows; returns what scores others, and the scores of these rows.
         exists: whether a table has what it takes.
+        within: how many blocks of columns it is made of.
     """
 
     name: str
     fit: Callable[[Features], tuple[Scorer, Any]]
     exists: Callable[[Features], bool] = lambda table: True
+    within: int = 1
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,8 @@ def standardised(block: Block, table: Features, size: int) -> Standardised:
 
 def parts(table: Features, costly: bool) -> list[int]:
     """Return which parts of the loss are meant: no code lengths, and costly ones if they are."""
-    return [
-        j
-        for j, name in enumerate(table.part_names)
-        if not name.startswith(CODE) and (costly or not name.startswith(COSTLY))
-    ]
+    others = (CODE, HIDDEN) if costly else (CODE, HIDDEN, *COSTLY)
+    return [j for j, name in enumerate(table.part_names) if not name.startswith(others)]
 
 
 def codes(table: Features) -> list[int]:
@@ -132,43 +133,24 @@ def worst(table: Features) -> Scorer:
     return lambda other: other.group_parts[:, place]
 
 
-def equal(
-    with_codes: bool,
-    local: bool = False,
-    against: Callable[[Features], Scorer] | None = None,
-    apart: bool = False,
-) -> Callable[[Features], tuple[Scorer, Any]]:
-    """Return neighbours where norms with losses, parts and code lengths weigh the same as wholes.
+def equal(*learners: Learner, local: bool = False) -> Callable[[Features], tuple[Scorer, Any]]:
+    """Return neighbours where the columns of each learner weigh the same as a whole.
 
     Arguments:
-        with_codes: whether code lengths are a block.
+        learners: table of own rows -> table -> columns (N, K); K may be 0.
         local: whether a distance is divided by that of the neighbours to theirs.
-        against: a number of a row beside the code lengths, learned on own rows.
-        apart: whether it is a block of its own.
     """
 
     def fit(table: Features) -> tuple[Scorer, Any]:
-        beside = against(table) if against and has_codes(table) else None
-
-        def columns(table: Features) -> list[Any]:
-            own = [np.concatenate([table.values, table.group_losses], 1)]
-            if chosen := parts(table, False):
-                own.append(table.group_parts[:, chosen])
-            if with_codes and (chosen := codes(table)):
-                own.append(table.group_parts[:, chosen])
-            if beside and apart:
-                own.append(beside(table)[:, None])
-            elif beside:
-                own[-1] = np.concatenate([own[-1], beside(table)[:, None]], 1)
-            return own
-
-        centre = [(x.mean(0), x.std(0)) for x in columns(table)]
+        blocks = [learner(table) for learner in learners]
+        centre = [(x.mean(0), x.std(0)) for x in (block(table) for block in blocks)]
 
         def brought(other: Features) -> Any:
             found = []
-            for x, (mean, deviation) in zip(columns(other), centre, strict=True):
+            for block, (mean, deviation) in zip(blocks, centre, strict=True):
                 fine = deviation > 1e-12
-                found.append((x - mean)[:, fine] / deviation[fine] / math.sqrt(max(fine.sum(), 1)))
+                z = (block(other) - mean)[:, fine] / deviation[fine]
+                found.append(z / math.sqrt(max(fine.sum(), 1)))
             return np.concatenate(found, 1)
 
         rows = brought(table)
@@ -183,6 +165,39 @@ def equal(
         return score, score(table) if local else _log(own)
 
     return fit
+
+
+def of_norms(table: Features) -> Scorer:
+    """Return the log norms and the losses."""
+    return lambda other: np.concatenate([other.values, other.group_losses], 1)
+
+
+def of_free_parts(table: Features) -> Scorer:
+    return lambda other: other.group_parts[:, parts(table, False)]
+
+
+def of_codes(table: Features) -> Scorer:
+    return lambda other: other.group_parts[:, codes(table)]
+
+
+def beside_codes(fit: Callable[[Features], Scorer]) -> Learner:
+    """Return a number of each row, without columns where there are no codes."""
+
+    def learn(table: Features) -> Scorer:
+        if not codes(table):
+            return of_codes(table)
+        found = fit(table)
+        return lambda other: found(other)[:, None]
+
+    return learn
+
+
+def side_by_side(*learners: Learner) -> Learner:
+    def learn(table: Features) -> Scorer:
+        found = [learner(table) for learner in learners]
+        return lambda other: np.concatenate([each(other) for each in found], 1)
+
+    return learn
 
 
 def _log(distances: Any) -> Any:
@@ -206,16 +221,37 @@ BLOCKS = {
         Block("worst", of_rows(worst), lambda t: "worst-fifth" in t.part_names),
     )
 }
+WITH_RESIDUAL = side_by_side(of_codes, beside_codes(code))  # the choice of the second round
 SINGLE = {
     block.name: block
     for block in (
-        Block("equal blocks", equal(False)),
-        Block("equal blocks and codes", equal(True)),
-        Block("equal blocks, local scale", equal(False, True)),
-        Block("equal blocks and codes, local scale", equal(True, True)),
-        Block("equal blocks and codes with ratio", equal(True, against=ratio)),
-        Block("equal blocks and codes with residual", equal(True, against=code)),
-        Block("equal blocks, codes and ratio", equal(True, against=ratio, apart=True)),
-        Block("equal blocks, codes and residual", equal(True, against=code, apart=True)),
+        Block("equal blocks", equal(of_norms, of_free_parts), within=2),
+        Block("equal blocks and codes", equal(of_norms, of_free_parts, of_codes), within=3),
+        Block("equal blocks, local scale", equal(of_norms, of_free_parts, local=True), within=2),
+        Block(
+            "equal blocks and codes, local scale",
+            equal(of_norms, of_free_parts, of_codes, local=True),
+            within=3,
+        ),
+        Block(
+            "equal blocks and codes with ratio",
+            equal(of_norms, of_free_parts, side_by_side(of_codes, beside_codes(ratio))),
+            within=3,
+        ),
+        Block(
+            "equal blocks and codes with residual",
+            equal(of_norms, of_free_parts, WITH_RESIDUAL),
+            within=3,
+        ),
+        Block(
+            "equal blocks, codes and ratio",
+            equal(of_norms, of_free_parts, of_codes, beside_codes(ratio)),
+            within=4,
+        ),
+        Block(
+            "equal blocks, codes and residual",
+            equal(of_norms, of_free_parts, of_codes, beside_codes(code)),
+            within=4,
+        ),
     )
 }

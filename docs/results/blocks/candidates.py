@@ -6,13 +6,21 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from blocks import BLOCKS, SINGLE
+from blocks import BLOCKS, SINGLE, Block
+from deep import DEEP, TWO_OF_NORMS
 
 ALWAYS = ("norms", "paper", "loss")  # blocks that every model has
 APART = (("parts", "more parts"), ("code", "ratio"))  # of which a score has one at most
 BALANCED = "equal blocks and codes"
 BESIDE = ("loss", "code", "ratio", "worst")  # one-sided, beside the neighbours in both directions
-GRADIENT, COSTLY = {"norms", "paper"}, {"more parts"}
+CHOSEN = "equal blocks and codes with residual"  # by the second round
+HIDDEN = ("hidden", "neighbours of hidden")
+GRADIENT, COSTLY = (
+    {"norms", "paper", "profile", "peak", "peak of the rest", "whitened"},
+    {"more parts"},
+)
+SINGLES = {**SINGLE, **TWO_OF_NORMS}
+ALL: dict[str, Block] = {**BLOCKS, **DEEP, **SINGLES}
 MOST = 4  # blocks
 SLOPE = 1e-3  # orders what is below all means
 Found = Mapping[str, tuple[Any, Any]]  # block -> u and p-values, (N,) each
@@ -65,7 +73,12 @@ class Candidate:
 
     @property
     def gradient(self) -> bool:
-        return not GRADIENT.isdisjoint(self.blocks) or self.blocks[0] in SINGLE
+        return not GRADIENT.isdisjoint(self.blocks) or self.blocks[0] in SINGLES
+
+    @property
+    def within(self) -> int:
+        """How many blocks it has, those within a single density counted one by one."""
+        return sum(ALL[block].within for block in self.blocks)
 
     def scores(self, found: Found) -> Any:
         """Return scores (N,), higher = more anomalous."""
@@ -75,6 +88,10 @@ class Candidate:
 
 def candidates() -> list[Candidate]:
     """Return all that are compared."""
+    return [*_of_two_rounds(), *_of_the_third()]
+
+
+def _of_two_rounds() -> list[Candidate]:
     found = [Candidate((name,)) for name in (*ALWAYS, *SINGLE)]
     for count in range(2, MOST + 1):
         for blocks in combinations(BLOCKS, count):
@@ -87,5 +104,20 @@ def candidates() -> list[Candidate]:
     return found
 
 
-DEFAULT = Candidate(("norms",))
+def _of_the_third() -> list[Candidate]:
+    """Return what was added for models of many layers; those of hidden states need no gradient."""
+    found = [Candidate((name,)) for name in (*HIDDEN, *TWO_OF_NORMS)]
+    for count in (1, 2):
+        for blocks in combinations(DEEP, count):
+            found += [Candidate((CHOSEN, *blocks), join) for join in JOINED]
+    for hidden in HIDDEN:
+        for count in (1, 2, 3):
+            for blocks in combinations(("loss", "parts", "code", "ratio", "worst"), count):
+                if not {"code", "ratio"} <= set(blocks):
+                    found += [Candidate((hidden, *blocks), join) for join in JOINED]
+    return found
+
+
+DEFAULT = Candidate((CHOSEN,))
+FORMER = Candidate(("norms",))
 PAPER = Candidate(("paper",))

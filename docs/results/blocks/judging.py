@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from blocks import BLOCKS, SINGLE, standardised
-from candidates import Candidate, Found, candidates
+from blocks import standardised
+from candidates import ALL, Candidate, Found, candidates
 from tables import FIT, HELD, Tables, measured
 
 from fimetric.benchmark.cases import Case
@@ -38,7 +38,7 @@ def judge(case: Case) -> dict[tuple[Candidate, int], Judged]:
     for size in SIZES:
         fitted = {
             name: standardised(block, tables[FIT], size)
-            for name, block in {**BLOCKS, **SINGLE}.items()
+            for name, block in ALL.items()
             if block.exists(tables[FIT])
         }
         told = [_told(fitted, tables, size, k) for k in range(PARTITIONS if size > 1 else 1)]

@@ -10,7 +10,7 @@ from fimetric.objectives import Objective, from_pretrained, several_timesteps, s
 
 ROOT = Path(__file__).parents[3]
 MODALITIES = ROOT / "docs" / "results" / "modalities"
-GRIDS = ("text", "audio", "tables", "images")
+GRIDS = ("text", "pretrained", "audio", "tables", "images")
 FITTED, JUDGED = 500, 250  # samples at most
 
 
@@ -18,12 +18,12 @@ def models() -> list[Case]:
     """Return one model of each kind: those of the tier cpu, and those of the modalities."""
     grids = [read("cpu"), *(read(MODALITIES / f"{name}.toml") for name in GRIDS)]
     found = [case for grid in grids for case in cases(grid) if case.first]
-    return list({_place(case): case for case in found if _place(case).is_dir()}.values())
+    return list({_place(case): case for case in found if _place(case).exists()}.values())
 
 
 def objective_of(case: Case) -> Objective:
     """Return what is differentiated of a model: at several timesteps where it has any."""
-    if case.trained.options:
+    if case.trained.options or _place(case).is_file():
         return from_pretrained(str(_place(case)), seed=case.grid.seed, **case.trained.options)
     model = load(_place(case))
     return standard_objective(model, several_timesteps(model), seed=case.grid.seed)

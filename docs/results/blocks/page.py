@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from blocks import SINGLE
-from candidates import DEFAULT, PAPER, Candidate, candidates
+from candidates import DEFAULT, FORMER, PAPER, Candidate, candidates
 from picture import draw
 from rows import BROKEN as BROKEN_ROWS
 from sounds import BROKEN as BROKEN_SOUNDS
@@ -73,18 +72,6 @@ def winner(
     return min(close, key=lambda c: (c.costly, size(c), -means[c]))
 
 
-def within(candidate: Candidate) -> int:
-    """Return how many blocks a candidate has, those within a single density counted one by one."""
-    return sum(_within(block) for block in candidate.blocks)
-
-
-def _within(block: str) -> int:
-    if block not in SINGLE:
-        return 1
-    apart = block.startswith("equal blocks, codes and")  # what the code leaves is a fourth
-    return 2 + ("codes" in block) + apart
-
-
 def presets(found: Found, areas: Areas) -> dict[str, Candidate]:
     """Return the winners: without further passes, of all, and of those without a gradient."""
     fine = [c for c in candidates() if sound(found, c)]
@@ -115,7 +102,7 @@ def _page(found: Found, areas: Areas, chosen: Mapping[str, Candidate]) -> Iterat
     unsound = [c.name for c in candidates() if not sound(found, c)]
     yield f"\n{len(candidates())} candidates; not sound: {', '.join(unsound) or 'none'}.\n"
     fine = [c for c in candidates() if sound(found, c) and not c.costly]
-    other = winner(areas, fine, within)
+    other = winner(areas, fine, lambda candidate: candidate.within)
     yield (
         "A single density counts as one block, as it did when criterion and candidates were "
         "committed. Were it counted by the blocks within it, the default would be "
@@ -136,7 +123,9 @@ def _best(found: Found, areas: Areas, chosen: Mapping[str, Candidate]) -> Iterat
     broken, likely = by_family(found, BROKEN), by_family(found, _likely(found))
     single = by_family(found, sizes=(1,))
     order = sorted(candidates(), key=lambda c: -mean(areas, c))
-    shown = dict.fromkeys([*order[:TOP], *chosen.values(), DEFAULT, PAPER, Candidate(("loss",))])
+    shown = dict.fromkeys(
+        [*order[:TOP], *chosen.values(), DEFAULT, FORMER, PAPER, Candidate(("loss",))]
+    )
     kinds = list(areas)
     yield f"| candidate | mean | B = 1 | broken | too likely | {' | '.join(kinds)} |"
     yield "|---" * (5 + len(kinds)) + "|"

@@ -1,5 +1,10 @@
 """What is measured of own samples and of the outliers made of them; kept in runs/blocks."""
 
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from hidden import HIDDEN, hidden_states
 from outliers import outliers
 
 from fimetric.benchmark.cases import Case
@@ -12,7 +17,7 @@ from models import ROOT, objective_of, own_parts
 
 RUNS = ROOT / "runs" / "blocks"
 FIT, HELD = "fit", "held"
-Tables = dict[str, Features]  # set -> its norms, losses and parts
+Tables = dict[str, Features]  # set -> its norms, losses, parts, and entries of hidden states
 
 
 def measured(case: Case) -> Tables:
@@ -22,8 +27,16 @@ def measured(case: Case) -> Tables:
     sets = {FIT: fit, HELD: held} | outliers(case, objective, held)
     mark = model_fingerprint(objective.module)[:8]  # a model trained anew is measured anew
     folder = RUNS / f"{case.name}-{mark}"
-    extractor = Extractor(objective, parts="costly")
-    return {
-        name: run(extractor, samples, 50, folder / safe_name(name), progress=False)
-        for name, samples in sets.items()
-    }
+    extractor, found = Extractor(objective, parts="costly"), {}
+    for name, samples in sets.items():
+        place = folder / safe_name(name)
+        table = run(extractor, samples, 50, place, progress=False)
+        hidden = hidden_states(objective, samples, place.with_suffix(".hidden.npy"))
+        found[name] = _with_hidden(table, hidden)
+    return found
+
+
+def _with_hidden(table: Features, hidden: Any) -> Features:
+    names = tuple(f"{HIDDEN}{j}" for j in range(hidden.shape[1]))
+    parts = np.concatenate([table.parts, hidden], 1)
+    return replace(table, parts=parts, part_names=(*table.part_names, *names))
