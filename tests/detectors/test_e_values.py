@@ -136,12 +136,24 @@ def test_blocks_that_a_table_lacks_are_left_out(make, make_features):
 
 def test_constant_parts_losses_and_codes_tell_nothing(make):
     table = make(parts=np.full((30, len(PARTS)), 4.0))
-    density = EValues(("parts", "code")).fit(replace(table, losses=np.full((30, 2), 5.0)))
-    assert density.found_ == ("code",)
-    assert (density.score(table) == 0.5 / math.sqrt(1)).all()
+    with pytest.raises(ValueError, match="or all rows are the same there"):
+        EValues(("parts", "code")).fit(replace(table, losses=np.full((30, 2), 5.0)))
+    density = EValues(("loss", "parts", "code")).fit(table)
+    assert density.found_ == ("loss", "code")
+    density = EValues(("norms", "worst")).fit(table)
+    assert density.found_ == ("norms",) and density.score(make(seed=1)).max() < 100
 
 
-def test_parts_that_are_not_finite(make):
+def test_what_is_far_below_its_mean_hides_nothing(make):
+    density, other = EValues(("loss", "parts", "ratio")).fit(make()), make(N=2, seed=1)
+    losses = np.tile(other.losses[:1], (2, 1))
+    losses[1] = -1e8
+    parts = np.tile(other.parts[:1], (2, 1))
+    inside, strange = density.score(replace(other, losses=losses, parts=parts))
+    assert strange > inside
+
+
+def test_parts_that_are_not_finite(make, caplog):
     fit, other = make(), make(N=6, seed=1)
     lost = fit.parts.copy()
     lost[3, 3] = np.nan  # not of all: no code of any
@@ -151,6 +163,7 @@ def test_parts_that_are_not_finite(make):
     strange[2, 4] = np.nan
     found = density.score(replace(other, parts=strange))
     assert np.isposinf(found[2]) and np.isfinite(np.delete(found, 2)).all()
+    assert "sample 'image2', part 'code/zlib': nan" in caplog.text
 
 
 @pytest.mark.parametrize("blocks", [(), ("norms", "norms"), ("norm",)])

@@ -245,6 +245,32 @@ def test_a_part_that_is_no_number_stays_as_it_is(parted):
     assert np.isnan(later[7, 2]) and np.isfinite(np.delete(later, 7, 0)).all()
 
 
+def test_code_lengths_are_levelled_by_their_logarithms_and_stay_positive(make_features):
+    random = np.random.default_rng(6)
+    T = random.integers(16, 257, 400)
+    codes = 4 * T**-0.4 * np.exp(0.05 * random.normal(size=400))
+    own = make_features(400, 1, 1, dimensions=T)
+    own = replace(own, parts=codes[:, None], part_names=("code/zlib",))
+    trend = LengthTrend.fit(own)
+    simple = make_features(1, 1, 1, dimensions=np.array([256]))
+    simple = replace(simple, parts=np.array([[0.02]]), part_names=("code/zlib",))
+    at = 4 * trend.reference**-0.4
+    expected = at * 0.02 / (4 * 256**-0.4)  # as much shorter than own texts of its length
+    assert expected == pytest.approx(trend.residuals(simple).parts[0, 0], rel=0.25)
+    found = trend.residuals(own).parts[:, 0]
+    np.testing.assert_allclose(np.log(found), np.log(codes * at / (4 * T**-0.4)), atol=0.05)
+    again = LengthTrend.from_state(*trend.state())
+    np.testing.assert_array_equal(again.residuals(own).parts[:, 0], found)
+
+
+def test_a_state_from_before_logarithms_levels_as_it_did(parted):
+    positive = replace(parted, parts=np.exp(parted.parts))
+    arrays, told = LengthTrend.fit(positive).state()
+    assert told.pop("log_parts") == ["code/zlib"]
+    old = LengthTrend.from_state(arrays, told)
+    assert old.log_parts == () and np.isfinite(old.residuals(positive).parts).all()
+
+
 def test_a_state_without_parts_is_one_of_before_they_were_kept(table):
     trend = LengthTrend.fit(table[0])
     arrays, description = trend.state()

@@ -1,16 +1,13 @@
 """Distance to the nearest in-distribution rows, in norms, parts of the loss and code lengths."""
 
-import logging
-
 import numpy as np
 from numpy.typing import NDArray
 
+from fimetric.detectors.base import finite_parts
 from fimetric.detectors.code_residual import code_line, codes_among, loss_scale, residual
 from fimetric.detectors.nearest_neighbours import NearestNeighbours
 from fimetric.features.table import CODE, COSTLY, Features
 from fimetric.typing import Array
-
-logger = logging.getLogger(__name__)
 
 
 class BalancedNeighbours(NearestNeighbours):
@@ -60,22 +57,11 @@ class BalancedNeighbours(NearestNeighbours):
             ValueError: where a fitted part is missing.
         """
         parts = features.parts_named(self.parts_)
-        self._name_strange(features, parts)
+        finite_parts(features, self.parts_)  # names the first that is not
         columns = [super()._beside(features), parts]
         if codes := codes_among(self.parts_):
             columns.append(residual(features, self.scale_, self.line_, codes)[:, None])
         return np.concatenate(columns, axis=1)
-
-    def _name_strange(self, features: Features, parts: Array) -> None:
-        rows, columns = np.nonzero(~np.isfinite(parts))
-        if len(rows):
-            samples = ", ".join(map(repr, features.group_ids(int(rows[0]))))
-            logger.warning(
-                "scored as +inf: sample %s, part %r: %s",
-                samples,
-                self.parts_[columns[0]],
-                parts[rows[0], columns[0]],
-            )
 
     def _fit(self, y: Array, numels: NDArray[np.int64]) -> None:
         super()._fit(y, numels)

@@ -3,6 +3,7 @@
 import inspect
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -232,3 +233,21 @@ def finite_rows(features: Features) -> NDArray[np.bool_]:
     if found:
         logger.warning("scored as +inf: %s", found)
     return ~screening.strange(features)
+
+
+def finite_parts(features: Features, names: Sequence[str]) -> NDArray[np.bool_]:
+    """Mark the rows (N,) with numbers for all these parts; a warning names the first without.
+
+    Raises:
+        ValueError: where the table lacks one.
+    """
+    parts = features.parts_named(names)
+    rows, columns = np.nonzero(~np.isfinite(parts))
+    if len(rows):
+        logger.warning(
+            "scored as +inf: sample %s, part %r: %s",
+            ", ".join(map(repr, features.group_ids(int(rows[0])))),
+            names[columns[0]],
+            parts[rows[0], columns[0]],
+        )
+    return np.asarray(np.isfinite(parts).all(1))

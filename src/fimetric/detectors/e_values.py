@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fimetric.arguments import listed
-from fimetric.detectors.base import Density, finite_rows
+from fimetric.detectors.base import Density, finite_parts, finite_rows
 from fimetric.detectors.code_residual import (
     code_line,
     codes_among,
@@ -19,6 +19,7 @@ from fimetric.detectors.code_residual import (
 from fimetric.detectors.nearest_neighbours import NearestNeighbours
 from fimetric.detectors.own_distances import own_distances
 from fimetric.features import screening
+from fimetric.features.screening import NO_SPREAD
 from fimetric.features.table import CODE, COSTLY, Features
 from fimetric.typing import Array
 
@@ -26,6 +27,7 @@ NORMS, PARTS, MORE, WORST = "norms", "parts", "more parts", "worst-fifth"
 NEAREST = (NORMS, PARTS, MORE)  # blocks of many columns, told by distances
 NUMBERS = ("loss", "code", "ratio", "worst")
 SLOPE = 1e-3  # orders rows whose p-values are as small as they can be
+LOWEST = -10.0  # of u: what is far below its mean must not hide what is above
 LEAST = 1e-300
 
 
@@ -35,12 +37,13 @@ class EValues(Density):
     .. math:: s = \frac1B \sum_b \frac{1}{2 \sqrt{p_b}} + \frac{1}{1000} \sum_b u_b
 
     Here p is the conformal p-value of a block by the fitting rows and u its value in their standard
-    deviations. Blocks: ``norms``, the log distance to the nearest fitting rows in log norms and
-    losses; ``parts``, the same in the parts of the loss and the losses, and ``more parts``, in
-    those too that take passes of their own; ``loss``, the loss; ``code``, what of it the shortest
-    code length of the sample does not tell; ``ratio``, the loss over that length; ``worst``, the
-    mean of the worst fifth of its positions. Blocks that a table does not have are left out,
-    and so is the ratio where a fitting row has a loss of 0 or less.
+    deviations, -10 at least. Blocks: ``norms``, the log distance to the nearest fitting rows in log
+    norms and losses; ``parts``, the same in the parts of the loss and the losses, and ``more
+    parts``, in those too that take passes of their own; ``loss``, the loss; ``code``, what of it
+    the shortest code length of the sample does not tell; ``ratio``, the loss over that length;
+    ``worst``, the mean of the worst fifth of its positions. Blocks that a table does not have are
+    left out, those that are the same for all fitting rows, and the ratio where one of them has a
+    loss of 0 or less.
     Without ``norms`` a detector takes no gradient.
 
     Arguments:
@@ -106,12 +109,18 @@ class EValues(Density):
         self.nearest_, own = {}, {}
         for block in filter(self._exists, self.blocks):
             try:
-                own[block] = self._own(block, features)
+                found = self._own(block, features)
             except screening.UninformativeError:
                 if block == NORMS:
                     raise
+                continue
+            if np.ptp(found) > NO_SPREAD * np.abs(found).max():
+                own[block] = found
         if not own:
-            raise ValueError(f"none of the blocks {', '.join(self.blocks)} is in {features!r}")
+            raise ValueError(
+                f"none of the blocks {', '.join(self.blocks)} is in {features!r}, or all rows are "
+                "the same there"
+            )
         self.found_, self.own_ = tuple(own), np.sort(list(own.values()), axis=1)
         return self
 
@@ -119,7 +128,7 @@ class EValues(Density):
         """Return scores (N,), higher = more anomalous; see ``Density.score``."""
         self._require_fit("own_")
         features = self.read(features)
-        fine = finite_rows(features)
+        fine = finite_rows(features) & finite_parts(features, self._parts_read())
         scores = np.full(len(features), np.inf)
         table = features.select(fine)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -128,7 +137,7 @@ class EValues(Density):
                 for block, own in zip(self.found_, self.own_, strict=True)
             )
         scores[fine] = joined / len(self.found_)
-        scores[np.isnan(scores)] = np.inf  # a part that is no number
+        scores[np.isnan(scores)] = np.inf  # inf - inf, after an overflow
         return scores
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -155,7 +164,7 @@ class EValues(Density):
         """Return e-values (N,) of a block, and a little of how far it is from its mean."""
         above = len(own) - np.searchsorted(own, values, "left")
         p = (1 + above) / (len(own) + 1)
-        u = (values - own.mean()) / max(own.std(), 1e-12)
+        u = np.maximum((values - own.mean()) / own.std(), LOWEST)
         return 0.5 / np.sqrt(p) + SLOPE * len(self.found_) * u
 
     def _exists(self, block: str) -> bool:
@@ -177,6 +186,15 @@ class EValues(Density):
             for name in self.parts_
             if not name.startswith(CODE) and (costly or not name.startswith(COSTLY))
         ]
+
+    def _parts_read(self) -> list[str]:
+        """Return the names of the parts that the blocks are made of."""
+        read: set[str] = set()
+        for block in self.found_:
+            read.update(self._parts_of(block) if block in (PARTS, MORE) else ())
+            read.update(self._codes() if block in ("code", "ratio") else ())
+            read.update([WORST] if block == "worst" else ())
+        return [name for name in self.parts_ if name in read]
 
     def _own(self, block: str, features: Features) -> Array:
         """Return the values (n,) of the fitting rows themselves, none a neighbour of its own."""

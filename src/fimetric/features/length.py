@@ -4,11 +4,13 @@
 
 T is the number of dimensions that a loss is a sum over, such as the predicted tokens of a text; m_j
 and s_j are the mean and the deviation of column j among in-distribution rows, see
-``fimetric.features.smooth``. Of a loss y is the loss per dimension; log norms and parts of the loss
-are taken as they are. x_0 is the mean of log T: what comes out is all at that length.
+``fimetric.features.smooth``. Of a loss y is the loss per dimension, of a code length its logarithm,
+since it is never negative; log norms and parts of the loss are taken as they are. x_0 is the mean
+of log T: what comes out is all at that length.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -17,12 +19,13 @@ from numpy.typing import NDArray
 
 from fimetric.features.screening import log_bounds, refuse_strange, strange_values
 from fimetric.features.smooth import KNOTS, fitted, hats
-from fimetric.features.table import Features
+from fimetric.features.table import CODE, Features
 from fimetric.typing import Array
 
 logger = logging.getLogger(__name__)
 FEWEST = 20  # rows: ten for each number that a line takes
 SAME = 1e-9  # logarithms of lengths that differ by rounding alone
+NAMES = ("names", "part_names", "log_parts")
 
 
 def lengths(table: Features) -> Array:
@@ -45,6 +48,7 @@ class LengthTrend:
         part_names: of the P parts of the losses.
         parts: (K, P) means of the parts.
         part_slopes: (P,) slopes of theirs.
+        log_parts: names of those parts of which the logarithms are meant.
         floor: (J,) logarithms of the rounding bounds; a later zero counts as its column's.
         noise: (J,) columns that were rounding noise in some row.
     """
@@ -59,6 +63,7 @@ class LengthTrend:
     part_names: tuple[str, ...]
     parts: Array
     part_slopes: Array
+    log_parts: tuple[str, ...]
     floor: Array
     noise: NDArray[np.bool_]
 
@@ -91,9 +96,11 @@ class LengthTrend:
         )
         per_dimension = table.losses / table.dimensions[:, None]
         losses, loss_slopes = fitted(hats(logs, knots), logs, per_dimension)
+        log_parts = _logarithmic(table)
+        y = _parts(table, table.part_names, log_parts)
         # a part that is not a number of all samples is left as it is
-        known = np.where(np.isfinite(table.parts).all(0), table.parts, 0.0)
-        parts = table.part_names, *fitted(hats(logs, knots), logs, known)
+        known = np.where(np.isfinite(y).all(0), y, 0.0)
+        parts = table.part_names, *fitted(hats(logs, knots), logs, known), log_parts
         reference = max(1, round(float(np.exp(logs.mean()))))
         made = (knots, norms, norm_slopes, losses, loss_slopes, *parts, floor, noise)
         return cls(table.names, reference, *made)
@@ -119,8 +126,10 @@ class LengthTrend:
         losses = self._moved(losses, design, logs, self.losses, self.loss_slopes)
         chosen = [j for j, name in enumerate(self.part_names) if name in table.part_names]
         names = tuple(self.part_names[j] for j in chosen)
-        parts = table.parts[:, [table.part_names.index(name) for name in names]]
+        parts = _parts(table, names, self.log_parts)
         parts = self._moved(parts, design, logs, self.parts[:, chosen], self.part_slopes[chosen])
+        for j in _places(names, self.log_parts):
+            parts[:, j] = np.exp(parts[:, j])
         return replace(
             table,
             values=values,
@@ -141,7 +150,7 @@ class LengthTrend:
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return all that ``from_state`` needs: named arrays, and values for JSON."""
         arrays = {key: value for key, value in vars(self).items() if isinstance(value, np.ndarray)}
-        names = {"names": list(self.names), "part_names": list(self.part_names)}
+        names = {key: list(getattr(self, key)) for key in NAMES}
         return arrays, {**names, "reference": self.reference}
 
     @classmethod
@@ -153,9 +162,29 @@ class LengthTrend:
         """
         none = {"parts": np.zeros((len(arrays["knots"]), 0)), "part_slopes": np.zeros(0)}
         fields: dict[str, Any] = {**none, **arrays, "reference": int(description["reference"])}
-        for key in ("names", "part_names"):  # there are states of before parts were kept
+        for key in NAMES:  # there are states of before parts were kept, or their logarithms
             fields[key] = tuple(description.get(key, ()))
         return cls(**fields)
+
+
+def _logarithmic(table: Features) -> tuple[str, ...]:
+    """Return the names of code lengths that are a number above zero of all samples."""
+    fine = (np.isfinite(table.parts) & (table.parts > 0)).all(0)
+    named = zip(table.part_names, fine, strict=True)
+    return tuple(name for name, each in named if each and name.startswith(CODE))
+
+
+def _parts(table: Features, names: Sequence[str], log_parts: Sequence[str]) -> Array:
+    """Return parts (samples, P) of these names, some as logarithms."""
+    found = table.parts[:, [table.part_names.index(name) for name in names]]
+    for j in _places(names, log_parts):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found[:, j] = np.log(found[:, j])
+    return found
+
+
+def _places(names: Sequence[str], among: Sequence[str]) -> list[int]:
+    return [j for j, name in enumerate(names) if name in among]
 
 
 def _of_rows(logs: Array, table: Features) -> tuple[Array, Array]:
