@@ -69,6 +69,17 @@ def whole_or_none(name: str, value: Any, least: float = 1) -> int | None:
     return None if value is None else whole(name, value, least)
 
 
+def yes_or_no(name: str, value: Any) -> bool:
+    """Return True or False.
+
+    Raises:
+        TypeError: for anything else, which might be meant as either.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {shown(value)}")
+    return value
+
+
 def listed(name: str, value: Any, example: str) -> tuple[Any, ...]:
     """Return what an argument lists, as a tuple.
 

@@ -11,7 +11,7 @@ from fimetric import detectors
 from fimetric.detection.fitting import fit_into
 from fimetric.detection.scoring import write_scores
 from fimetric.detectors import Density
-from fimetric.objectives import NegativeELBO
+from fimetric.objectives import NegativeELBO, Objective
 
 OWN = torch.randn(120, 2, generator=torch.Generator().manual_seed(0)).double()
 NEW = 3 * torch.randn(12, 2, generator=torch.Generator().manual_seed(1)).double()
@@ -157,3 +157,83 @@ def test_on_the_command_line(tmp_path):
     )
     assert told.exit_code == 0, told.output
     assert len((tmp_path / "s.csv").read_text().splitlines()) == 81
+
+
+def test_gradients_of_a_stopped_fit_are_kept_where_another_density_is_refused(tmp_path):
+    kept = tmp_path / "d.parts" / "features"
+    fm.extract(objective(), OWN, folder=kept, progress=False)
+    with pytest.raises(ValueError, match="holds features made from norms, not losses alone"):
+        fit_into(fm.Detector(objective(), "cheap"), OWN, tmp_path / "d")
+    assert kept.exists()
+    fit_into(fm.Detector(objective()), OWN, tmp_path / "d")
+    assert not kept.exists()
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        fit_into(fm.Detector(objective()), OWN / 0, tmp_path / "e")
+    assert not (tmp_path / "e.parts").exists()
+
+
+def test_a_named_loss_that_takes_no_made_up_rows_is_fitted_on_a_table(tmp_path):
+    model = torch.nn.Linear(4, 4).double()
+
+    def losses(x):
+        if not ((x[:, 0] == 1) | (x[:, 0] == 2)).all():
+            raise ValueError("the first column is a class")
+        return (model(x) - x).square().sum(1)
+
+    x = torch.randn(60, 4, generator=torch.Generator().manual_seed(2)).double()
+    x[:, 0] = torch.arange(60) % 2 + 1
+    named = Objective(losses, model, name="by class")
+    table = fm.extract(named, x, progress=False)
+    assert table.probe is None and table.part_names == ()
+    for density in ("default", "cheap"):
+        of_table = fm.Detector(named, density).fit(table)
+        np.testing.assert_array_equal(
+            of_table.score(x), fm.Detector(named, density).fit(x).score(x)
+        )
+    fit_into(fm.Detector(named), x, tmp_path / "d")
+
+
+def test_without_norms_no_graph_is_kept_but_of_losses_that_differentiate():
+    model = torch.nn.Sequential(*[torch.nn.Linear(8, 8), torch.nn.Tanh()] * 4)
+    x = torch.randn(30, 8, generator=torch.Generator().manual_seed(3))
+    saved = []
+
+    def note(tensor):
+        saved.append(tensor)
+        return tensor
+
+    def plain(x):
+        return (model(x) - x).square().sum(1)
+
+    def slope(x):
+        x = x.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(model(x).sum(), x)
+        return gradient.square().sum(1) + 0 * model(x.detach()).sum(1)
+
+    for function, least in ((plain, 0), (slope, 1)):
+        objective = Objective(function, model)
+        detector = fm.Detector(objective, fm.detectors.EValues(["loss"])).fit(x)
+        extractor = detector._extractor()
+        expected = extractor(next(iter(fm.data.batches(x, 30)))).losses
+        saved.clear()
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda y: y):
+            found = extractor(next(iter(fm.data.batches(x, 30)))).losses
+        assert bool(saved) == bool(least)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", ["no", None, 0])
+def test_gradient_is_yes_or_no(wrong):
+    with pytest.raises(TypeError, match="gradient must be True or False, not"):
+        fm.extract(objective(), OWN, progress=False, gradient=wrong)
+
+
+def test_presets_are_functions_to_be_called():
+    with pytest.raises(TypeError, match=r"the function cheap; pass what it returns, cheap\(\)"):
+        fm.Detector(objective(), detectors.cheap)
+
+
+def test_a_model_without_parameters_is_refused():
+    empty = Objective(lambda x: x.square().sum(1), torch.nn.Identity())
+    with pytest.raises(ValueError, match="Identity has no parameters"):
+        fm.Detector(empty, "cheap").fit(OWN)

@@ -425,6 +425,53 @@ def test_a_method_that_takes_something_else_tells_nothing():
     assert NegativeLogLikelihood(model).parts(rows(3)) == {}
 
 
+class Costs(Otherwise):
+    """Has costs of positions in some form."""
+
+    def position_costs(self, x):
+        return self.told((self.scale * x).square())
+
+
+@pytest.mark.parametrize(
+    "told", [lambda c: c.sum(1), lambda c: [c], lambda c: c[:1], lambda c: c.sum()]
+)
+def test_costs_of_no_positions_tell_nothing(told):
+    assert NegativeLogLikelihood(Costs(told)).parts(rows(3)) == {}
+    model = Costs(told)
+    model.position_costs = lambda x, t: x
+    assert NegativeLogLikelihood(model).parts(rows(3)) == {}
+
+
+def test_costs_of_the_positions_of_pictures_are_taken_all_together():
+    flat = NegativeLogLikelihood(Costs(lambda c: c)).parts(rows(3))
+    square = NegativeLogLikelihood(Costs(lambda c: c[:, None, :])).parts(rows(3))
+    assert list(flat) == list(square) == POSITIONS
+    for name, numbers in flat.items():
+        torch.testing.assert_close(square[name], numbers, rtol=0, atol=0)
+
+
+def test_an_encoder_of_log_variances_is_told(caplog):
+    model = moved(build("vae", "tiny", SHAPE).double())
+    NegativeELBO(model).parts(pictures())
+    assert "add up to" not in caplog.text
+    encode, likelihood = model.encode, model.log_likelihood
+
+    def bound(x, noise):
+        mean, log_std = encode(x)
+        rate = kl_divergence(Normal(mean, log_std.exp()), Normal(0.0, 1.0)).sum(1)
+        return likelihood(x, mean + log_std.exp() * noise) - rate
+
+    def variances(x):
+        mean, log_std = encode(x)
+        return mean, 2 * log_std
+
+    model.elbo, model.encode = bound, variances
+    objective = NegativeELBO(model)
+    for _ in range(2):
+        objective.parts(pictures())
+    assert caplog.text.count("rate and distortion add up to") == 1
+
+
 def test_a_module_called_transform_is_no_method():
     import zuko
 

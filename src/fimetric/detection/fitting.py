@@ -40,10 +40,12 @@ def fit_into(
     """
     check_target(folder, overwrite)
     parts = _parts_of(folder)
+    earlier = parts.exists()
     try:
         _fit(detector, data, batch_size, parts, prefixes)
-    except ValueError:  # of data that will not do, whatever else is tried with them
-        shutil.rmtree(parts, ignore_errors=True)
+    except ValueError:  # data that will not do, or parts of an earlier call with something else
+        if not earlier:
+            shutil.rmtree(parts, ignore_errors=True)
         raise
     try:
         check_target(folder, overwrite)  # another process may have written it meanwhile

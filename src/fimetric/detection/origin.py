@@ -139,7 +139,8 @@ class Origin:
         if not other and spec is not None and features.spec is not None:
             other = spec.difference(features.spec)
         if other:
+            grouped = "" if joint else ", one sample to a row (this density groups rows itself)"
             raise ValueError(
                 f"these features come from {other}; extract them again with the detector's, with "
-                f"parts={parts!r}, gradient={density.gradient}"
+                f"parts={parts!r}, gradient={density.gradient}{grouped}"
             )

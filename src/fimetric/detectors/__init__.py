@@ -202,6 +202,9 @@ def as_density(density: Density | str | None) -> Density:
         raise TypeError(
             f"density is the class {density.__name__}; pass one made of it, {density.__name__}()"
         )
+    if density in PRESETS.values():
+        name = getattr(density, "__name__", "")
+        raise TypeError(f"density is the function {name}; pass what it returns, {name}()")
     return create(density)
 
 
@@ -215,12 +218,11 @@ def from_state(arrays: dict[str, NDArray[Any]], description: dict[str, Any]) -> 
 
 
 def _find(name: str) -> type[Density]:
+    known = ", ".join((*sorted(DENSITIES), *PRESETS))
     if not isinstance(name, str):
         raise TypeError(
-            f"density must be a name or a density, not {shown(name)}; the names are "
-            f"{', '.join(sorted(DENSITIES))}"
+            f"density must be a name or a density, not {shown(name)}; the names are {known}"
         )
     if name not in DENSITIES:
-        known = ", ".join((*sorted(DENSITIES), *PRESETS))
         raise ValueError(f"no density {name!r}; there are {known}")
     return DENSITIES[name]

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from fimetric.arguments import whole
 from fimetric.detectors.base import LayerDensity
 from fimetric.features.screening import NO_SPREAD
 from fimetric.features.table import Features
@@ -25,6 +26,9 @@ class NearestNeighbours(LayerDensity):
     Arguments:
         neighbours: k; all rows where there are fewer.
 
+    Raises:
+        TypeError, ValueError: for a k that is no whole number above zero.
+
     References:
         Efficient Algorithms for Mining Outliers from Large Data Sets (Ramaswamy, Rastogi and Shim,
         2000), SIGMOD. Out-of-Distribution Detection with Deep Nearest Neighbors (Sun, Ming, Zhu and
@@ -39,14 +43,12 @@ class NearestNeighbours(LayerDensity):
     rows_: Array  # (n, K) fitted rows, standardised
 
     def __init__(self, neighbours: int = 5) -> None:
-        self.neighbours = neighbours
+        self.neighbours = whole("neighbours", neighbours)
 
     def _beside(self, features: Features) -> Array:
         return features.group_losses
 
     def _fit(self, y: Array, numels: NDArray[np.int64]) -> None:
-        if self.neighbours < 1:
-            raise ValueError(f"neighbours must be at least 1, not {self.neighbours}")
         self.mean_, self.deviation_ = y.mean(0), y.std(0)
         # layers have a spread; a loss that has none tells nothing
         self.deviation_[np.ptp(y, axis=0) <= NO_SPREAD * np.abs(y).max(0)] = np.inf

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from fimetric.arguments import folder_of, whole, whole_or_none
+from fimetric.arguments import folder_of, whole, whole_or_none, yes_or_no
 from fimetric.extraction.extractor import Extractor
 from fimetric.extraction.intake import refuse_idle_tensors
 from fimetric.extraction.loss_parts import FREE
@@ -45,11 +45,13 @@ def extract(
             something else.
         RuntimeError: where a sample's loss or norms depend on the rest of its batch, or the model
             changes itself in its forward pass.
-        TypeError: for a model without an objective, or sizes that are no whole numbers.
+        TypeError: for a model without an objective, sizes that are no whole numbers, or a
+            ``gradient`` that is neither True nor False.
     """
     refuse_idle_tensors(as_objective(objective).module)
     whole_or_none("batch_size", batch_size)
     whole("group_size", group_size)
+    yes_or_no("gradient", gradient)
     if folder is not None:
         folder_of(folder)
         refuse_untold(objective)

@@ -119,12 +119,16 @@ def refuse_idle_tensors(module: nn.Module) -> None:
 
     Raises:
         RuntimeError: inside ``torch.inference_mode()``, or for a model made inside it.
-        ValueError: for a model on the meta device.
+        ValueError: for a model on the meta device, or without parameters.
     """
     if torch.is_inference_mode_enabled():
         raise RuntimeError(
             "gradients are needed here, and torch.inference_mode() forbids them; leave it for this "
             "call (torch.no_grad() does no harm)"
+        )
+    if next(module.parameters(), None) is None:
+        raise ValueError(
+            f"{type(module).__name__} has no parameters, so there is nothing of it to measure"
         )
     for name, parameter in module.named_parameters():
         if isinstance(parameter, UninitializedParameter):

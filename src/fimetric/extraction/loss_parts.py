@@ -37,14 +37,15 @@ def loss_parts(objective: Objective, x: Input, parts: str) -> tuple[tuple[str, .
 def difference(features: Features, objective: Objective, parts: str | None) -> str:
     """Return in words which parts a table has that are not those asked for; empty if it has those.
 
-    Which there are is asked of the made-up rows that a table keeps; of a table without rows it is
-    known only whether there should be any.
+    Which there are is asked of the made-up rows that a table keeps; of a table without them it is
+    known only whether there should be any: of a function of a batch there are none.
     """
     found = features.part_names
     if parts is None:
         return f"parts of the loss that are not asked for: {_listed(found)}" if found else ""
     if features.probe is None:
-        return "" if found else "losses alone, without their parts"
+        tells = type(objective)._parts is not Objective._parts
+        return "losses alone, without their parts" if tells and not found else ""
     device = next(objective.module.parameters()).device
     names, _ = loss_parts(objective, to_device(rows_of(features.probe.entries), device), parts)
     if names == found:

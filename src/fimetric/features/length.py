@@ -169,9 +169,9 @@ class LengthTrend:
 
 def _logarithmic(table: Features) -> tuple[str, ...]:
     """Return the names of code lengths that are a number above zero of all samples."""
-    fine = (np.isfinite(table.parts) & (table.parts > 0)).all(0)
-    named = zip(table.part_names, fine, strict=True)
-    return tuple(name for name, each in named if each and name.startswith(CODE))
+    fine = np.isfinite(table.parts) & (table.parts > 0)
+    named = zip(table.part_names, fine.T, strict=True)
+    return tuple(name for name, each in named if each.all() and name.startswith(CODE))
 
 
 def _parts(table: Features, names: Sequence[str], log_parts: Sequence[str]) -> Array:

@@ -222,9 +222,11 @@ class Features:
         """
         missing = [name for name in names if name not in self.part_names]
         if missing:
+            codec = any(name.startswith(CODE) for name in missing)
             raise ValueError(
                 f"no part {', '.join(map(repr, missing))} in {self!r}; extract these features with "
                 "the parts of the loss that those had which were fitted"
+                + (", where Pillow has all codecs (code/jpeg2000 takes OpenJPEG)" if codec else "")
             )
         return self.group_parts[:, [self.part_names.index(name) for name in names]]
 

@@ -2,10 +2,13 @@
 
 import hashlib
 import inspect
+import logging
 import math
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakSet
 
+import torch
 from torch import Tensor, nn
 
 from fimetric.arguments import listed, shown, whole
@@ -29,7 +32,10 @@ from fimetric.objectives.densities import (
 from fimetric.objectives.one_pass import Shared
 from fimetric.objectives.positions import cost_parts, stacked
 
+logger = logging.getLogger(__name__)
 DRAWS = 16  # of the importance-weighted bound
+SLACK = 1e-3  # by which a bound may differ from its parts: float32 sums
+_TOLD: "WeakSet[nn.Module]" = WeakSet()
 
 
 class NegativeLogLikelihood(Objective):
@@ -39,7 +45,7 @@ class NegativeLogLikelihood(Objective):
     (latents, log_det)``: ``prior``, -log p(z) under a standard normal, or ``prior/scale=k`` of each
     of several latents, and ``log-determinant``, minus log |det dz/dx|. They add up to the loss of
     continuous data; that with ``levels`` has D log(levels) besides. Of an autoregressive model,
-    with ``position_costs(x) -> (N, T)``: the worst fifth and quantiles of these costs, see
+    with ``position_costs(x) -> (N, ...)``: the worst fifth and quantiles of these costs, see
     ``fimetric.objectives.positions``, and the mean ``entropy`` where it has
     ``position_costs_and_entropies``.
 
@@ -132,8 +138,8 @@ class NegativeLogLikelihood(Objective):
             told = self.module.transform(*given)  # type: ignore[operator]
             if are_latents(told, len(x)):  # or it is another method of this name
                 found |= flow_parts(*by_scale(told))
-        if has_methods(self.module, "position_costs"):
-            found |= self._position_parts(batch)
+        if has_methods(self.module, "position_costs") and takes(self.module.position_costs, *given):
+            found |= self._position_parts(*given)
         return found
 
     def shared(self) -> list[Shared]:
@@ -141,15 +147,16 @@ class NegativeLogLikelihood(Objective):
         names = ("transform", "predictions", "position_costs")
         return [(self.module, name) for name in names if has_methods(self.module, name)]
 
-    def _position_parts(self, batch: Input) -> dict[str, Tensor]:
-        x, module = self.dequantised(data_of(batch)), self.module
-        given, told = self._given(x, batch), {}
+    def _position_parts(self, *given: Any) -> dict[str, Tensor]:
+        module, told = self.module, {}
         if has_methods(module, "position_costs_and_entropies"):
-            costs, entropies = module.position_costs_and_entropies(x, *given)  # type: ignore[operator]
-            told = {"entropy": entropies.double().mean(1)}
+            costs, entropies = module.position_costs_and_entropies(*given)  # type: ignore[operator]
+            told = {"entropy": entropies.double().flatten(1).mean(1)}
         else:
-            costs = module.position_costs(x, *given)  # type: ignore[operator]
-        return {**stacked(map(cost_parts, costs.double())), **told}
+            costs = module.position_costs(*given)  # type: ignore[operator]
+        if not isinstance(costs, Tensor) or costs.dim() < 2 or len(costs) != len(given[0]):
+            return {}  # another method of this name
+        return {**stacked(map(cost_parts, costs.double().flatten(1))), **told}
 
     def _log_prob(self, x: Tensor, batch: Input) -> Tensor:
         given = self._given(x, batch)
@@ -249,14 +256,32 @@ class NegativeELBO(Objective):
         likelihoods, weights = drawn_parts(self, x, mean, log_std, number)
         found = posterior_parts(fine(mean), fine(log_std))
         found["distortion"] = -likelihoods[: self.draws].mean(0)
+        self._tell_other_sum(batch, found["rate"] + found["distortion"])
         if costly:
             found["iwae"] = -importance_weighted(weights[:DRAWS])
         return found
 
     def shared(self) -> list[Shared]:
         """Return the methods whose results both the losses and the parts are made of."""
-        names = ("encode", "log_likelihood")
+        names = ("elbo", "encode", "log_likelihood")
         return [(self.module, name) for name in names if has_methods(self.module, name)]
+
+    def _tell_other_sum(self, batch: Input, total: Tensor) -> None:
+        """Log once where rate and distortion are not what the loss is made of."""
+        loss = torch.stack([losses(batch) for losses in self.views().values()]).mean(0)
+        wrong = ((total - loss).abs() > SLACK * (1 + loss.abs())) & loss.isfinite()
+        if wrong.any() and self not in _TOLD:
+            _TOLD.add(self)
+            i = int(wrong.nonzero()[0])
+            logger.warning(
+                "%s: rate and distortion add up to %.6g, and the loss is %.6g. Either its elbo is "
+                "made otherwise, or encode(x) does not return what the parts of the loss are "
+                "computed of: the mean and the logarithm of the deviation (half of that of the "
+                "variance) of the posterior",
+                type(self.module).__name__,
+                float(total[i]),
+                float(loss[i]),
+            )
 
     def noise(self, view: str, x: Tensor) -> Tensor:
         """Return the latent noise (N, *latent_shape) of x (N, ...) in a view, ``draw=k``."""
