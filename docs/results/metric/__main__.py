@@ -2,8 +2,8 @@
 
     python docs/results/metric
 
-Needs FIMETRIC_DATA and the sets of the page of modalities; half an hour on one core. No foreign data
-is read. Tables are kept in runs/metric, so a stopped run goes on when it is called again.
+Needs FIMETRIC_DATA and the sets of the page of modalities; half an hour on one core. No foreign
+data is read. Tables are kept in runs/metric, so a stopped run goes on when it is called again.
 """
 
 import sys
@@ -29,13 +29,13 @@ from fimetric.objectives import Objective, standard_objective
 from fimetric.progress import progress
 from fimetric.store.files import safe_name, whole_file
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "blocks"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "blocks"))
 from blocks import SINGLE, standardised
 from outliers import outliers
 
 from models import ROOT, models, objective_of, own_parts
 
+HERE = Path(__file__).parent
 CHOSEN = SINGLE["equal blocks and codes with residual"]
 KINDS = ("vae", "transformer")
 OTHERS = ("fashion_mnist-glow", "fashion_mnist-pixelcnn")
