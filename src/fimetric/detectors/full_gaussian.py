@@ -5,7 +5,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve
-from sklearn.covariance import ledoit_wolf
 
 from fimetric.detectors.base import LayerDensity
 from fimetric.typing import Array
@@ -36,6 +35,8 @@ class FullGaussian(LayerDensity):
     shrinkage_: float  # Ledoit-Wolf weight of the identity
 
     def _fit(self, y: Array, numels: NDArray[np.int64]) -> None:
+        from sklearn.covariance import ledoit_wolf  # takes a second, which others need not wait
+
         self.mean_, self.deviation_ = y.mean(0), y.std(0)
         z = (y - self.mean_) / self.deviation_
         correlation, shrinkage = ledoit_wolf(z, assume_centered=True)

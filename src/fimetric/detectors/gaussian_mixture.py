@@ -1,13 +1,15 @@
 """A mixture of Gaussians on the standardised columns."""
 
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture as Solver
 
 from fimetric.detectors.standardised import StandardisedDensity
 from fimetric.typing import Array
+
+if TYPE_CHECKING:
+    from sklearn.mixture import GaussianMixture as Solver
 
 RIDGE = 1e-3  # added to the variances, of which the whole has one: few rows leave some at zero
 
@@ -48,7 +50,10 @@ class GaussianMixture(StandardisedDensity):
         self.weights_, self.centres_ = best.weights_, best.means_
         self.roots_ = best.precisions_cholesky_
 
-    def _solved(self, z: Array, count: int) -> Solver:
+    def _solved(self, z: Array, count: int) -> "Solver":
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.mixture import GaussianMixture as Solver
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # it is a mixture all the same
             solver = Solver(count, reg_covar=RIDGE, max_iter=1000, random_state=self.seed)

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import IsolationForest as Grower
 
 from fimetric.detectors.standardised import StandardisedDensity
 from fimetric.typing import Array
@@ -40,6 +39,8 @@ class IsolationForest(StandardisedDensity):
         self.trees, self.seed = trees, seed
 
     def _learn(self, z: Array) -> None:
+        from sklearn.ensemble import IsolationForest as Grower
+
         grown = Grower(n_estimators=self.trees, random_state=self.seed).fit(z)
         shape = self.trees, max(tree.tree_.node_count for tree in grown.estimators_)
         self.feature_, self.threshold_ = np.zeros(shape, dtype=np.int64), np.full(shape, np.inf)

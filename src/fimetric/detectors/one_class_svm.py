@@ -2,7 +2,6 @@
 
 import numpy as np
 from scipy.spatial.distance import cdist
-from sklearn.svm import OneClassSVM as Solver
 
 from fimetric.detectors.standardised import StandardisedDensity
 from fimetric.typing import Array
@@ -40,6 +39,8 @@ class OneClassSVM(StandardisedDensity):
         self.nu = nu
 
     def _learn(self, z: Array) -> None:
+        from sklearn.svm import OneClassSVM as Solver
+
         solved = Solver(kernel="rbf", gamma=1 / z.shape[1], nu=self.nu, tol=TOLERANCE).fit(z)
         self.vectors_ = np.ascontiguousarray(solved.support_vectors_)
         self.weights_ = np.ascontiguousarray(solved.dual_coef_[0])
