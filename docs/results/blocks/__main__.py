@@ -3,7 +3,7 @@
     python docs/results/blocks [--jobs N]
 
 Needs FIMETRIC_DATA and the sets of the page of modalities (docs/results/modalities/run.sh makes
-them); about an hour on 2 cores. No foreign data is read. Tables are kept in runs/blocks, so a
+them); an hour and a half on 2 cores. No foreign data is read. Tables are kept in runs/blocks, so a
 stopped run goes on when it is called again.
 """
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from candidates import DEFAULT, FORMER, PAPER, Candidate, candidates
+from candidates import FORMER, HIDDEN, PAPER, SHIPPED, Candidate, candidates
 from picture import draw
 from rows import BROKEN as BROKEN_ROWS
 from sounds import BROKEN as BROKEN_SOUNDS
@@ -20,6 +20,18 @@ CLOSE = 0.005  # from the best: the simplest of these wins
 UNSOUND = 0.01  # of the models and group sizes, at most
 TOP = 15  # candidates in the table
 BROKEN = {*list(OUTLIERS)[:3], *BROKEN_TEXTS, *BROKEN_SOUNDS, *BROKEN_ROWS}
+LATER = (
+    "`cheap` would gain by hidden states, and stays what it is until a table holds them: they are "
+    "not among what `Objective.parts` tells."
+)
+DEEP = (
+    "On SmolLM2, single texts, the default has nearly all that its own texts can show, and nothing "
+    "of the third round adds to it. Other subjects in good English, which hidden states tell on "
+    "the page of [modalities](modalities.md), are not among outliers that can be made of own "
+    "texts: the half of another text is the nearest, and there hidden states are below one half. "
+    "So by own data there is no reason to take them, and the default stays behind where subjects "
+    "differ."
+)
 Found = Mapping[Case, Mapping[tuple[Candidate, int], Judged]]
 Areas = Mapping[str, Mapping[Candidate, float]]  # family -> candidate -> its mean
 
@@ -83,22 +95,24 @@ def presets(found: Found, areas: Areas) -> dict[str, Candidate]:
 
 
 def left_out(found: Found, areas: Areas, groups: Mapping[str, list[str]]) -> Iterator[tuple]:
-    """Yield group, the choice of the other families, its mean in the group, and the default's."""
+    """Yield group, the choice of the other families, its mean there, and that of norms alone."""
     fine = [c for c in candidates() if sound(found, c) and not c.costly]
     for name, kinds in groups.items():
         others = {kind: each for kind, each in areas.items() if kind not in kinds}
         within = {kind: areas[kind] for kind in kinds}
         chosen = winner(others, fine)
-        yield name, chosen, mean(within, chosen), mean(within, DEFAULT)
+        yield name, chosen, mean(within, chosen), mean(within, FORMER)
 
 
 def _page(found: Found, areas: Areas, chosen: Mapping[str, Candidate]) -> Iterator[str]:
     yield "\n## Result\n"
-    yield "| preset | blocks | mean | of the default so far | of the paper's density |"
-    yield "|---|---|---|---|---|"
+    yield "| preset | chosen | mean | as it is | norms and losses alone | the paper's density |"
+    yield "|---|---|---|---|---|---|"
     for name, candidate in chosen.items():
-        values = (mean(areas, c) for c in (candidate, DEFAULT, PAPER))
+        values = (mean(areas, c) for c in (candidate, SHIPPED[name], FORMER, PAPER))
         yield f"| {name} | {candidate.name} | {' | '.join(f'{v:.3f}' for v in values)} |"
+    yield ""
+    yield from _kept(areas, chosen)
     unsound = [c.name for c in candidates() if not sound(found, c)]
     yield f"\n{len(candidates())} candidates; not sound: {', '.join(unsound) or 'none'}.\n"
     fine = [c for c in candidates() if sound(found, c) and not c.costly]
@@ -110,13 +124,41 @@ def _page(found: Found, areas: Areas, chosen: Mapping[str, Candidate]) -> Iterat
     )
     top = max((c for c in candidates() if sound(found, c)), key=lambda c: mean(areas, c))
     yield (
-        f"`fm.detectors.best()` is the candidate of the highest mean, {top.name} "
-        f"({mean(areas, top):.3f}), which by this criterion is not better than the default.\n"
+        f"The highest mean of all has {top.name} ({mean(areas, top):.3f}), which by this criterion "
+        f"is not better than the default; `fm.detectors.best()` is {SHIPPED['best'].name} "
+        f"({mean(areas, SHIPPED['best']):.3f}).\n"
     )
-    yield "![Mean areas of the presets by family](blocks/blocks.png)\n"
+    yield "![Mean areas of what was chosen, by family](blocks/blocks.png)\n"
     yield from _best(found, areas, chosen)
     yield from _nested(found, areas)
     yield from _joins(areas)
+    yield from _deep(found)
+
+
+def _kept(areas: Areas, chosen: Mapping[str, Candidate]) -> Iterator[str]:
+    """Say of presets that are not what was chosen why they stay as they are."""
+    for name, candidate in chosen.items():
+        gain = mean(areas, candidate) - mean(areas, SHIPPED[name])
+        if candidate != SHIPPED[name] and gain <= CLOSE:
+            yield (
+                f"`{name}` stays {SHIPPED[name].name}: what is chosen has {gain:+.4f}, which is no "
+                "difference by this criterion.\n"
+            )
+        elif candidate != SHIPPED[name]:
+            yield f"{LATER}\n"
+
+
+def _deep(found: Found) -> Iterator[str]:
+    """Yield what single outliers of the deep model's texts are told by."""
+    case = next(case for case in found if case.trained.kind.startswith("SmolLM2"))
+    shown = [SHIPPED["default"], FORMER, PAPER, *(Candidate((name,)) for name in HIDDEN)]
+    recipes = found[case][shown[0], 1].areas
+    yield f"\n### SmolLM2\n\n{DEEP}\n"
+    yield f"| candidate | {' | '.join(recipes)} |"
+    yield "|---" + "|---:" * len(recipes) + "|"
+    for candidate in shown:
+        values = found[case][candidate, 1].areas
+        yield f"| {candidate.name} | {' | '.join(f'{values[r]:.3f}' for r in recipes)} |"
 
 
 def _best(found: Found, areas: Areas, chosen: Mapping[str, Candidate]) -> Iterator[str]:
@@ -124,7 +166,7 @@ def _best(found: Found, areas: Areas, chosen: Mapping[str, Candidate]) -> Iterat
     single = by_family(found, sizes=(1,))
     order = sorted(candidates(), key=lambda c: -mean(areas, c))
     shown = dict.fromkeys(
-        [*order[:TOP], *chosen.values(), DEFAULT, FORMER, PAPER, Candidate(("loss",))]
+        [*order[:TOP], *chosen.values(), *SHIPPED.values(), FORMER, PAPER, Candidate(("loss",))]
     )
     kinds = list(areas)
     yield f"| candidate | mean | B = 1 | broken | too likely | {' | '.join(kinds)} |"
@@ -150,7 +192,7 @@ def _nested(found: Found, areas: Areas) -> Iterator[str]:
         kinds = modalities.setdefault(case.trained.family.samples, [])
         kinds += [case.trained.kind] if case.trained.kind not in kinds else []
     yield "The choice among candidates without further passes, left out and judged there:\n"
-    yield "| left out | chosen by the others | mean there | of the default so far |"
+    yield "| left out | chosen by the others | mean there | of the norms and losses alone |"
     yield "|---|---|---|---|"
     single = {kind: [kind] for kind in areas}
     for groups in (single, modalities):

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from candidates import DEFAULT, PAPER, Candidate
+from candidates import FORMER, PAPER, Candidate
 from matplotlib.figure import Figure
 
 from fimetric.report.pictures import save
 
 MARKS = {  # mark, one of Okabe and Ito's colours
     "the paper's density": ("^", "#E69F00"),
-    "the default so far": ("s", "#56B4E9"),
+    "neighbours of norms and losses": ("s", "#56B4E9"),
     "cheap": ("v", "#009E73"),
     "default": ("D", "#D55E00"),
     "best": ("o", "#0072B2"),
@@ -20,8 +20,8 @@ MARKS = {  # mark, one of Okabe and Ito's colours
 def draw(
     areas: Mapping[str, Mapping[Candidate, float]], chosen: Mapping[str, Candidate], path: Path
 ) -> None:
-    """Draw the mean area of each preset, of the default so far and of the paper's density."""
-    shown = {"the paper's density": PAPER, "the default so far": DEFAULT, **chosen}
+    """Draw the mean area of each choice, and of the densities of the norms alone."""
+    shown = {"the paper's density": PAPER, "neighbours of norms and losses": FORMER, **chosen}
     figure = Figure(figsize=(7.2, 1.6 + 0.32 * len(areas)), layout="constrained")
     axes = figure.subplots()
     for name, (mark, colour) in MARKS.items():
