@@ -31,6 +31,7 @@ from fimetric.store.files import safe_name, whole_file
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "blocks"))
 from blocks import SINGLE, standardised
+from candidates import e_value
 from outliers import outliers
 
 from models import ROOT, models, objective_of, own_parts
@@ -40,12 +41,13 @@ CHOSEN = SINGLE["equal blocks and codes with residual"]
 KINDS = ("vae", "transformer")
 OTHERS = ("fashion_mnist-glow", "fashion_mnist-pixelcnn")
 REFERENCES, SIZES, PARTITIONS, CLOSE = 500, (1, 5), 5, 0.005
-ONE, TWO, EKFAC, BOTH, BESIDE = CANDIDATES = (
+ONE, TWO, EKFAC, BOTH, BESIDE, SEEDS = CANDIDATES = (
     "default",
     "two draws",
     "EKFAC",
     "both",
     "side by side",
+    "three seeds",
 )
 Tables = dict[str, Features]  # set -> its table
 
@@ -56,15 +58,15 @@ def main() -> None:
     found: dict[Case, dict[str, dict[int, float]]] = {}
     with progress("models", len(chosen)) as advance:
         for case in chosen:
-            found[case] = {name: _areas(tables) for name, tables in _tables(case)}
+            found[case] = {name: _areas(members) for name, members in _candidates(case)}
             advance(1)
     with whole_file(HERE.with_suffix(".md")) as place:
         head = HERE.with_suffix(".head.md").read_text(encoding="utf-8")
         place.write_text("\n".join([head, *_page(found)]) + "\n", encoding="utf-8")
 
 
-def _tables(case: Case) -> Iterator[tuple[str, Tables]]:
-    """Yield name of a candidate -> the tables of own parts and of outliers."""
+def _candidates(case: Case) -> Iterator[tuple[str, list[Tables]]]:
+    """Yield name of a candidate -> the tables of own parts and of outliers, of each member."""
     objective = objective_of(case)
     fit, held = own_parts(case)
     sets = {"fit": fit, "held": held} | outliers(case, objective, held)
@@ -78,14 +80,22 @@ def _tables(case: Case) -> Iterator[tuple[str, Tables]]:
         }
 
     one = measured(ONE, Extractor(objective, parts="free"))
-    yield ONE, one
+    yield ONE, [one]
     white = _with_parts(measured(EKFAC, _whitened(case, objective)), one)
-    yield EKFAC, white
-    yield BESIDE, {key: _beside(one[key], white[key]) for key in sets}
+    yield EKFAC, [white]
+    yield BESIDE, [{key: _beside(one[key], white[key]) for key in sets}]
     if case.trained.kind == "vae":
         twice = standard_objective(load(ROOT / "checkpoints" / case.name), None, 2, case.grid.seed)
-        yield TWO, measured(TWO, Extractor(twice, parts="free"))
-        yield BOTH, _with_parts(measured(BOTH, _whitened(case, twice)), one)
+        yield TWO, [measured(TWO, Extractor(twice, parts="free"))]
+        yield BOTH, [_with_parts(measured(BOTH, _whitened(case, twice)), one)]
+    others = [ROOT / "checkpoints" / f"{case.name}-{seed}" for seed in (1, 2)]
+    if all(place.is_dir() for place in others):
+        members = [standard_objective(load(place), None, 1, case.grid.seed) for place in others]
+        tables = [
+            measured(f"{SEEDS} {k}", Extractor(member, parts="free"))
+            for k, member in enumerate(members)
+        ]
+        yield SEEDS, [one, *tables]
 
 
 def _whitened(case: Case, objective: Objective) -> MetricExtractor:
@@ -105,18 +115,21 @@ def _beside(one: Features, other: Features) -> Features:
     return one.with_columns(values, [*one.names, *(f"{EKFAC}/{name}" for name in other.names)])
 
 
-def _areas(tables: Tables) -> dict[int, float]:
+def _areas(members: list[Tables]) -> dict[int, float]:
     """Return group size -> the mean area over recipes, and over ways to form groups."""
     found = {}
     for size in SIZES:
-        score = standardised(CHOSEN, tables["fit"], size)
+        judges = [standardised(CHOSEN, tables["fit"], size) for tables in members]
+
+        def told_of(name: str, size: int, way: int, judges: Any = judges) -> Any:
+            tables = [member[name] for member in members]
+            groups = [means(table, disjoint(len(table), size, way)) for table in tables]
+            u, p = np.stack([j(each) for j, each in zip(judges, groups, strict=True)], 1)
+            return u[0] if len(u) == 1 else e_value(u, p)
+
         areas = []
         for way in range(PARTITIONS if size > 1 else 1):
-            told = {
-                name: score(means(table, disjoint(len(table), size, way)))[0]
-                for name, table in tables.items()
-                if name != "fit"
-            }
+            told = {name: told_of(name, size, way) for name in members[0] if name != "fit"}
             areas += [auroc(told["held"], told[name]) for name in told if name != "held"]
         found[size] = float(np.mean(areas))
     return found
@@ -145,7 +158,7 @@ def _page(found: dict[Case, dict[str, dict[int, float]]]) -> Iterator[str]:
         mean = float(np.mean(gains))
         better = ", better" if mean > CLOSE else ""
         yield f"| {name} | {' | '.join(f'{g:+.3f}' for g in gains)} | {mean:+.3f}{better} |"
-    yield "\nA model without noise has no draws, and none counts as no gain.\n"
+    yield "\nA model without noise has no draws, most have no further seeds, and none counts as no gain.\n"
 
 
 def _gain(models: list[Any], name: str) -> float:
