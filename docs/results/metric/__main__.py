@@ -158,7 +158,10 @@ def _page(found: dict[Case, dict[str, dict[int, float]]]) -> Iterator[str]:
         mean = float(np.mean(gains))
         better = ", better" if mean > CLOSE else ""
         yield f"| {name} | {' | '.join(f'{g:+.3f}' for g in gains)} | {mean:+.3f}{better} |"
-    yield "\nA model without noise has no draws, most have no further seeds, and none counts as no gain.\n"
+    yield (
+        "\nA model without noise has no draws, most have no further seeds, and what there is not "
+        "counts as no gain.\n"
+    )
 
 
 def _gain(models: list[Any], name: str) -> float:
