@@ -75,9 +75,9 @@ def yes_or_no(name: str, value: Any) -> bool:
     Raises:
         TypeError: for anything else, which might be meant as either.
     """
-    if not isinstance(value, bool):
+    if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be True or False, not {shown(value)}")
-    return value
+    return bool(value)
 
 
 def listed(name: str, value: Any, example: str) -> tuple[Any, ...]:

@@ -136,12 +136,22 @@ def test_blocks_that_a_table_lacks_are_left_out(make, make_features):
 
 def test_constant_parts_losses_and_codes_tell_nothing(make):
     table = make(parts=np.full((30, len(PARTS)), 4.0))
-    with pytest.raises(ValueError, match="or all rows are the same there"):
-        EValues(("parts", "code")).fit(replace(table, losses=np.full((30, 2), 5.0)))
-    density = EValues(("loss", "parts", "code")).fit(table)
-    assert density.found_ == ("loss", "code")
-    density = EValues(("norms", "worst")).fit(table)
-    assert density.found_ == ("norms",) and density.score(make(seed=1)).max() < 100
+    density = EValues(("parts", "code")).fit(replace(table, losses=np.full((30, 2), 5.0)))
+    assert density.found_ == ("code",)
+    assert (density.score(table) == 0.5 / math.sqrt(1)).all()
+
+
+def test_a_block_without_spread_says_by_p_values_alone_what_is_above_it(make):
+    table = make(parts=np.full((30, len(PARTS)), 4.0))
+    density, other = EValues(("worst",)).fit(table), make(N=3, seed=1)
+    other.parts[:, 2] = 4.0, 5.0, 500.0
+    np.testing.assert_allclose(density.score(other), [0.5, *[0.5 * math.sqrt(31)] * 2])
+
+
+def test_two_rows_are_enough(make):
+    density = EValues(("norms", "parts", "loss")).fit(make(N=2))
+    assert density.found_ == ("norms", "parts", "loss")
+    assert np.isfinite(density.score(make(N=9, seed=1))).all()
 
 
 def test_what_is_far_below_its_mean_hides_nothing(make):

@@ -37,13 +37,12 @@ class EValues(Density):
     .. math:: s = \frac1B \sum_b \frac{1}{2 \sqrt{p_b}} + \frac{1}{1000} \sum_b u_b
 
     Here p is the conformal p-value of a block by the fitting rows and u its value in their standard
-    deviations, -10 at least. Blocks: ``norms``, the log distance to the nearest fitting rows in log
-    norms and losses; ``parts``, the same in the parts of the loss and the losses, and ``more
-    parts``, in those too that take passes of their own; ``loss``, the loss; ``code``, what of it
-    the shortest code length of the sample does not tell; ``ratio``, the loss over that length;
-    ``worst``, the mean of the worst fifth of its positions. Blocks that a table does not have are
-    left out, those that are the same for all fitting rows, and the ratio where one of them has a
-    loss of 0 or less.
+    deviations, -10 at least, and 0 where they have none. Blocks: ``norms``, the log distance to the
+    nearest fitting rows in log norms and losses; ``parts``, the same in the parts of the loss and
+    the losses, and ``more parts``, in those too that take passes of their own; ``loss``, the loss;
+    ``code``, what of it the shortest code length of the sample does not tell; ``ratio``, the loss
+    over that length; ``worst``, the mean of the worst fifth of its positions. Blocks that a table
+    does not have are left out, and so is the ratio where a fitting row has a loss of 0 or less.
     Without ``norms`` a detector takes no gradient.
 
     Arguments:
@@ -109,18 +108,12 @@ class EValues(Density):
         self.nearest_, own = {}, {}
         for block in filter(self._exists, self.blocks):
             try:
-                found = self._own(block, features)
+                own[block] = self._own(block, features)
             except screening.UninformativeError:
                 if block == NORMS:
                     raise
-                continue
-            if np.ptp(found) > NO_SPREAD * np.abs(found).max():
-                own[block] = found
         if not own:
-            raise ValueError(
-                f"none of the blocks {', '.join(self.blocks)} is in {features!r}, or all rows are "
-                "the same there"
-            )
+            raise ValueError(f"none of the blocks {', '.join(self.blocks)} is in {features!r}")
         self.found_, self.own_ = tuple(own), np.sort(list(own.values()), axis=1)
         return self
 
@@ -164,7 +157,8 @@ class EValues(Density):
         """Return e-values (N,) of a block, and a little of how far it is from its mean."""
         above = len(own) - np.searchsorted(own, values, "left")
         p = (1 + above) / (len(own) + 1)
-        u = np.maximum((values - own.mean()) / own.std(), LOWEST)
+        spread = own.std() if np.ptp(own) > NO_SPREAD * np.abs(own).max() else np.inf
+        u = np.maximum((values - own.mean()) / spread, LOWEST)
         return 0.5 / np.sqrt(p) + SLOPE * len(self.found_) * u
 
     def _exists(self, block: str) -> bool:

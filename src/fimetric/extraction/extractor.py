@@ -71,7 +71,6 @@ class Extractor:
         self._before = state(objective)  # of before the first forward pass
         self.probe = probe
         self._learned = False
-        self._graph = True  # whether losses are computed with one
 
     def words(self) -> str:
         """Return what is measured."""
@@ -165,18 +164,7 @@ class Extractor:
         self.fingerprint = watched_fingerprint(self.objective, self.unsteady)
         if self.probe is None and any(np.isfinite(t.losses).any() for t in tables.values()):
             self.probe = make_probe(self.objective, x)  # a model that is broken is told elsewhere
-        self._graph = bool(self.norms.names) or self._differentiates(x, tables)
         self._learned = True
-
-    @torch.no_grad()
-    def _differentiates(self, x: Input, tables: dict[str, "_Table"]) -> bool:
-        """Return whether losses differentiate themselves: without a graph they fail or differ."""
-        try:
-            again = {view: self.objective.losses(view, x).cpu().double() for view in tables}
-        except Exception:  # whatever is raised without a graph alone
-            return True
-        known = {view: torch.from_numpy(table.losses) for view, table in tables.items()}
-        return any(bool(_differ(again[v], known[v], ALONE, ALONE).any()) for v in tables)
 
     @torch.enable_grad()
     def bounds(self, reference: Sequence[Input]) -> Array:
@@ -206,8 +194,7 @@ class Extractor:
 
     def _losses(self, view: str, x: Input) -> tuple[Tensor, Tensor]:
         """Return the losses of the samples, and those of the groups, which are differentiated."""
-        with torch.set_grad_enabled(self._graph):
-            losses = self.objective.losses(view, x)
+        losses = self.objective.losses(view, x)
         return losses, losses.view(-1, self.group_size).sum(1)
 
     def _group(self, x: Input, g: int) -> Input:

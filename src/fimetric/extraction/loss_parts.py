@@ -7,6 +7,7 @@ import numpy as np
 from fimetric.arguments import shown
 from fimetric.data import to_device
 from fimetric.data.batch import Input
+from fimetric.data.spec import FLOATS, Spec
 from fimetric.extraction.probing import rows_of
 from fimetric.features.table import Features
 from fimetric.objectives.base import Objective
@@ -38,19 +39,24 @@ def difference(features: Features, objective: Objective, parts: str | None) -> s
     """Return in words which parts a table has that are not those asked for; empty if it has those.
 
     Which there are is asked of the made-up rows that a table keeps; of a table without them it is
-    known only whether there should be any: of a function of a batch there are none.
+    known only whether there should be any: of a function of a batch, codes of pictures at most.
     """
     found = features.part_names
     if parts is None:
         return f"parts of the loss that are not asked for: {_listed(found)}" if found else ""
     if features.probe is None:
-        tells = type(objective)._parts is not Objective._parts
+        tells = type(objective)._parts is not Objective._parts or _are_pictures(features.spec)
         return "losses alone, without their parts" if tells and not found else ""
     device = next(objective.module.parameters()).device
     names, _ = loss_parts(objective, to_device(rows_of(features.probe.entries), device), parts)
     if names == found:
         return ""
     return f"other parts of the loss: {_listed(found)}, not {_listed(names)}"
+
+
+def _are_pictures(spec: Spec | None) -> bool:
+    shape = None if spec is None or spec.kind != FLOATS else spec.shape
+    return shape is not None and len(shape) == 3 and shape[0] in (1, 3)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -35,7 +35,7 @@ from fimetric.objectives.positions import cost_parts, stacked
 logger = logging.getLogger(__name__)
 DRAWS = 16  # of the importance-weighted bound
 SLACK = 1e-3  # by which a bound may differ from its parts: float32 sums
-_TOLD: "WeakSet[nn.Module]" = WeakSet()
+_ASKED: "WeakSet[nn.Module]" = WeakSet()
 
 
 class NegativeLogLikelihood(Objective):
@@ -267,17 +267,22 @@ class NegativeELBO(Objective):
         return [(self.module, name) for name in names if has_methods(self.module, name)]
 
     def _tell_other_sum(self, batch: Input, total: Tensor) -> None:
-        """Log once where rate and distortion are not what the loss is made of."""
-        loss = torch.stack([losses(batch) for losses in self.views().values()]).mean(0)
-        wrong = ((total - loss).abs() > SLACK * (1 + loss.abs())) & loss.isfinite()
-        if wrong.any() and self not in _TOLD:
-            _TOLD.add(self)
+        """Log where rate and distortion are not what the loss is made of; asked once."""
+        if self in _ASKED:
+            return
+        _ASKED.add(self)
+        with torch.enable_grad():  # some bounds differentiate
+            loss = torch.stack([losses(batch) for losses in self.views().values()]).mean(0).detach()
+        coarsest = max(torch.finfo(x.dtype).eps for x in (loss, data_of(batch)))
+        slack = max(SLACK, 8 * coarsest) * (1 + total.abs() + loss.abs())
+        wrong = ((total - loss).abs() > slack) & loss.isfinite()
+        if wrong.any():
             i = int(wrong.nonzero()[0])
             logger.warning(
                 "%s: rate and distortion add up to %.6g, and the loss is %.6g. Either its elbo is "
-                "made otherwise, or encode(x) does not return what the parts of the loss are "
-                "computed of: the mean and the logarithm of the deviation (half of that of the "
-                "variance) of the posterior",
+                "made otherwise, of a sampled divergence or a weighted one, or encode(x) does not "
+                "return the mean and the logarithm of the deviation (half of that of the variance) "
+                "of the posterior, of which these parts are computed",
                 type(self.module).__name__,
                 float(total[i]),
                 float(loss[i]),
