@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 from candidates import FORMER, HIDDEN, PAPER, SHIPPED, Candidate, candidates
+from deep import DEEP as ADDED
+from deep import TWO_OF_NORMS
 from picture import draw
 from rows import BROKEN as BROKEN_ROWS
 from sounds import BROKEN as BROKEN_SOUNDS
@@ -25,13 +27,12 @@ LATER = (
     "not among what `Objective.parts` tells."
 )
 DEEP = (
-    "On SmolLM2, single texts, the default has nearly all that its own texts can show, and nothing "
-    "of the third round adds to it. Other subjects in good English, which hidden states tell on "
-    "the page of [modalities](modalities.md), are not among outliers that can be made of own "
-    "texts: the half of another text is the nearest, and there hidden states are below one half. "
-    "So by own data there is no reason to take them, and the default stays behind where subjects "
-    "differ."
+    "Other subjects in good English, which hidden states tell on the page of "
+    "[modalities](modalities.md), are not among outliers that can be made of own texts: the half "
+    "of another text is the nearest, and there hidden states alone are below one half. Own data "
+    "give no reason to take them, so the default stays behind where subjects differ."
 )
+DEEPER = {*ADDED, *TWO_OF_NORMS}
 Found = Mapping[Case, Mapping[tuple[Candidate, int], Judged]]
 Areas = Mapping[str, Mapping[Candidate, float]]  # family -> candidate -> its mean
 
@@ -40,7 +41,7 @@ def write(found: Found) -> None:
     """Write the page and its picture."""
     areas = by_family(found)
     chosen = presets(found, areas)
-    draw(areas, chosen, HERE / "blocks.png")
+    draw(areas, HERE / "blocks.png")
     with whole_file(HERE.with_suffix(".md")) as place:
         head = HERE.with_suffix(".head.md").read_text(encoding="utf-8")
         place.write_text("\n".join([head, *_page(found, areas, chosen)]) + "\n", encoding="utf-8")
@@ -128,7 +129,7 @@ def _page(found: Found, areas: Areas, chosen: Mapping[str, Candidate]) -> Iterat
         f"is not better than the default; `fm.detectors.best()` is {SHIPPED['best'].name} "
         f"({mean(areas, SHIPPED['best']):.3f}).\n"
     )
-    yield "![Mean areas of what was chosen, by family](blocks/blocks.png)\n"
+    yield "![Mean areas of the presets, by family](blocks/blocks.png)\n"
     yield from _best(found, areas, chosen)
     yield from _nested(found, areas)
     yield from _joins(areas)
@@ -150,14 +151,21 @@ def _kept(areas: Areas, chosen: Mapping[str, Candidate]) -> Iterator[str]:
 
 def _deep(found: Found) -> Iterator[str]:
     """Yield what single outliers of the deep model's texts are told by."""
-    case = next(case for case in found if case.trained.kind.startswith("SmolLM2"))
-    shown = [SHIPPED["default"], FORMER, PAPER, *(Candidate((name,)) for name in HIDDEN)]
-    recipes = found[case][shown[0], 1].areas
-    yield f"\n### SmolLM2\n\n{DEEP}\n"
+    judged = next(each for case, each in found.items() if case.trained.kind.startswith("SmolLM2"))
+    order = sorted(candidates(), key=lambda c: -judged[c, 1].area)
+    third = next(c for c in order if not DEEPER.isdisjoint(c.blocks))
+    default = SHIPPED["default"]
+    told = [f"{judged[c, 1].area:.3f}" for c in (default, third, order[0])]
+    yield (
+        f"\n### SmolLM2\n\nOf single texts the default has {told[0]}, the best candidate with what "
+        f"the third round added {told[1]}, the best of all {told[2]}. {DEEP}\n"
+    )
+    recipes = judged[default, 1].areas
     yield f"| candidate | {' | '.join(recipes)} |"
     yield "|---" + "|---:" * len(recipes) + "|"
-    for candidate in shown:
-        values = found[case][candidate, 1].areas
+    others = (FORMER, PAPER, *(Candidate((name,)) for name in HIDDEN))
+    for candidate in (default, third, order[0], *others):
+        values = judged[candidate, 1].areas
         yield f"| {candidate.name} | {' | '.join(f'{values[r]:.3f}' for r in recipes)} |"
 
 
@@ -172,7 +180,7 @@ def _best(found: Found, areas: Areas, chosen: Mapping[str, Candidate]) -> Iterat
     yield f"| candidate | mean | B = 1 | broken | too likely | {' | '.join(kinds)} |"
     yield "|---" * (5 + len(kinds)) + "|"
     for c in shown:
-        bold = "**" if c in chosen.values() else ""
+        bold = "**" if c in SHIPPED.values() else ""
         values = [mean(each, c) for each in (areas, single, broken, likely)]
         values += [areas[kind][c] for kind in kinds]
         yield f"| {bold}{c.name}{bold} | {' | '.join(f'{v:.3f}' for v in values)} |"

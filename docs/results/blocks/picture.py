@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from candidates import FORMER, PAPER, Candidate
+from candidates import FORMER, PAPER, SHIPPED, Candidate
 from matplotlib.figure import Figure
 
 from fimetric.report.pictures import save
@@ -17,11 +17,9 @@ MARKS = {  # mark, one of Okabe and Ito's colours
 }
 
 
-def draw(
-    areas: Mapping[str, Mapping[Candidate, float]], chosen: Mapping[str, Candidate], path: Path
-) -> None:
-    """Draw the mean area of each choice, and of the densities of the norms alone."""
-    shown = {"the paper's density": PAPER, "neighbours of norms and losses": FORMER, **chosen}
+def draw(areas: Mapping[str, Mapping[Candidate, float]], path: Path) -> None:
+    """Draw the mean area of each preset as it is, and of the densities of the norms alone."""
+    shown = {"the paper's density": PAPER, "neighbours of norms and losses": FORMER, **SHIPPED}
     figure = Figure(figsize=(7.2, 1.6 + 0.32 * len(areas)), layout="constrained")
     axes = figure.subplots()
     for name, (mark, colour) in MARKS.items():
