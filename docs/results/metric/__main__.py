@@ -2,8 +2,8 @@
 
     python docs/results/metric
 
-Needs FIMETRIC_DATA and the sets of the page of modalities; half an hour on one core. No foreign
-data is read. Tables are kept in runs/metric, so a stopped run goes on when it is called again.
+Needs FIMETRIC_DATA; half an hour on one core. No foreign data is read. Tables are kept in
+runs/metric, so a stopped run goes on when it is called again.
 """
 
 import sys
@@ -38,7 +38,6 @@ from models import ROOT, models, objective_of, own_parts
 
 HERE = Path(__file__).parent
 CHOSEN = SINGLE["equal blocks and codes with residual"]
-KINDS = ("vae", "transformer")
 OTHERS = ("fashion_mnist-glow", "fashion_mnist-pixelcnn")
 REFERENCES, SIZES, PARTITIONS, CLOSE = 500, (1, 5), 5, 0.005
 ONE, TWO, EKFAC, BOTH, BESIDE, SEEDS = CANDIDATES = (
@@ -54,7 +53,7 @@ Tables = dict[str, Features]  # set -> its table
 
 def main() -> None:
     torch.set_num_threads(1)
-    chosen = [case for case in models() if case.trained.kind in KINDS or case.name in OTHERS]
+    chosen = [case for case in models() if case.trained.kind == "vae" or case.name in OTHERS]
     found: dict[Case, dict[str, dict[int, float]]] = {}
     with progress("models", len(chosen)) as advance:
         for case in chosen:
