@@ -1,7 +1,7 @@
 """Measure false alarms at each length by docs/results/length.head.md and write the page.
 
-Called as ``python docs/results/length``. Needs FIMETRIC_DATA, transformers and tokenizers, and less
-than an hour of one core. Models and tables are kept in runs/length, so a stopped run goes on when
+Called as ``python docs/results/length``. Needs FIMETRIC_DATA, transformers and tokenizers, and an
+hour of one core. Models and tables are kept in runs/length, so a stopped run goes on when
 it is called again.
 """
 
@@ -26,7 +26,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         model, tokenizer = trained(data, folder)
         own = of(data, tokenizer)
-        tables = extracted(model, own, _foreign(tokenizer), folder)
+        tables = extracted(model, tokenizer, own, _foreign(tokenizer), folder)
         found += judged(data, tables)
         for seed in range(SEED + 1, SEED + 1 + DRAWS):
             again += judged(data, tables, seed)

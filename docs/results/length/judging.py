@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from stretches import LENGTH, SEED, Tokens, parts
-from transformers import GPT2LMHeadModel
+from tokenizers import Tokenizer
+from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 import fimetric as fm
 from fimetric.calibration import Calibration, false_alarms
@@ -20,7 +21,7 @@ from fimetric.features.table import Features
 
 WINDOWS = (16, 32, 64, 128, 256)
 ALPHA, BAND = 0.05, 0.99
-DENSITIES = ("nearest-neighbours", "layerwise-gaussian", "likelihood")
+DENSITIES = ("balanced-neighbours", "nearest-neighbours", "layerwise-gaussian", "likelihood")
 WAYS = ("as it was", "bins alone", "trend alone", "trend and bins")
 FOREIGN = 200  # windows of another data set
 DRAWS = 20  # of parts, besides the first
@@ -46,10 +47,15 @@ class Tables:
 
 
 def extracted(
-    model: GPT2LMHeadModel, own: list[Tokens], foreign: dict[str, list[Tokens]], folder: Path
+    model: GPT2LMHeadModel,
+    tokenizer: Tokenizer,
+    own: list[Tokens],
+    foreign: dict[str, list[Tokens]],
+    folder: Path,
 ) -> Tables:
     """Return the features of all windows, kept in a folder."""
-    objective = fm.objectives.CausalLM(model)
+    spelling = PreTrainedTokenizerFast(tokenizer_object=tokenizer)  # for the code of what they say
+    objective = fm.objectives.CausalLM(model, spelling)
     _, cut = with_prefixes(objective, _batch(own), _batch(own), 0, 1)
 
     def table(name: str, data: Cut | torch.Tensor) -> Features:
