@@ -22,7 +22,7 @@ LAST = (nn.Linear, nn.Embedding, nn.LayerNorm)  # whose channels stand last
 def hidden_states(objective: Objective, samples: Any, place: Path) -> Any:
     """Return the hidden states (N, D) of some samples, kept in a file; D is 0 where there is none.
 
-    Over the views of an objective the mean is taken.
+    Over the views of an objective the mean is taken. Texts are of one length: padding would count.
     """
     if place.exists():
         return np.load(place)
