@@ -219,6 +219,8 @@ def test_gradient_is_yes_or_no(wrong):
 def test_presets_are_functions_to_be_called():
     with pytest.raises(TypeError, match=r"the function cheap; pass what it returns, cheap\(\)"):
         fm.Detector(objective(), detectors.cheap)
+    with pytest.raises(TypeError, match="density must be a name or a density, not"):
+        fm.Detector(objective(), np.ones(2))
 
 
 def test_a_model_without_parameters_is_refused():

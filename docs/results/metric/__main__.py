@@ -30,16 +30,18 @@ from fimetric.progress import progress
 from fimetric.store.files import safe_name, whole_file
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "blocks"))
-from blocks import SINGLE, standardised
-from candidates import e_value
+from blocks import standardised
+from candidates import ALL, CHOSEN, e_value
 from outliers import outliers
+from page import CLOSE
 
+from judging import PARTITIONS, SIZES
 from models import ROOT, models, objective_of, own_parts
 
 HERE = Path(__file__).parent
-CHOSEN = SINGLE["equal blocks and codes with residual"]
 OTHERS = ("fashion_mnist-glow", "fashion_mnist-pixelcnn")
-REFERENCES, SIZES, PARTITIONS, CLOSE = 500, (1, 5), 5, 0.005
+REFERENCES = 500
+
 ONE, TWO, EKFAC, BOTH, BESIDE, SEEDS = CANDIDATES = (
     "default",
     "two draws",
@@ -119,7 +121,7 @@ def _areas(members: list[Tables]) -> dict[int, float]:
     """Return group size -> the mean area over recipes, and over ways to form groups."""
     found = {}
     for size in SIZES:
-        judges = [standardised(CHOSEN, tables["fit"], size) for tables in members]
+        judges = [standardised(ALL[CHOSEN], tables["fit"], size) for tables in members]
 
         def told_of(name: str, size: int, way: int, judges: Any = judges) -> Any:
             tables = [member[name] for member in members]

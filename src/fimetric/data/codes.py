@@ -13,6 +13,7 @@ from PIL import Image, features
 from torch import Tensor
 
 from fimetric.data import Samples, Texts
+from fimetric.data.kinds import like_picture
 
 HALF_LEVEL = 0.5 / 255
 BYTE = 8 * math.log(2)  # nats
@@ -150,7 +151,7 @@ def picture_codes(x: Tensor) -> dict[str, Tensor]:
     Arguments:
         x: samples (N, ...); floats (N, 1 or 3, H, W) may be pictures.
     """
-    if not x.is_floating_point() or x.ndim != 4 or x.shape[1] not in (1, 3) or not x.numel():
+    if not x.is_floating_point() or not like_picture(x.shape[1:]) or not x.numel():
         return {}
     levels = (x.detach().cpu().double() * 255).round()
     fine = ((levels >= 0) & (levels <= 255)).flatten(1).all(1)

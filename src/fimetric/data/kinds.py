@@ -154,3 +154,8 @@ def refuse_other_source(batch: Batch, columns: tuple[str, ...] | None, rate: flo
             f"the clips have {batch.rate} values a second, where {rate:g} are expected; resample "
             f"them, as load(..., rate={rate:g}) does"
         )
+
+
+def like_picture(shape: Shape) -> bool:
+    """Return whether samples of a shape may be pictures: (C, H, W) of one or three channels."""
+    return len(shape) == 3 and shape[0] in (1, 3)

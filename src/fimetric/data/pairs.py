@@ -5,6 +5,7 @@ from typing import Any
 
 from PIL import Image
 
+from fimetric.data.kinds import like_picture
 from fimetric.data.values import is_array_of_numbers, shape_of
 
 FROM_LIST = "pass torch.stack(list) for samples, torch.cat(list) or iter(list) for batches"
@@ -80,8 +81,4 @@ def _may_be_samples(item: list[Any] | tuple[Any, ...], single: bool) -> bool:
     if is_array_of_numbers(item) or len(item) > 2:
         return True
     # two alike: x and its target, unless each is what a sample looks like
-    return not single and shape is not None and (len(shape) == 1 or _like_picture(shape))
-
-
-def _like_picture(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 3 and shape[0] in (1, 3)
+    return not single and shape is not None and (len(shape) == 1 or like_picture(shape))

@@ -202,9 +202,9 @@ def as_density(density: Density | str | None) -> Density:
         raise TypeError(
             f"density is the class {density.__name__}; pass one made of it, {density.__name__}()"
         )
-    if density in PRESETS.values():
-        name = getattr(density, "__name__", "")
-        raise TypeError(f"density is the function {name}; pass what it returns, {name}()")
+    for name, preset in PRESETS.items():
+        if density is preset:
+            raise TypeError(f"density is the function {name}; pass what it returns, {name}()")
     return create(density)
 
 

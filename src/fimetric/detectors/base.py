@@ -242,7 +242,8 @@ def finite_parts(features: Features, names: Sequence[str]) -> NDArray[np.bool_]:
         ValueError: where the table lacks one.
     """
     parts = features.parts_named(names)
-    rows, columns = np.nonzero(~np.isfinite(parts))
+    fine = np.isfinite(parts)
+    rows, columns = np.nonzero(~fine)
     if len(rows):
         logger.warning(
             "scored as +inf: sample %s, part %r: %s",
@@ -250,4 +251,4 @@ def finite_parts(features: Features, names: Sequence[str]) -> NDArray[np.bool_]:
             names[columns[0]],
             parts[rows[0], columns[0]],
         )
-    return np.asarray(np.isfinite(parts).all(1))
+    return np.asarray(fine.all(1))

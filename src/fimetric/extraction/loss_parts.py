@@ -7,7 +7,8 @@ import numpy as np
 from fimetric.arguments import shown
 from fimetric.data import to_device
 from fimetric.data.batch import Input
-from fimetric.data.spec import FLOATS, Spec
+from fimetric.data.kinds import FLOATS, like_picture
+from fimetric.data.spec import Spec
 from fimetric.extraction.probing import rows_of
 from fimetric.features.table import Features
 from fimetric.objectives.base import Objective
@@ -55,8 +56,9 @@ def difference(features: Features, objective: Objective, parts: str | None) -> s
 
 
 def _are_pictures(spec: Spec | None) -> bool:
-    shape = None if spec is None or spec.kind != FLOATS else spec.shape
-    return shape is not None and len(shape) == 3 and shape[0] in (1, 3)
+    if spec is None or spec.kind != FLOATS or spec.shape is None:
+        return False
+    return like_picture(spec.shape)
 
 
 def _listed(names: Sequence[str]) -> str:

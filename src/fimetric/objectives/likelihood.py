@@ -272,7 +272,7 @@ class NegativeELBO(Objective):
             return
         _ASKED.add(self)
         with torch.enable_grad():  # some bounds differentiate
-            loss = torch.stack([losses(batch) for losses in self.views().values()]).mean(0).detach()
+            loss = self(batch).detach()
         coarsest = max(torch.finfo(x.dtype).eps for x in (loss, data_of(batch)))
         slack = max(SLACK, 8 * coarsest) * (1 + total.abs() + loss.abs())
         wrong = ((total - loss).abs() > slack) & loss.isfinite()
