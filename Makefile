@@ -24,7 +24,7 @@ lint: $(STAMP)  ## Style, format, types, and which room imports which
 	$(RUN)/mypy
 	$(RUN)/lint-imports
 
-bench: $(PEERS)  ## Time and memory of the gradient engine against a training step and its peers; or ARGS=--clipping
+bench: $(PEERS)  ## Time and memory of the gradient engine against a training step and its peers; or ARGS=--clipping, ARGS=--presets
 	$(RUN)/python benchmarks/speed $(ARGS)
 
 bench-gpu: $(PEERS)  ## The same on a CUDA GPU, with exactness, in four minutes; ARGS=--reduced: small models, without one
@@ -36,7 +36,7 @@ coverage-zoo: $(PEERS)  ## Exactness, paths and time of the gradient engine over
 claims: $(STAMP)  ## Every claim of the method on the committed models: needs FIMETRIC_DATA, about two hours; or ARGS=fashion_mnist-vae
 	$(RUN)/python docs/results/claims.py $(ARGS)
 
-pretrained: $(STAMP)  ## The whole job on a language model that others trained: needs FIMETRIC_DATA, half an hour; writes docs/results/pretrained.md
+pretrained: $(STAMP)  ## The whole job on a language model that others trained: needs FIMETRIC_DATA, half an hour to an hour; writes docs/results/pretrained.md
 	docs/results/pretrained/run.sh
 
 modalities: $(STAMP)  ## Text, audio, tables and further images on the committed models: needs FIMETRIC_DATA, an hour and a half; writes docs/results/modalities.md and findings.md

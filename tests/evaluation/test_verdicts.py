@@ -20,9 +20,9 @@ def test_losses_and_paradoxes_are_said():
     paradox, loss, win = verdicts(rows)
     assert "mnist, groups of 1: the likelihood, or the loss that" in paradox
     assert "MORE likely" in paradox
-    assert "LOSE to typicality" in loss
+    assert "LOSES to typicality" in loss
     assert "clear" in loss
-    assert "faces, groups of 5: the default (balanced-neighbours) beat typicality" in win
+    assert "faces, groups of 5: the default (balanced-neighbours) beats typicality" in win
     assert "within the intervals" in win
 
 
@@ -34,4 +34,4 @@ def test_a_density_that_is_not_the_default_is_not_judged_as_ours():
     rows = [row("mnist", 1, "typicality", 0.7), row("mnist", 1, "layerwise-gaussian", 0.8)]
     assert verdicts(rows) == []
     [said] = verdicts([*rows, row("mnist", 1, DEFAULT, 0.6)])
-    assert "LOSE to typicality (0.600" in said
+    assert "LOSES to typicality (0.600" in said

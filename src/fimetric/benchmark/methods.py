@@ -100,7 +100,7 @@ METHODS = {
     "losses-alone": Method(
         "norms",
         DEFAULT,
-        LOSSES,
+        OURS,
         view=losses_alone,
         scheduled="norms by timestep",
     ),

@@ -41,7 +41,7 @@ class Detector:
             ``Denoising`` at several timesteps, such as (0, 50, 300) of 1,000: one tells less.
         density: of in-distribution data, itself or by a name in ``detectors.DENSITIES`` or
             ``PRESETS``: ``"default"`` if None; the paper's is ``"layerwise-gaussian"``.
-        group_size: consecutive samples that are judged together, by the mean of their log norms,
+        group_size: consecutive samples that are judged together, by the mean of their rows,
             or by their joint gradient where the density says so, as the paper's does.
         seed: of the split between density and calibration.
         batch_size: samples to a forward pass; as many as memory holds, 64 at most, if None. What

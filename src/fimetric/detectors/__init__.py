@@ -154,12 +154,16 @@ def default() -> Density:
 
 
 def cheap() -> Density:
-    """Return the best density that needs no gradient: a detector takes a forward pass alone."""
+    """Return a density that needs no gradient: a detector takes a forward pass alone.
+
+    The best of its kind in the rounds that it was chosen in; hidden states, which tables do not
+    hold, would give more (docs/results/blocks.md).
+    """
     return EValues(("loss", "parts", "ratio"))
 
 
 def best() -> Density:
-    """Return the density of the highest mean under the criterion, whatever it costs.
+    """Return a density of the highest mean under the criterion, whatever it costs.
 
     It takes further passes for parts of the loss, and is ahead of the default by less than what the
     criterion counts as a difference.

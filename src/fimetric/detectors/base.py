@@ -32,7 +32,7 @@ class Density(ABC):
     """Name in the registry."""
     joint: ClassVar[bool] = False
     """Whether a detector describes a group by its joint gradient, as the paper does; else by the
-    mean of its samples' log norms, which tells more with the default density."""
+    mean of its samples' rows, which told more with neighbours of norms and losses."""
     parts: str | None = None
     """Which parts of the losses it reads, so that a detector extracts them: ``"free"``, those that
     one forward pass tells, ``"costly"``, all, or none. They stand in ``Features.group_parts``; a

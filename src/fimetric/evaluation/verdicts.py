@@ -26,8 +26,8 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
         if DEFAULT in by_name and RIVAL in by_name:
             ours, rival = by_name[DEFAULT], by_name[RIVAL]
             apart = ours.low > rival.high or rival.low > ours.high
-            verb = "beat" if ours.value > rival.value else "LOSE to"
-            verb = "equal" if ours.value == rival.value else verb
+            verb = "beats" if ours.value > rival.value else "LOSES to"
+            verb = "equals" if ours.value == rival.value else verb
             found.append(
                 f"{where}: the default ({DEFAULT}) {verb} typicality "
                 f"({ours} against {rival}{', clear' if apart else ', within the intervals'})."

@@ -1,6 +1,6 @@
 """The waist: a table of numbers, a row a sample, and what may be asked of it without a model.
 
-table      Features: log norms, losses, ids, and what they were made from
+table      Features: log norms, losses and their parts, ids, and what they were made from
 checks     tables that agree in themselves and with others
 saved      the folder of a table
 probe      losses of made-up rows that tell one loss from another
