@@ -184,6 +184,18 @@ def test_small_gradients_meet_large_inputs(T, small):
         torch.testing.assert_close(factors.squared_norms().double(), expected, rtol=1e-4, atol=0)
 
 
+@pytest.mark.parametrize("small", [1e-20, 1e-22, 1e-23])
+def test_small_gradients_of_a_convolution_meet_large_inputs(small):
+    shape, geometry = torch.Size((64, 64, 3, 3)), Geometry((1, 1), (1, 1), (1, 1))
+    x, g = 1e-15 / small * torch.randn(3, 1, 64, 8, 8), small * torch.randn(3, 1, 64, 8, 8)
+    expected = weight_gradients(x, g, shape, geometry).flatten(1).square().sum(1)
+    patches = Patches(x, g, shape, geometry)
+    found = norms_by_pixels(patches).double()
+    assert found.isnan().all() or torch.allclose(found, expected, rtol=FLOAT32, atol=0)
+    for form in (norms_by_groups, norms_unfolded, Patches.squared_norms):
+        torch.testing.assert_close(form(patches).double(), expected, rtol=1e-4, atol=0)
+
+
 def test_a_sample_that_is_not_finite_spoils_no_other():
     u, v = torch.randn(3, 4, 100), torch.randn(3, 4, 100)
     expected = Factors(u, v).squared_norms()

@@ -335,6 +335,15 @@ def test_small_gradients_meet_large_inputs(count, small):
             assert_close(form(factors), outer(factors))
 
 
+@pytest.mark.parametrize("small", [1e-20, 1e-22, 1e-23])
+def test_small_gradients_of_a_convolution_meet_large_inputs(small):
+    shape, geometry = torch.Size((64, 64, 3, 3)), Geometry((1, 1), (1, 1), (1, 1))
+    x, g = 1e-15 / small * torch.randn(3, 1, 64, 8, 8), small * torch.randn(3, 1, 64, 8, 8)
+    patches = Patches(x, g, shape, geometry)
+    for form in (by_position, positions._by_pixels):
+        assert_close(form(patches), outer(patches))
+
+
 def test_a_strange_sample_spoils_no_other_and_zeros_stay_zero():
     u, v = torch.randn(4, 5, 100), torch.randn(4, 5, 100)
     expected = by_position(Factors(u, v))

@@ -26,7 +26,7 @@ from fimetric.gradients.contributions.dense import Sum
 from fimetric.gradients.contributions.factors import Factors, Rows
 from fimetric.gradients.contributions.gram import TRUSTED, drowned, trace
 from fimetric.gradients.contributions.patches import Patches
-from fimetric.gradients.contributions.pixels import bytes_of_products, products_by_pixels
+from fimetric.gradients.contributions.pixels import bytes_of_products, grams_by_pixels
 from fimetric.gradients.contributions.total import Total
 from fimetric.gradients.contributions.windows import Windows, flat
 from fimetric.gradients.layout import Ragged
@@ -105,8 +105,9 @@ def _by_rows(rows: Rows) -> Tensor:
 
 
 def _by_pixels(patches: Patches) -> Tensor:
-    found = products_by_pixels(patches)
-    lost = ~(found.sum((1, 2)) >= TRUSTED * trace(found))
+    left, right = grams_by_pixels(patches)
+    found = left * right
+    lost = ~(found.sum((1, 2)) >= TRUSTED * trace(found)) | drowned(trace(left), trace(right))
     return replace_where(lost, found.sum(2), patches, _by_matrix)
 
 

@@ -7,10 +7,11 @@ phases and shifts of <x[p + q], x[p' + q]>: windows of one small matrix.
 
 import math
 
+import torch
 from torch import Tensor
 
 from fimetric.gradients.contributions.base import in_chunks, products
-from fimetric.gradients.contributions.gram import trusted
+from fimetric.gradients.contributions.gram import drowned, trace, trusted
 from fimetric.gradients.contributions.windows import Windows, flat
 
 
@@ -27,16 +28,17 @@ def bytes_of_products(patches: Windows) -> int:
     return 3 * 4 * largest**2
 
 
-def products_by_pixels(patches: Windows) -> Tensor:
-    """Return the inner products between the terms of all positions, (N, T, T)."""
+def grams_by_pixels(patches: Windows) -> tuple[Tensor, Tensor]:
+    """Return the inner products of all positions, of patches and of gradients, each (N, T, T)."""
     gradients = _gram(patches.g)
-    return _patch_gram(patches, _offsets(patches), ()).view_as(gradients).mul_(gradients)
+    return _patch_gram(patches, _offsets(patches), ()).view_as(gradients), gradients
 
 
 def _norms(patches: Windows) -> Tensor:
-    products = products_by_pixels(patches)
-    size = products.diagonal(dim1=1, dim2=2).sum(1)
-    return trusted(products.sum((1, 2)), size)
+    left, right = grams_by_pixels(patches)
+    lost = drowned(trace(left), trace(right))
+    products = left.mul_(right)
+    return trusted(products.sum((1, 2)), trace(products)).masked_fill_(lost, torch.nan)
 
 
 def _offsets(patches: Windows) -> list[list[tuple[int, int]]]:
