@@ -210,6 +210,23 @@ def test_a_named_loss_of_pictures_has_their_codes():
         fm.Detector(named).fit(plain)
 
 
+def test_a_detector_with_code_lengths_of_another_library_is_refused(tmp_path, monkeypatch):
+    model = torch.nn.Linear(64, 8).double()
+    codes = Objective(lambda x: model(x.flatten(1)).square().sum(1), model)
+    x = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(4)).double()
+    fm.Detector(codes).fit(x).save(tmp_path / "codes")
+    fm.Detector(codes, "nearest-neighbours").fit(x).save(tmp_path / "none")
+    table = fm.extract(codes, x, progress=False)
+    monkeypatch.setattr("fimetric.data.codes.png_length", lambda image: 7)
+    for what in (
+        lambda: fm.Detector.load(tmp_path / "codes", codes),
+        lambda: fm.Detector(codes).fit(table),
+    ):
+        with pytest.raises(ValueError, match=r"code/png took \d+ bytes and now takes 7"):
+            what()
+    fm.Detector.load(tmp_path / "none", codes).score(x)
+
+
 @pytest.mark.parametrize("wrong", ["no", None, 0])
 def test_gradient_is_yes_or_no(wrong):
     with pytest.raises(TypeError, match="gradient must be True or False, not"):

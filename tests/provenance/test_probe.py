@@ -1,11 +1,13 @@
 """Losses of made-up rows tell one loss from another where no hash can."""
 
 import logging
+import zlib
 
 import pytest
 import torch
 from torch import nn
 
+from fimetric.data.codes import signature
 from fimetric.extraction.probing import difference, make_probe, rows_of
 from fimetric.features.probe import Probe, agree
 from fimetric.objectives import Objective
@@ -116,3 +118,30 @@ def test_probes_of_the_same_rows_are_compared_without_an_objective():
     assert not agree(one, make_probe(squares(2.0), 100 * X))  # whatever came first
     assert agree(one, make_probe(squares(2.0), X.abs()))  # other rows say nothing
     assert not agree(Probe((), ((1.0,),), 1e-5), Probe((), ((1.0, 1.0),), 1e-5))
+
+
+def test_code_lengths_of_another_library_are_told(monkeypatch):
+    pictures = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    model = nn.Linear(64, 1)
+    objective = Objective(lambda x: model(x.flatten(1)).square().sum(1), model)
+    bare = make_probe(objective, pictures)
+    probe = make_probe(objective, pictures, ("nll", "code/png", "code/zlib"))
+    assert probe.codes == {name: signature()[name] for name in ("png", "zlib")}
+    assert difference(probe, objective) == difference(bare, objective) == ""
+    monkeypatch.setattr("fimetric.data.codes.png_length", lambda image: 7)
+    found = f"code/png took {probe.codes['png']} bytes and now takes 7"
+    assert found in difference(probe, objective)
+    assert difference(bare, objective) == ""  # reads no codes
+    other = make_probe(objective, pictures, ("code/png", "code/zlib"))
+    assert not agree(probe, other)
+    assert agree(bare, other)  # older ones know of none
+    monkeypatch.setattr("fimetric.extraction.probing.signature", dict)
+    assert "code/png took" in difference(probe, objective)
+    assert "and now is not here" in difference(probe, objective)
+
+
+def test_levels_of_compression_differ_on_the_fixed_picture(monkeypatch):
+    best = signature()["zlib"]
+    compress = zlib.compress
+    monkeypatch.setattr("fimetric.data.codes.zlib.compress", lambda x, level: compress(x, 1))
+    assert signature()["zlib"] != best

@@ -45,8 +45,8 @@ def gaussian_bits_per_dim(train: Samples | Tensor, test: Samples | Tensor) -> fl
     Mean and deviation of each pixel are those of ``train``; the Gaussian is integrated over each
     of the 256 levels, the outermost bins being open, so it is the length of a code that exists.
     One deviation for all, the floor, is mixed in so that a pixel that is constant in ``train``
-    costs few
-    bits without being infinitely dear elsewhere: it is the floor that codes ``train`` best.
+    costs few bits without being infinitely dear elsewhere: it is the floor that codes ``train``
+    best.
 
     Arguments:
         train, test: 8-bit images, Samples or float (N, C, H, W) = k/255.
@@ -126,6 +126,19 @@ def compressors() -> dict[str, Callable[[Pixels], int]]:
         found["jpeg2000"] = lambda pixels: jpeg2000_length(picture(pixels))
     found["zlib"] = lambda pixels: len(zlib.compress(pixels.tobytes(), 9))
     return found
+
+
+def signature() -> dict[str, int]:
+    """Return name of a compressor -> bytes of one fixed picture, by which builds differ.
+
+    What a compressor makes of a picture hangs on who built it, so lengths of one library are no
+    measure for those of another.
+    """
+    rows, columns = np.indices((32, 32))
+    rough = ((rows * 73 ^ columns * 151) * 2654435761 >> 12) % 4  # matches are hard to find
+    planes = [8 * rows + rough, 8 * columns + rough, rows * columns // 4 + rough]
+    pixels = np.stack(planes).astype(np.uint8)
+    return {name: length(pixels) for name, length in compressors().items()}
 
 
 def code_lengths(levels: Tensor) -> dict[str, Tensor]:

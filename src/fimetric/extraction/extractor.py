@@ -107,7 +107,7 @@ class Extractor:
         with once.answering():
             part_names, parts = self._parts(x)
         if not self._learned:
-            self._learn(x, tables)
+            self._learn(x, tables, part_names)
         values = side_by_side({view: _log(table.norms) for view, table in tables.items()})
         columns = [(p, name) for p in values for name in self.norms_of(p).names]
         return Features(
@@ -158,12 +158,13 @@ class Extractor:
         self._check_alone(view, x, losses, measured)
         return _Table(losses.detach().cpu().double().numpy(), table)
 
-    def _learn(self, x: Input, tables: dict[str, "_Table"]) -> None:
+    def _learn(self, x: Input, tables: dict[str, "_Table"], parts: tuple[str, ...]) -> None:
         """Learn from the first batch what holds for all: what is unsteady, and the probe."""
         self.unsteady = unsteady(self.objective, self.model, self._before)
         self.fingerprint = watched_fingerprint(self.objective, self.unsteady)
         if self.probe is None and any(np.isfinite(t.losses).any() for t in tables.values()):
-            self.probe = make_probe(self.objective, x)  # a model that is broken is told elsewhere
+            # a model that is broken is told elsewhere
+            self.probe = make_probe(self.objective, x, parts)
         self._learned = True
 
     @torch.enable_grad()

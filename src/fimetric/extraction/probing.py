@@ -2,15 +2,17 @@
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from fimetric.data import to_device
 from fimetric.data.batch import Input
+from fimetric.data.codes import signature
 from fimetric.extraction.reference import cut
 from fimetric.features.probe import Entry, Probe
+from fimetric.features.table import CODE
 from fimetric.gradients.precision import full_precision
 from fimetric.objectives.base import Objective
 
@@ -23,12 +25,13 @@ MOST = 1 << 28  # numbers in the rows; more is no sample, but a damaged file
 BLIND = 1e-2  # a tolerance from which on another loss may pass
 
 
-def make_probe(objective: Objective, like: Input) -> Probe | None:
+def make_probe(objective: Objective, like: Input, parts: Sequence[str] = ()) -> Probe | None:
     """Return the probe of an objective for data like a batch.
 
     Arguments:
         objective: whose losses are kept.
         like: a batch of the data, told by shapes, number formats and ranges alone.
+        parts: of the losses, by name: of code lengths among them, the libraries are kept.
 
     Returns:
         None where losses of made-up rows cannot be computed and the objective has a ``name``.
@@ -53,7 +56,8 @@ def make_probe(objective: Objective, like: Input) -> Probe | None:
         ) from error
     tolerance = max(LEAST_TOLERANCE, MARGIN * _rounding(objective, rows, losses))
     _warn_if_blind(losses, tolerance)
-    return Probe(entries, tuple(map(tuple, losses.tolist())), tolerance)
+    codes = {name: size for name, size in signature().items() if f"{CODE}{name}" in parts}
+    return Probe(entries, tuple(map(tuple, losses.tolist())), tolerance, codes)
 
 
 def _warn_if_blind(losses: Tensor, tolerance: float) -> None:
@@ -83,6 +87,8 @@ def difference(probe: Probe | None, objective: Objective) -> str:
     """Return in words how an objective's losses differ from a probe's; empty where they agree."""
     if probe is None:
         return ""
+    if codes := _codes_differ(probe):
+        return codes
     try:
         losses = _losses(objective, rows_of(probe.entries)).numpy()
     except Exception as error:  # whatever a model raises on rows that it cannot take
@@ -97,6 +103,19 @@ def difference(probe: Probe | None, objective: Objective) -> str:
     return (
         f"its loss of made-up row {row} is {losses[row, view]:.8g}, and was {kept[row][view]:.8g}"
     )
+
+
+def _codes_differ(probe: Probe) -> str:
+    """Return in words which compressor is another than a probe's; empty where none is."""
+    now = signature() if probe.codes else {}
+    for name, size in probe.codes.items():
+        if now.get(name) != size:
+            found = f"takes {now[name]}" if name in now else "is not here"
+            return (
+                f"code lengths are those of another library: of a fixed picture {CODE}{name} took "
+                f"{size} bytes and now {found}"
+            )
+    return ""
 
 
 @torch.enable_grad()  # some losses differentiate

@@ -28,12 +28,14 @@ class Entry(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Probe(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """The losses of four made-up rows.
+    """The losses of four made-up rows, and the libraries behind code lengths.
 
     Arguments:
         entries: how the rows are drawn.
         losses: of the four rows in each view, in nats.
         tolerance: how far, relative to max(1, |loss|), rounding may move a loss.
+        codes: of each compressor whose lengths stand among the parts of the losses, the bytes that
+            it makes of a fixed picture (``data.codes.signature``); none are known of older ones.
 
     Raises:
         ValueError: for losses that are no table.
@@ -42,6 +44,7 @@ class Probe(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     entries: tuple[Entry, ...]
     losses: tuple[tuple[float, ...], ...]
     tolerance: float
+    codes: dict[str, int] = {}
 
     def __post_init__(self) -> None:
         """Check that the losses are a table.
@@ -62,7 +65,11 @@ class Probe(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 def agree(one: Probe | None, other: Probe | None) -> bool:
     """Return whether two probes may come from one loss: of the same rows, the losses are equal."""
-    if one is None or other is None or one.entries != other.entries:
+    if one is None or other is None:
+        return True
+    if one.codes and other.codes and one.codes != other.codes:
+        return False
+    if one.entries != other.entries:
         return True
     wider, found = (one, other) if one.tolerance >= other.tolerance else (other, one)
     losses = np.array(found.losses)
