@@ -1,7 +1,9 @@
 """Models that lie anywhere, on the command line: a function of one's own file, moved folders."""
 
 import csv
+import json
 import logging
+import sys
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -52,6 +54,37 @@ def home(tmp_path, monkeypatch) -> Path:
 def scores(path: str) -> list[float]:
     with open(path, newline="") as file:
         return [float(row["score"]) for row in csv.DictReader(file)]
+
+
+def test_a_file_may_import_what_lies_beside_it_when_it_is_called(home):
+    Path("beside.py").write_text("FEATURES = 4\n")
+    text = FLOW.replace("def objective():", "def objective():\n    from beside import FEATURES")
+    Path("lazy.py").write_text(text.replace("MAF(4", "MAF(FEATURES"))
+    assert fm.objectives.from_pretrained("lazy.py:objective").module is not None
+    assert str(home) not in sys.path
+    del sys.modules["beside"]
+
+
+def test_a_file_takes_the_name_of_no_imported_module(home):
+    Path("json.py").write_text(FLOW)
+    with pytest.raises(
+        ValueError, match=r"json\.py is called like the module 'json', which is loa"
+    ):
+        fm.objectives.from_pretrained("json.py:objective")
+    assert sys.modules["json"] is json
+
+
+def test_files_of_one_name_replace_each_other_and_broken_ones_nothing(home):
+    first = fm.objectives.from_pretrained("flow.py:objective")
+    Path("b").mkdir()
+    Path("b/flow.py").write_text(FLOW.replace("transforms=2", "transforms=1"))
+    second = fm.objectives.from_pretrained("b/flow.py:objective")
+    assert len(list(second.module.parameters())) < len(list(first.module.parameters()))
+    now = sys.modules["flow"]
+    Path("b/flow.py").write_text("raise RuntimeError('no')")
+    with pytest.raises(ValueError, match="fails as it is run"):
+        fm.objectives.from_pretrained("b/flow.py:objective")
+    assert sys.modules["flow"] is now
 
 
 def test_a_flow_of_zuko_is_fitted_and_scored_by_its_file(home):

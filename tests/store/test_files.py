@@ -151,3 +151,22 @@ def test_other_errors_stay_what_they_are(tmp_path):
     with pytest.raises(PermissionError), whole_file(tmp_path / "a"):
         raise PermissionError(errno.EACCES, "no")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("named", "ours"),
+    [
+        ("a.csv", True),
+        (".a.csv.0123abcd.unfinished.csv", True),
+        ("", True),  # the folder
+        ("clip.wav", False),
+        ("../a.wav", False),
+        ("a.csv.wav", False),
+    ],
+)
+def test_an_error_of_another_file_is_not_blamed_on_what_is_written(tmp_path, named, ours):
+    error = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / named))
+    with pytest.raises(PermissionError) as raised, whole_file(tmp_path / "a.csv"):
+        raise error
+    assert ("a.csv cannot be written" in str(raised.value)) == ours
+    assert (raised.value is error) != ours

@@ -147,7 +147,7 @@ def _growing(path: Path, folder: bool) -> Iterator[Path]:
     Raises:
         PermissionError: where ``path`` cannot be written.
         DiskFullError: where the disk is full.
-        OSError: any other, as it is.
+        OSError: any other, as it is, such as one of a file that is read meanwhile.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -161,6 +161,8 @@ def _growing(path: Path, folder: bool) -> Iterator[Path]:
             finally:
                 _close(lock)
     except OSError as error:
+        if not _concerns(error, path):
+            raise
         if error.errno in DENIED:
             raise PermissionError(
                 error.errno, f"{path} cannot be written ({error.strerror}); name another place"
@@ -172,6 +174,15 @@ def _growing(path: Path, folder: bool) -> Iterator[Path]:
             f"the disk is full: {path} was not written, and nothing is half-written; make room "
             "and call again, what was done before is kept",
         ) from error
+
+
+def _concerns(error: OSError, path: Path) -> bool:
+    """Return whether an error is of writing ``path``: it names no file, or one on the way to it."""
+    if not isinstance(error.filename, str):
+        return True
+    named, target = Path(error.filename).absolute(), path.absolute()
+    grows = str(target.parent / f".{target.name}.")
+    return target.is_relative_to(named) or str(named).startswith(grows)
 
 
 def _beside(path: Path, kind: str) -> Path:

@@ -69,7 +69,8 @@ def from_pretrained(
             objective.
         timesteps: of a diffusion model, several by default.
         draws: noise draws of a loss that has noise.
-        seed: of the noise, and of which positions are drawn.
+        seed: of the noise, and of which positions are drawn; 0 leaves what a function returns
+            with the seed that it has.
         device: cpu, cuda, cuda:1, mps ...
         parameters: which are differentiated: a pattern as of a shell, such as ``*.lora_*``, or a
             list of them; all that the model leaves trainable if None.

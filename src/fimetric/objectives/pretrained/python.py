@@ -3,12 +3,18 @@
 import importlib.util
 import inspect
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from weakref import WeakSet
 
 from fimetric.arguments import shown
 from fimetric.objectives.base import Objective
 from fimetric.objectives.pretrained.request import Found, Loader, Request
+
+_RAN: WeakSet[ModuleType] = WeakSet()  # modules of users' files
 
 
 def split(source: str) -> tuple[Path, str] | None:
@@ -43,13 +49,12 @@ def _open(found: Found, request: Request) -> tuple[Objective, None]:
     file, name = parts
     if not file.is_file():
         raise FileNotFoundError(f"there is no file {file}; give FILE.py:FUNCTION")
-    function = getattr(_module(file), name, None)
-    if not callable(function):
-        raise ValueError(f"{file} has no function {name!r}; define it, without arguments")
-    needed = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
-    if any(p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in needed):
-        raise ValueError(f"{found.said} needs arguments ({needed[0].name}); give them defaults")
-    made = _called(function, found.said)
+    with _importing(file.parent.resolve()):
+        function = getattr(_module(file), name, None)
+        if not callable(function):
+            raise ValueError(f"{file} has no function {name!r}; define it, without arguments")
+        _refuse_arguments(function, found.said)
+        made = _called(function, found.said)
     if not isinstance(made, Objective):
         raise TypeError(
             f"{found.said} returned {shown(made)}; return one of fimetric.objectives, made with "
@@ -58,6 +63,23 @@ def _open(found: Found, request: Request) -> tuple[Objective, None]:
     made.module.to(request.device)
     made.seed = request.seed or made.seed
     return made, None
+
+
+def _refuse_arguments(function: Any, said: str) -> None:
+    needed = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+    if any(p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in needed):
+        raise ValueError(f"{said} needs arguments ({needed[0].name}); give them defaults")
+
+
+@contextmanager
+def _importing(folder: Path) -> Iterator[None]:
+    """Let what runs import the files of a folder."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        if str(folder) in sys.path:  # the file may have changed it
+            sys.path.remove(str(folder))
 
 
 def _called(function: Any, said: str) -> Any:
@@ -72,26 +94,39 @@ def _called(function: Any, said: str) -> Any:
         raise ValueError(f"{said} fails: {type(error).__name__}: {error}") from error
 
 
-def _module(file: Path) -> Any:
-    """Return a file as a module, which runs it; files beside it can be imported by it.
+def _module(file: Path) -> ModuleType:
+    """Return a file as a module, which runs it; it may take the place of one that ran before.
 
     Raises:
-        ValueError: with what the file itself raises.
+        ValueError: with what the file itself raises, or for the name of an imported module.
     """
-    spec = importlib.util.spec_from_file_location(file.stem, file)
+    before = sys.modules.get(file.stem)
+    ours = (
+        before is None or before in _RAN or getattr(before, "__file__", "") == str(file.resolve())
+    )
+    if not ours:
+        raise ValueError(
+            f"{file} is called like the module {file.stem!r}, which is loaded; rename the file"
+        )
+    spec = importlib.util.spec_from_file_location(file.stem, file.resolve())
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[file.stem] = module  # as dataclasses and pickles of it ask for
-    sys.path.insert(0, str(file.parent.resolve()))
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        del sys.modules[file.stem]
+        _put_back(file.stem, before)
         raise ValueError(f"{file} fails as it is run: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.remove(str(file.parent.resolve()))
+    _RAN.add(module)
     return module
+
+
+def _put_back(name: str, module: ModuleType | None) -> None:
+    if module is None:
+        del sys.modules[name]
+    else:
+        sys.modules[name] = module
 
 
 LOADER = Loader(
