@@ -59,6 +59,7 @@ def test_out_of_distribution_is_the_positive_class():
     # one OOD score on top of 9 ID scores, one below them all
     assert aupr(np.arange(9), [-1, 100]) == pytest.approx((1 + 2 / 11) / 2)
     assert fpr_at_tpr(np.arange(9), [-1, 100], tpr=0.5) == 0
+    assert fpr_at_tpr(np.arange(9), [-1, 3], tpr=1e-12) == 6 / 9  # one at least
     assert fpr_at_tpr(np.arange(9), [-1, 100], tpr=0.51) == 1
 
 

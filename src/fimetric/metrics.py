@@ -4,6 +4,7 @@ All metrics take ID scores (n,) and OOD scores (m,), higher = more anomalous; th
 order of the scores only, so +inf is a score like any other, and ties count as they should.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -93,7 +94,8 @@ def fpr_at_tpr(id_scores: ArrayLike, ood_scores: ArrayLike, tpr: float = 0.95) -
     below, above = _scores(id_scores, ood_scores)
     if not 0 < real("tpr", tpr) <= 1:
         raise ValueError(f"tpr is {tpr}; it must lie in (0, 1]")
-    needed = int(np.ceil(tpr * len(above) - 1e-9))  # 0.95 * 20 is 19 and not a little more
+    needed = math.ceil(tpr * len(above) - 1e-9)  # 0.95 * 20 is 19 and not a little more
+    needed = max(needed, 1)
     return float((below >= np.sort(above)[len(above) - needed]).mean())
 
 

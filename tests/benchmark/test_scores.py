@@ -8,6 +8,7 @@ import pytest
 from fimetric.benchmark.comparing import interval
 from fimetric.benchmark.methods import METHODS, Method
 from fimetric.benchmark.scoring import score, scored
+from fimetric.benchmark.tables import table_key
 from fimetric.calibration import Calibration
 from fimetric.detectors import FullGaussian, LayerwiseGaussian, NearestNeighbours
 from fimetric.features.groups import disjoint, means, overlapping
@@ -161,3 +162,18 @@ def test_length_does_not_decide_among_random_groups(make_features):
     raw = NearestNeighbours().fit(means(tables["fit"], overlapping(300, 5, 300, 0)))
     groups = [means(tables[n], disjoint(300, 5, 0)) for n in ("test", "far")]
     assert auroc(*map(raw.score, groups)) > 0.8  # it would
+
+
+def test_scores_are_kept_by_all_that_a_table_holds(make_features):
+    parts = np.zeros((40, 2))
+    changes = [
+        {},
+        {"bounds": np.full(5, 1e-11)},
+        {"dimensions": 13},
+        {"numels": np.arange(2, 7) * 10},
+        {"parts": parts, "part_names": ["ab", "c"]},
+        {"parts": parts, "part_names": ["a", "bc"]},
+        {"names": [f"layer{j}.bias" for j in range(5)]},
+    ]
+    assert len({table_key({"test": make_features(**fields)}) for fields in changes}) == len(changes)
+    assert table_key({"test": make_features()}) == table_key({"test": make_features()})

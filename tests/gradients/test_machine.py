@@ -127,6 +127,8 @@ def test_ratios_of_times_become_costs(monkeypatch):
     assert asdict(found) == pytest.approx(
         {"memory_pass": 16, "calls": 2**19, "gram": 2**0.5, "grouped": 2 * 2**0.5}
     )
+    seconds |= {"gram calls": 0.5e5 * one, "gram": 0.5e5 * one}  # noise is larger than what is told
+    assert machine.measured().calls == machine.measured().gram == 2**-20
 
 
 def test_measuring_finds_numbers_and_leaves_no_trace(monkeypatch):

@@ -107,7 +107,8 @@ def score(method: Method, tables: Tables, size: int, arrangement: str, seed: int
     fit = tables["fit"].select(slice(min(method.skipped, len(tables["fit"]) // 2), None))
     if not joint and size > 1:
         fit = means(fit, overlapping(len(fit), size, len(tables["fit"]), seed))
-    found = judge(method.density(), fit, parts, calibration=parts.pop("calibration"))
+    calibration = parts.pop("calibration")
+    found = judge(method.density(), fit, parts, calibration=calibration)
     scores = found.scores
     alarms = -1 if found.alarms is None else found.alarms
     rows = {name: rows[name] for name in scores}

@@ -92,9 +92,11 @@ def table_key(tables: Tables) -> str:
     """Return a hash of all that tables hold."""
     digest = hashlib.sha256()
     for name, table in sorted(tables.items()):
-        digest.update(f"{name} {table.names} {table.ids} {table.objective}".encode())
-        digest.update(table.values.tobytes() + table.losses.tobytes() + table.parts.tobytes())
-        digest.update("".join(table.part_names).encode())
+        what = name, table.names, table.part_names, table.ids, table.objective
+        digest.update(" ".join(map(str, what)).encode())
+        for numbers in (table.values, table.losses, table.parts, table.bounds):
+            digest.update(numbers.tobytes())
+        digest.update(table.dimensions.tobytes() + table.numels.tobytes())
     return digest.hexdigest()
 
 

@@ -30,6 +30,7 @@ SECONDS = 0.4  # of measuring
 ORDERS = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
 KIND = ("cpu family", "model", "stepping")
 N, T, SIDE = 16, 128, 128  # samples, positions and sides of a matrix: 10^7 multiplications
+LEAST = 2.0**-20  # of a cost: differences of times can be negative
 ENTRIES = 1 << 19  # of a memory pass: 2 MB, as the temporaries that norms are made of
 CHANNELS, PICTURE = 64, (16, 16)  # of a convolution
 
@@ -141,9 +142,10 @@ def one_thread() -> Iterator[None]:
 def _shortest(tries: Mapping[str, Callable[[], Tensor]]) -> dict[str, float]:
     """Return the shortest time of each: whatever disturbs a try makes it longer.
 
-    A thread's own time, where the clock is fine enough, leaves out what other processes take.
+    A thread's own time, where the clock is fine enough, leaves out what other processes take; on
+    Windows it ticks every 16 ms, whatever it says of itself.
     """
-    fine = time.get_clock_info("thread_time").resolution < 1e-6
+    fine = os.name == "posix" and time.get_clock_info("thread_time").resolution < 1e-6
     clock = time.thread_time if fine else time.perf_counter
     found, end = dict.fromkeys(tries, math.inf), time.perf_counter() + SECONDS
     while time.perf_counter() < end or math.inf in found.values():
@@ -155,5 +157,5 @@ def _shortest(tries: Mapping[str, Callable[[], Tensor]]) -> dict[str, float]:
 
 
 def _step(x: float) -> float:
-    """Return the nearest power of the square root of two."""
-    return 2 ** (round(2 * math.log2(x)) / 2)
+    """Return the nearest power of the square root of two; noise may have left less than nothing."""
+    return 2 ** (round(2 * math.log2(max(x, LEAST))) / 2)
