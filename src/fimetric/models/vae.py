@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from fimetric.models.discretised import HALF_LEVEL, bounded_log_scale, discretised_logistic
+from fimetric.models.discretised import bounded_log_scale, discretised_logistic, unit_gaussian
 from fimetric.models.family import Model
 from fimetric.noise import drawn
 
@@ -112,7 +112,7 @@ class VAE(Model):
         if self.config.likelihood == "logistic":
             log_p = discretised_logistic(x, location, log_scale)
         elif discrete:
-            log_p = _discretised_gaussian(x, location)
+            log_p = unit_gaussian(x, location)
         else:
             log_p = -0.5 * (x - location) ** 2 - 0.5 * math.log(2 * math.pi)
         return log_p.flatten(1).sum(1)
@@ -175,16 +175,6 @@ class VAE(Model):
             unit = drawn("normal", location.shape, generator)
         x = location + log_scale.exp() * unit.to(location)
         return (x.clamp(0, 1) * 255).round() / 255
-
-
-def _discretised_gaussian(x: Tensor, location: Tensor) -> Tensor:
-    """Return the log probability of levels x under a unit Gaussian in 256 bins, outer ones open."""
-    wide = (x - location).double()  # in float64: the difference below loses three digits
-    upper = torch.special.ndtr(wide + HALF_LEVEL)
-    lower = torch.special.ndtr(wide - HALF_LEVEL)
-    upper = torch.where(x > 1 - HALF_LEVEL, torch.ones_like(upper), upper)
-    lower = torch.where(x < HALF_LEVEL, torch.zeros_like(lower), lower)
-    return (upper - lower).clamp_min(1e-300).log().to(x.dtype)
 
 
 def _down(channels: tuple[int, ...]) -> list[nn.Module]:
