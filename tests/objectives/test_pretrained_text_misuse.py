@@ -1,6 +1,7 @@
 # ruff: noqa: E501 (a row of the table is a line)
 """Misuses of pretrained language models: a folder, what is wrong with it, and what is said of it."""
 
+import errno
 import json
 import shutil
 
@@ -206,3 +207,13 @@ def test_a_missing_library_is_named_with_what_installs_it(
         ImportError, match=f"{missing}, which cannot be imported .*; pip install '{install}'"
     ):
         from_pretrained(sound / name)
+
+
+def test_a_full_disk_is_not_told_as_a_name_that_the_hub_does_not_know(monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        from_pretrained("owner/name")
+    assert raised.value.errno == errno.ENOSPC

@@ -14,7 +14,7 @@ def ready(case: Case, folder: Path) -> bool:
     return given or (model_folder(case, folder) / "config.json").exists()
 
 
-def trained(case: Case, folder: Path, progress: bool = False) -> Path:
+def trained(case: Case, folder: Path) -> Path:
     """Return the folder of a model, after training it where it is not there yet.
 
     A training that was stopped goes on from its last checkpoint. Weights are kept in half
@@ -35,7 +35,7 @@ def trained(case: Case, folder: Path, progress: bool = False) -> Path:
         validate_every=how.validate_every,
         seed=case.seed,
         device=case.grid.device,
-        progress=progress,
+        progress=False,
     )
     save(load(run), place, half=True)
     return place

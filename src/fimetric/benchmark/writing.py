@@ -156,10 +156,10 @@ def notes_of(found: Found, grid: Grid) -> list[str]:
         "others are disjoint.",
         f"Methods: {', '.join(sources)}.",
     ]
-    if any("gtsrb" in name for case in found.models for name in (case.own.data, *case.sets)):
+    if alike := {case.own.name: None for case in found.models if case.own.alike}:
         notes.append(
-            "gtsrb: some thirty frames of one sign are nearly alike, so the intervals on it are "
-            "too narrow: there are fewer independent samples than images."
+            f"{', '.join(alike)}: samples that are nearly alike stay in one part, but intervals "
+            "count each as one of its own, and are too narrow there."
         )
     return notes + left_out(found.models)
 

@@ -1,6 +1,7 @@
 """Data sets of the Hugging Face hub, or of what an earlier call has left of it on this machine."""
 
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,7 @@ from fimetric.data.samples import Samples
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(:.+)?")
 ROWS = 1024  # read at a time
 PATIENCE = 3.0  # seconds for the hub to answer at all
+_SWITCHES = threading.RLock()
 
 
 class UnreachableError(FileNotFoundError, ConnectionError):
@@ -127,17 +129,21 @@ def _of_file(feature: Any, cell: dict[str, Any] | None, where: str) -> Image.Ima
 
 @contextmanager
 def _without_retries() -> Iterator[None]:
-    """Look into the cache alone where the hub does not answer: asking takes half a minute."""
+    """Look into the cache alone where the hub does not answer: asking takes half a minute.
+
+    One thread at a time, for the switches are those of the whole process.
+    """
     import datasets
     from huggingface_hub import constants
 
-    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
-    if not _answers():
-        constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+    with _SWITCHES:
+        before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+        if not _answers():
+            constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+        try:
+            yield
+        finally:
+            constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
 
 
 def _answers() -> bool:

@@ -68,11 +68,6 @@ def _pictures(
     return Samples(stacked, ids, name, kept=kept)
 
 
-def _rows(files: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield where a row is, and the row."""
-    return _of_parts(_parts(files, Asked()))
-
-
 def _of_parts(parts: Iterable[Read]) -> Iterator[tuple[str, dict[str, Any]]]:
     for part, _ in parts:
         for i, row in enumerate(part.rows.to_pylist(), part.start):

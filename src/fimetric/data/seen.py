@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from fimetric.data.batch import Batch
-from fimetric.data.conventions import BYTES, DISTINCT, SIGNED, UNIT, Range
+from fimetric.data.conventions import BYTES, CONVENTIONS, DISTINCT, UNIT, Range
 from fimetric.data.kinds import (
     FLOATS,
     INTEGERS,
@@ -17,7 +17,6 @@ from fimetric.data.kinds import (
     other_entries,
 )
 
-GRIDS = (UNIT, SIGNED, BYTES)
 FLATTENED = 64  # columns from which on a row may be a picture written out
 LEAST_SIDE = 4  # of a picture: (N, 2, T) is a sound of two channels
 
@@ -27,8 +26,8 @@ class Seen:
     """What is seen of some samples: enough to tell their convention, little enough to merge.
 
     ``low`` and ``high`` are the smallest and the largest number; ``levels`` counts the different
-    levels of 8 bits that the numbers lie on, in each of ``GRIDS``, 0 where one is off; ``apart``
-    says whether each sample has numbers outside [0, 1].
+    levels of 8 bits that the numbers lie on, in each of ``CONVENTIONS``, 0 where one is off;
+    ``apart`` says whether each sample has numbers outside [0, 1].
     """
 
     kind: str
@@ -48,13 +47,15 @@ class Seen:
         kind = kind_of(x)
         plain = x.numel() > 0 and kind in (FLOATS, INTEGERS)
         low, high = (float(x.min()), float(x.max())) if plain else (0.0, 0.0)
-        inside = [plain and grid.contains(low, high) for grid in GRIDS]
+        inside = [plain and grid.contains(low, high) for grid in CONVENTIONS]
         return cls(
             kind=kind,
             shape=tuple(x.shape[1:]),
             low=low,
             high=high,
-            levels=tuple(g.levels(x) if fit else 0 for g, fit in zip(GRIDS, inside, strict=True)),
+            levels=tuple(
+                g.levels(x) if fit else 0 for g, fit in zip(CONVENTIONS, inside, strict=True)
+            ),
             apart=plain and _each_leaves_unit(x),
             columns=columns_of(batch),
             others=other_entries(batch),
@@ -98,7 +99,7 @@ class Seen:
         Tables and sounds are free: one scaled to [0, 1] or [-1, 1] may well see 1.3. Pictures
         follow a convention if they span it, and whatever lies on the levels of 8 bits does.
         """
-        for grid, found in zip(GRIDS, self.levels, strict=True):
+        for grid, found in zip(CONVENTIONS, self.levels, strict=True):
             if not grid.contains(self.low, self.high):
                 continue
             levels = 256 if found > DISTINCT else None

@@ -8,13 +8,14 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import IO
 
 import numpy as np
 import torch
 from scipy.signal import resample_poly
 from torch import Tensor
+
+from fimetric.libraries import library
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 LONGEST = 1 << 28  # values of one clip, all channels together: 1 GiB
@@ -51,11 +52,11 @@ class Sound:
         Raises:
             ValueError: where it is damaged.
         """
-        library = _library()
+        soundfile = library("soundfile", "fimetric[audio]")
         try:
             with _opened(self.source) as stream:
-                found, _ = library.read(stream, dtype="float64", always_2d=True)
-        except (library.SoundFileError, OSError) as error:
+                found, _ = soundfile.read(stream, dtype="float64", always_2d=True)
+        except (soundfile.SoundFileError, OSError) as error:
             raise ValueError(_damaged(self.where, error)) from error
         if len(found) < self.frames - LOST or not len(found):
             said = f"it ends after {len(found)} of {self.frames} values"
@@ -74,11 +75,11 @@ def sound(source: Path | bytes, where: str) -> Sound:
         ImportError: without soundfile.
         ValueError: for what is no sound, ends too soon, is empty, or too long.
     """
-    library = _library()
+    soundfile = library("soundfile", "fimetric[audio]")
     try:
         with _opened(source) as stream:
-            info = library.info(stream, verbose=True)
-    except (library.SoundFileError, OSError) as error:
+            info = soundfile.info(stream, verbose=True)
+    except (soundfile.SoundFileError, OSError) as error:
         raise ValueError(
             f"{where} is damaged or no sound that is read ({_said(error)}), which are WAV, FLAC, "
             "OGG and MP3; repair, convert or remove it"
@@ -105,21 +106,6 @@ def is_sound(data: bytes) -> bool:
 
 def _opened(source: Path | bytes) -> IO[bytes]:
     return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
-
-
-def _library() -> ModuleType:
-    """Return soundfile.
-
-    Raises:
-        ImportError: saying how to install it.
-    """
-    try:
-        import soundfile
-    except ImportError as error:
-        raise ImportError(
-            "sounds are read by soundfile, which is not installed; pip install 'fimetric[audio]'"
-        ) from error
-    return soundfile
 
 
 def _damaged(where: str, why: object) -> str:

@@ -16,6 +16,7 @@ from fimetric.detectors.code_residual import (
     residual,
     shortest,
 )
+from fimetric.detectors.combined_tests import upper
 from fimetric.detectors.nearest_neighbours import NearestNeighbours
 from fimetric.detectors.own_distances import own_distances
 from fimetric.features import screening
@@ -155,11 +156,9 @@ class EValues(Density):
 
     def _joined(self, values: Array, own: Array) -> Array:
         """Return e-values (N,) of a block, and a little of how far it is from its mean."""
-        above = len(own) - np.searchsorted(own, values, "left")
-        p = (1 + above) / (len(own) + 1)
         spread = own.std() if np.ptp(own) > NO_SPREAD * np.abs(own).max() else np.inf
         u = np.maximum((values - own.mean()) / spread, LOWEST)
-        return 0.5 / np.sqrt(p) + SLOPE * len(self.found_) * u
+        return 0.5 / np.sqrt(upper(own, values)) + SLOPE * len(self.found_) * u
 
     def _exists(self, block: str) -> bool:
         if block == "ratio" and not self.positive_:

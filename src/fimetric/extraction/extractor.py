@@ -17,7 +17,7 @@ from fimetric.extraction.measures import NoNorms, Norms
 from fimetric.extraction.probing import make_probe
 from fimetric.extraction.provenance import difference
 from fimetric.extraction.reference import cut
-from fimetric.extraction.views import column_name, side_by_side, without_draw
+from fimetric.extraction.views import column_name, mean_of_draws, without_draw
 from fimetric.features.probe import Probe
 from fimetric.features.table import Features
 from fimetric.fingerprint.model import watched_fingerprint
@@ -108,7 +108,7 @@ class Extractor:
             part_names, parts = self._parts(x)
         if not self._learned:
             self._learn(x, tables, part_names)
-        values = side_by_side({view: _log(table.norms) for view, table in tables.items()})
+        values = mean_of_draws({view: _log(table.norms) for view, table in tables.items()})
         columns = [(p, name) for p in values for name in self.norms_of(p).names]
         return Features(
             values=np.concatenate(list(values.values()), axis=1),
@@ -182,7 +182,7 @@ class Extractor:
             each = [norms.measure(self.objective.losses(view, x)).bound for x in reference]
             middle = torch.cat(each).nanmedian(0).values.nan_to_num(0.0, posinf=0.0)
             found[view] = _log(middle * self.group_size**2)
-        return np.exp(np.concatenate(list(side_by_side(found).values())))
+        return np.exp(np.concatenate(list(mean_of_draws(found).values())))
 
     def _mend(self, view: str, x: Input, table: Tensor, bound: Tensor | None = None) -> None:
         """Compute groups that are not finite again, alone: NaN can spread in a shared graph."""

@@ -28,6 +28,8 @@ def batch_size_for(objective: Objective, sample: Input) -> int:
     with unchanged(objective):
         try:
             needed = graph_bytes(objective, sample)
+        except torch.OutOfMemoryError:
+            return 1
         except Exception:  # whatever the model raises is raised again, with names, by the batch
             return MOST
     free = SHARE * free_bytes(next(objective.module.parameters()).device)

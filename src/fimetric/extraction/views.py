@@ -5,7 +5,7 @@ import numpy as np
 from fimetric.typing import Array
 
 
-def side_by_side(tables: dict[str, Array]) -> dict[str, Array]:
+def mean_of_draws(tables: dict[str, Array]) -> dict[str, Array]:
     """Average the draws of one view, ``t=3/draw=0``, ``t=3/draw=1``, ..., after the logarithm."""
     draws: dict[str, list[Array]] = {}
     for view, table in tables.items():

@@ -158,7 +158,7 @@ class LengthTrend:
         """Return the trend whose ``state`` this is.
 
         Raises:
-            TypeError: where something is missing or too much.
+            KeyError, TypeError: where something is missing or too much.
         """
         none = {"parts": np.zeros((len(arrays["knots"]), 0)), "part_slopes": np.zeros(0)}
         fields: dict[str, Any] = {**none, **arrays, "reference": int(description["reference"])}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from fimetric.extraction.views import side_by_side
+from fimetric.extraction.views import mean_of_draws
 from fimetric.fisher.stream import grams, losses
 from fimetric.gradients import GradientNorms
 from fimetric.objectives.base import Objective
@@ -52,7 +52,7 @@ def effective_rank(
     for view in objective.views():
         read = losses(objective, data, batch_size, view, "pairs of gradients", progress)
         ranks[view] = _rank(norms, read)
-    return np.concatenate(list(side_by_side(ranks).values()))
+    return np.concatenate(list(mean_of_draws(ranks).values()))
 
 
 def _rank(norms: GradientNorms, batches: Iterable[Tensor]) -> Array:

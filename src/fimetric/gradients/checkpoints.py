@@ -24,11 +24,6 @@ class _Kept(dict[Any, Any]):
             super().__setitem__(reading, handle)
 
 
-def is_checkpointed(node: Any) -> bool:
-    """Return whether a node lies in a checkpointed region, and has saved anything."""
-    return bool(_holders(node))
-
-
 @contextmanager
 def readable(node: Any, group: Any) -> Iterator[None]:
     """Let what a node has saved be read any number of times, and by the node itself afterwards.

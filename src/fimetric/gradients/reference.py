@@ -10,16 +10,10 @@ from fimetric.gradients.contributions import squared_norms
 
 
 def gradient_of_one(
-    losses: Tensor, parameters: Sequence[Tensor], sample: int, factor: float = 1.0
+    losses: Tensor, parameters: Sequence[Tensor], sample: int
 ) -> list[Tensor | None]:
-    """Return one sample's gradient of each parameter, times ``factor``; the graph is kept."""
-    found = torch.autograd.grad(
-        losses[sample],
-        parameters,
-        losses.new_full((), factor),
-        retain_graph=True,
-        allow_unused=True,
-    )
+    """Return one sample's gradient of each parameter; the graph is kept."""
+    found = torch.autograd.grad(losses[sample], parameters, retain_graph=True, allow_unused=True)
     return _written_out(found)
 
 

@@ -61,7 +61,7 @@ class Noising(Objective, ABC):
     """
 
     encoder: nn.Module | None
-    teller: Any
+    teller: Teller | None
     shape: tuple[int | None, ...] | None = None
     """Shape (C, H, W) of the pictures, where it is known."""
 

@@ -21,26 +21,23 @@ SCALE = Normalize(0.5, 1.0)
 Cell = tuple[str, str]  # own set, foreign set
 
 
-def draw_matrix(
-    path: Path, comparisons: Sequence[Comparison], methods: Sequence[str], group_size: int = 1
-) -> None:
-    """Draw the matrix of AUROCs, averaged over seeds, of some methods.
+def draw_matrix(path: Path, comparisons: Sequence[Comparison], methods: Sequence[str]) -> None:
+    """Draw the matrix of AUROCs of single samples, averaged over seeds, of some methods.
 
     Arguments:
         path: of the picture.
         comparisons: of one arrangement; those of other methods and sizes are left out.
         methods: from left to right.
-        group_size: samples judged together.
 
     Raises:
         ValueError: where nothing is left, or there is more than one arrangement.
     """
-    chosen = [c for c in comparisons if c.method in methods and c.group_size == group_size]
+    chosen = [c for c in comparisons if c.method in methods and c.group_size == 1]
     arrangements = sorted({c.arrangement for c in chosen})
     if len(arrangements) != 1:
         raise ValueError(
-            f"{' and '.join(methods)} have {len(arrangements)} arrangements of "
-            f"{groups(group_size)} {arrangements}; pass comparisons of one"
+            f"{' and '.join(methods)} have {len(arrangements)} arrangements of {groups(1)} "
+            f"{arrangements}; pass comparisons of one"
         )
     families = {c.family: [d for d in chosen if d.family == c.family] for c in chosen}
     shapes = [_sets(some) for some in families.values()]
@@ -56,7 +53,7 @@ def draw_matrix(
         row[0].set_ylabel("own set")
     for axes in panels[-1]:
         axes.set_xlabel("foreign set")
-    _legend(figure, panels.ravel().tolist(), group_size)
+    _legend(figure, panels.ravel().tolist())
     save(figure, path)
 
 
@@ -110,11 +107,11 @@ def _empty(corner: tuple[float, float]) -> Rectangle:
     return Rectangle(corner, 1, 1, facecolor=EMPTY, edgecolor="#AAAAAA", hatch="////", linewidth=0)
 
 
-def _legend(figure: Figure, panels: list[Axes], group_size: int) -> None:
+def _legend(figure: Figure, panels: list[Axes]) -> None:
     bar = figure.colorbar(
         ScalarMappable(SCALE, _colours()), ax=panels, extend="min", aspect=30, pad=0.02
     )
-    bar.set_label(f"AUROC, {groups(group_size)}")
+    bar.set_label(f"AUROC, {groups(1)}")
     marks = [
         Patch(facecolor=BELOW, label="below 0.5, worse than chance"),
         Patch(facecolor="none", edgecolor="#000000", linestyle=":", label="near set"),

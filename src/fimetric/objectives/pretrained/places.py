@@ -10,6 +10,7 @@ from typing import Any
 from fimetric.arguments import folder_of
 from fimetric.data.hub import looks_like_a_name
 from fimetric.objectives.pretrained.request import Found
+from fimetric.store.files import DENIED, FULL
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.ot")
 _HERE_ALONE: ContextVar[bool] = ContextVar("here_alone", default=False)
@@ -47,6 +48,7 @@ def _from_hub(name: str, revision: str | None) -> Found:
 
     Raises:
         FileNotFoundError: where the hub does not know it, or cannot be asked.
+        OSError: where its copy cannot be written here, as it is.
     """
     import huggingface_hub
 
@@ -58,6 +60,8 @@ def _from_hub(name: str, revision: str | None) -> Found:
             local_files_only=_HERE_ALONE.get(),
         )
     except Exception as error:  # a dozen kinds, of several libraries
+        if getattr(error, "errno", None) in (*DENIED, *FULL):
+            raise
         said = " ".join(str(error).split())
         raise FileNotFoundError(
             f"{name} is no path, and the hub did not give it: {type(error).__name__}: {said}"
