@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fimetric.data.keys import MASK, PADDED, TOKENS
+from fimetric.data.keys import COMPANIONS, MASK, PADDED, TOKENS
 
 Input = Tensor | dict[str, Tensor]
 
@@ -51,6 +51,18 @@ class Batch:
 def to_device(x: Input, device: torch.device) -> Input:
     """Return a batch on a device."""
     return {k: v.to(device) for k, v in x.items()} if isinstance(x, dict) else x.to(device)
+
+
+def trimmed(x: Input) -> Input:
+    """Return texts without the padding behind the longest of them; all else as it is."""
+    if not isinstance(x, dict) or MASK not in x or TOKENS not in x:
+        return x
+    tokens, mask = x[TOKENS], x[MASK]
+    if mask.shape != tokens.shape or mask.ndim != 2:
+        return x
+    places = mask.any(0).nonzero()
+    stop = max(1, int(places[-1]) + 1 if len(places) else 1)
+    return x | {key: value[:, :stop] for key, value in x.items() if key in (TOKENS, *COMPANIONS)}
 
 
 def join(parts: list[Batch]) -> Batch:

@@ -5,16 +5,37 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from fimetric.data.batch import Input
-from fimetric.extraction.reference import cut
+from fimetric.data.batch import Batch, Input, to_device, trimmed
+from fimetric.data.prepared import prepared
+from fimetric.objectives.base import Objective
 from fimetric.typing import Array
 
+Alone = Callable[[int, int], Input]  # the samples from one to before another, by themselves
 ALONE = 1e-3  # float32 rounding through a deep model, relative to the size of the numbers
+
+
+WHY = (
+    "the model uses statistics of the batch, even if detached, or random numbers, or reads the "
+    "padding behind shorter texts. A score must depend on the sample alone; use fixed statistics "
+    "(model.eval()) and fixed noise, and leave out what attention_mask marks by 0"
+)
+
+
+def by_themselves(objective: Objective, batch: Batch, start: int, stop: int) -> Input:
+    """Return some samples of a batch as they would come without the others.
+
+    Padding that was there for longer ones is gone, and texts are prepared anew.
+    """
+    piece = batch.cut(start, stop)
+    if piece.raw is not None:
+        raw = [str(text) for text in piece.raw]
+        piece = objective.conditioned(prepared(raw, piece.ids, piece.kept, objective.prepare))
+    return to_device(trimmed(piece.x), next(objective.module.parameters()).device)
 
 
 def refuse_dependent(
     measure: Callable[[Input], Array],
-    x: Input,
+    alone: Alone,
     values: Array,
     names: Sequence[str],
     tolerance: float = ALONE,
@@ -23,8 +44,8 @@ def refuse_dependent(
 
     Arguments:
         measure: batch -> numbers (N, K).
-        x: a batch.
-        values: its numbers (N, K).
+        alone: gives samples without the rest of their batch.
+        values: the numbers (N, K) of the batch.
         names: of the K columns.
         tolerance: relative to the largest number of a column, and to the number itself; more where
             rounding of the input changes the numbers by more.
@@ -34,18 +55,16 @@ def refuse_dependent(
     """
     scale = np.where(np.isfinite(values), np.abs(values), 0).max(0)
     for i in sorted({0, len(values) // 2, len(values) - 1}):
-        sample = cut(x, i, i + 1)
-        alone = measure(sample)[0]
-        if not _wrong(alone, values[i], tolerance, scale).any():
+        sample = alone(i, i + 1)
+        found = measure(sample)[0]
+        if not _wrong(found, values[i], tolerance, scale).any():
             continue
-        slack = tolerance + 10 * _sensitivity(measure, sample, alone, scale)
-        wrong = _wrong(alone, values[i], slack, scale)
+        slack = tolerance + 10 * _sensitivity(measure, sample, found, scale)
+        wrong = _wrong(found, values[i], slack, scale)
         if wrong.any():
             raise RuntimeError(
                 f"{names[int(np.flatnonzero(wrong)[0])]!r} of a sample changes with the rest of "
-                "its batch: the model uses statistics of the batch, or random numbers. A score "
-                "must depend on the sample alone; use fixed statistics (model.eval()) and fixed "
-                "noise"
+                f"its batch: {WHY}"
             )
 
 

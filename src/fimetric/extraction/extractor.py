@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from fimetric.data import Batch, to_device
 from fimetric.data.batch import Input
-from fimetric.extraction.alone import ALONE, nudged, refuse_dependent
+from fimetric.extraction.alone import ALONE, WHY, Alone, by_themselves, nudged, refuse_dependent
 from fimetric.extraction.loss_parts import difference as parts_differ
 from fimetric.extraction.loss_parts import loss_parts, refuse_unknown
 from fimetric.extraction.measures import NoNorms, Norms
@@ -18,6 +19,7 @@ from fimetric.extraction.probing import make_probe
 from fimetric.extraction.provenance import difference
 from fimetric.extraction.reference import cut
 from fimetric.extraction.views import column_name, mean_of_draws, without_draw
+from fimetric.extraction.windows import is_padded
 from fimetric.features.probe import Probe
 from fimetric.features.table import Features
 from fimetric.fingerprint.model import watched_fingerprint
@@ -36,8 +38,8 @@ from fimetric.typing import Array
 class Extractor:
     """Turns one batch after another into features.
 
-    The first batch is checked: its first, middle and last group are computed alone as well, and the
-    model must be the same after it.
+    The first batch, and the first with padding, is checked: its first, middle and last group are
+    computed alone as well. The model must be the same after the first.
 
     Arguments:
         objective: what is differentiated.
@@ -70,7 +72,7 @@ class Extractor:
         self.unsteady: tuple[str, ...] = ()
         self._before = state(objective)  # of before the first forward pass
         self.probe = probe
-        self._learned = False
+        self._learned = self._padding_checked = False
 
     def words(self) -> str:
         """Return what is measured."""
@@ -103,9 +105,10 @@ class Extractor:
         self.costs = self.costs or costs_on(next(self.model.parameters()).device)
         once = OnePass(self.objective.shared() if self.parts else [])
         with using(self.costs):
-            tables = {view: self._view(view, x, once) for view in self.objective.views()}
+            alone = self._to_check(batch)
+            tables = {view: self._view(view, x, once, alone) for view in self.objective.views()}
         with once.answering():
-            part_names, parts = self._parts(x)
+            part_names, parts = self._parts(x, alone)
         if not self._learned:
             self._learn(x, tables, part_names)
         values = mean_of_draws({view: _log(table.norms) for view, table in tables.items()})
@@ -130,32 +133,44 @@ class Extractor:
             part_names=part_names,
         )
 
-    def _parts(self, x: Input) -> tuple[tuple[str, ...], Array]:
+    def _to_check(self, batch: Batch) -> Alone | None:
+        """Return what gives samples of a batch alone, where they are to be compared with it.
+
+        They are in the first batch, and in the first one with padding, which is another way for
+        samples to hang on each other.
+        """
+        padded = is_padded(batch)
+        if self._learned and (self._padding_checked or not padded):
+            return None
+        self._padding_checked = self._padding_checked or padded
+        return partial(by_themselves, self.objective, batch)
+
+    def _parts(self, x: Input, alone: Alone | None) -> tuple[tuple[str, ...], Array]:
         """Return the names and numbers (N, P) of the parts that are asked for."""
         if (parts := self.parts) is None:
             return (), np.empty((0, 0))
         names, found = loss_parts(self.objective, x, parts)
-        if not self._learned:
+        if alone:
             refuse_dependent(
                 lambda x: loss_parts(self.objective, x, parts)[1],
-                x,
+                alone,
                 found,
                 names,
                 max(ALONE, 4 * _coarsest(self.model)),
             )
         return names, found
 
-    def _view(self, view: str, x: Input, once: OnePass) -> "_Table":
+    def _view(self, view: str, x: Input, once: OnePass, alone: Alone | None) -> "_Table":
         with nullcontext() if self._learned else unchanged(self.objective), once.listening():
             losses, joint = self._losses(view, x)
         norms = self.norms_of(without_draw(view))
-        if self._learned:
+        if not alone:
             table = norms(joint)
             self._mend(view, x, table)
             return _Table(losses.detach().cpu().double().numpy(), table)
         table, bound = measured = norms.measure(joint)
         self._mend(view, x, table, bound)
-        self._check_alone(view, x, losses, measured)
+        self._check_alone(view, alone, losses, measured)
         return _Table(losses.detach().cpu().double().numpy(), table)
 
     def _learn(self, x: Input, tables: dict[str, "_Table"], parts: tuple[str, ...]) -> None:
@@ -201,7 +216,7 @@ class Extractor:
     def _group(self, x: Input, g: int) -> Input:
         return cut(x, g * self.group_size, (g + 1) * self.group_size)
 
-    def _check_alone(self, view: str, x: Input, losses: Tensor, measured: Measured) -> None:
+    def _check_alone(self, view: str, alone: Alone, losses: Tensor, measured: Measured) -> None:
         """Compute three groups without the rest of the batch and compare.
 
         Raises:
@@ -212,24 +227,24 @@ class Extractor:
         rtol = 1e-2 if table.dtype == torch.float32 else 1e-6
         lost = _coarsest(self.model) ** 2  # a layer's share of the gradient that rounding hides
         for g in sorted({0, len(table) // 2, len(table) - 1}):
-            own, joint = self._losses(view, self._group(x, g))
-            together = losses[g * self.group_size : (g + 1) * self.group_size]
+            start, stop = g * self.group_size, (g + 1) * self.group_size
+            group = alone(start, stop)
+            own, joint = self._losses(view, group)
+            together = losses[start:stop]
             norms = measure(joint)[0]
             wrong_loss = _differ(own, together, rtol, 1e-6)
             noise = torch.maximum(4 * bound[g], lost * table[g].sum())
             wrong_norm = _differ(norms, table[g], rtol, noise)
             if not (wrong_loss.any() or wrong_norm.any()):
                 continue
-            slack = rtol + 10 * self._sensitivity(view, self._group(x, g), own, norms)
+            slack = rtol + 10 * self._sensitivity(view, group, own, norms)
             wrong_loss = _differ(own, together, slack, 1e-6)
             wrong_norm = _differ(norms, table[g], slack, noise)
             if wrong_loss.any() or wrong_norm.any():
                 what = "the loss" if wrong_loss.any() else _first_of(measure.names, wrong_norm)
                 raise RuntimeError(
                     f"{what} of a sample changes with the rest of its batch"
-                    f"{f' (view {view})' if view else ''}: the model uses statistics of the batch, "
-                    "even if detached, or random numbers. A score must depend on the sample alone; "
-                    "use fixed statistics (model.eval()) and fixed noise"
+                    f"{f' (view {view})' if view else ''}: {WHY}"
                 )
 
     def _sensitivity(self, view: str, x: Input, losses: Tensor, norms: Tensor) -> float:

@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor
 
-from fimetric.data.batch import Batch, join
-from fimetric.data.keys import COMPANIONS, MASK, TOKENS
+from fimetric.data.batch import Batch, join, trimmed
+from fimetric.data.keys import MASK, TOKENS
 from fimetric.features.table import Features
 
 BATCHES = 16  # read ahead
@@ -31,7 +31,7 @@ def windows(batches: Iterable[Batch], samples: Callable[[], int]) -> Iterator[li
     shape, ragged = None, False
     for batch in batches:
         found = _shape(batch)
-        ragged = ragged or (shape or found) != found or _is_padded(batch)
+        ragged = ragged or (shape or found) != found or is_padded(batch)
         shape = found
         held.append(batch)
         if not ragged or sum(map(len, held)) >= samples():
@@ -50,7 +50,7 @@ def sorted_batches(window: list[Batch], size: int, group: int) -> list[tuple[Bat
         group: samples to a group.
     """
     pieces = [batch.cut(i, i + group) for batch in window for i in range(0, len(batch), group)]
-    pieces = [_trimmed(piece) for piece in pieces]
+    pieces = [replace(piece, x=trimmed(piece.x)) for piece in pieces]
     long = [_shape(piece)[::-1] for piece in pieces]  # of clips (C, T) the T goes first
     found: list[list[int]] = []
     for number in sorted(range(len(pieces)), key=lambda i: long[i]):
@@ -64,7 +64,7 @@ def sorted_batches(window: list[Batch], size: int, group: int) -> list[tuple[Bat
 def of_one_length(window: list[Batch]) -> bool:
     """Return whether nothing is to be gained by sorting."""
     return len(window) == 1 or (
-        len({_shape(batch) for batch in window}) == 1 and not any(map(_is_padded, window))
+        len({_shape(batch) for batch in window}) == 1 and not any(map(is_padded, window))
     )
 
 
@@ -119,23 +119,11 @@ def _shape(batch: Batch) -> tuple[int, ...]:
     return () if x is None else tuple(x.shape[1:])
 
 
-def _is_padded(batch: Batch) -> bool:
+def is_padded(batch: Batch) -> bool:
+    """Return whether a mask of a batch leaves anything out."""
     mask = batch.x.get(MASK) if isinstance(batch.x, dict) else None
     return mask is not None and not bool(mask.all())
 
 
 def _go_together(one: Batch, other: Batch) -> bool:
     return isinstance(one.x, dict) or _shape(one) == _shape(other)
-
-
-def _trimmed(piece: Batch) -> Batch:
-    """Return texts without the padding behind the longest of them."""
-    if not isinstance(piece.x, dict) or MASK not in piece.x or TOKENS not in piece.x:
-        return piece
-    tokens, mask = piece.x[TOKENS], piece.x[MASK]
-    if mask.shape != tokens.shape or mask.ndim != 2:
-        return piece
-    places = mask.any(0).nonzero()
-    stop = max(1, int(places[-1]) + 1 if len(places) else 1)
-    cut = {k: v[:, :stop] for k, v in piece.x.items() if k in (TOKENS, *COMPANIONS)}
-    return replace(piece, x={**piece.x, **cut})

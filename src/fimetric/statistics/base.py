@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from fimetric.data import Batch, to_device
 from fimetric.data.batch import Input
-from fimetric.extraction.alone import refuse_dependent
+from fimetric.extraction.alone import by_themselves, refuse_dependent
 from fimetric.extraction.probing import make_probe
 from fimetric.extraction.provenance import difference
 from fimetric.extraction.stream import run
@@ -132,7 +133,12 @@ class StatisticExtractor:
                 losses = {view: objective.losses(view, x) for view in objective.views()}
             values = self._measure(x)
             if not self._checked:
-                refuse_dependent(self._measure, x, values, self.statistic.names)
+                refuse_dependent(
+                    self._measure,
+                    partial(by_themselves, objective, batch),
+                    values,
+                    self.statistic.names,
+                )
                 self._checked = True
                 self.unsteady = unsteady(objective, objective.module, self._before)
                 self.fingerprint = watched_fingerprint(objective, self.unsteady)
