@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from fimetric import extract
+from fimetric.detection import Detector
 from fimetric.detectors import LayerwiseGaussian
 from fimetric.gradients.reference import squared_gradient_norms
 from fimetric.objectives import Objective
@@ -300,3 +301,28 @@ def test_what_rounding_errors_cannot_explain_is_refused():
     statistics = Amplifier(1e-2)
     with pytest.raises(RuntimeError, match="changes with the rest of its batch"):
         extract(Objective(statistics, statistics), X.float())
+
+
+def test_a_loss_may_write_into_what_it_is_given():
+    model = nn.Linear(4, 4).eval()
+    writing = Objective(lambda x: (model(x.clamp_(-1, 1)) - x).square().sum(1), model)
+    copying = Objective(lambda x: (model(x.clamp(-1, 1)) - x.clamp(-1, 1)).square().sum(1), model)
+    for data in (2 * torch.randn(9, 4), 2 * torch.randn(9, 4).numpy()):
+        kept = torch.as_tensor(data).clone()
+        found = extract(writing, data, progress=False)
+        assert torch.equal(torch.as_tensor(data), kept)
+        np.testing.assert_array_equal(found.values, extract(copying, data, progress=False).values)
+
+
+def test_autocast_of_the_caller_changes_nothing():
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 6)).eval()
+    objective = Objective(lambda x: (model(x) - x).square().sum(1), model)
+    x = torch.randn(40, 6)
+    detector = Detector(objective).fit(x)
+    plain, table = detector.score(x), extract(objective, x, progress=False)
+    with torch.autocast("cpu", torch.bfloat16):
+        np.testing.assert_array_equal(detector.score(x), plain)
+        again = extract(objective, x, progress=False)
+    np.testing.assert_array_equal(again.values, table.values)
+    np.testing.assert_array_equal(again.bounds, table.bounds)
+    assert again.probe == table.probe

@@ -13,7 +13,7 @@ from fimetric.data.codes import signature
 from fimetric.extraction.reference import cut
 from fimetric.features.probe import Entry, Probe
 from fimetric.features.table import CODE
-from fimetric.gradients.precision import full_precision
+from fimetric.gradients.precision import full_precision, without_autocast
 from fimetric.objectives.base import Objective
 
 logger = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ def _losses(objective: Objective, rows: Input) -> Tensor:
     """Return the losses (4, V) of rows in float64 on the CPU, without TF32."""
     device = next(objective.module.parameters()).device
     rows = to_device(rows, device)
-    with full_precision():
+    with full_precision(), without_autocast(device):
         found = [objective.losses(view, rows).detach() for view in objective.views()]
     return torch.stack([x.double().cpu() for x in found], 1)
 

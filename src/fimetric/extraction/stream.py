@@ -21,6 +21,7 @@ from fimetric.extraction.windows import BATCHES, Window, of_one_length, windows
 from fimetric.features.groups import refuse_rest
 from fimetric.features.table import Features
 from fimetric.gradients.contributions.costs import Costs
+from fimetric.gradients.precision import without_autocast
 from fimetric.objectives.base import Objective
 from fimetric.objectives.reading import read
 from fimetric.progress import progress as show_progress
@@ -98,7 +99,7 @@ def stream(
         return held.batch_size
 
     def make(batch: Batch) -> Features:
-        with named_failures(module, batch):
+        with named_failures(module, batch), without_autocast(next(module.parameters()).device):
             return extractor(batch)
 
     size = group_size or extractor.group_size
@@ -158,8 +159,10 @@ def run(
                     reference.see(batch.x)
         finally:
             parts.flush()
-    rows = [to_device(x, next(module.parameters()).device) for x in reference.rows()]
-    return parts.finish(check.spec, lambda: extractor.bounds(rows) if rows else None)
+    device = next(module.parameters()).device
+    rows = [to_device(x, device) for x in reference.rows()]
+    with without_autocast(device):
+        return parts.finish(check.spec, lambda: extractor.bounds(rows) if rows else None)
 
 
 def _whole(objective: Objective, data: Any, choice: Choice, group_size: int) -> Iterator[Batch]:

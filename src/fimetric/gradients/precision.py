@@ -32,3 +32,13 @@ def full_precision() -> Iterator[None]:
     finally:
         for flag, before in zip(flags, kept, strict=True):
             flag.fp32_precision = before
+
+
+@contextmanager
+def without_autocast(device: torch.device) -> Iterator[None]:
+    """Compute in the formats that numbers have, whatever the caller's ``torch.autocast`` says.
+
+    One that a model or a loss enters itself is part of it, and stays.
+    """
+    with torch.autocast(device.type, enabled=False):
+        yield

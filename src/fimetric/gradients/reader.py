@@ -17,6 +17,7 @@ from fimetric.gradients.contributions import Contribution, Dense, add
 from fimetric.gradients.graph import Graph
 from fimetric.gradients.hooks import Registered
 from fimetric.gradients.plan import Plan, Tap
+from fimetric.gradients.precision import without_autocast
 from fimetric.gradients.rules import RULES, Tapped, called
 from fimetric.gradients.subgraphs import Subgraphs
 
@@ -72,7 +73,7 @@ class Reader:
             raise OutdatedPlanError
         handles = [self._hook(node) for node in plan.hooked]
         try:
-            with torch.autocast(self.parameters[0].device.type, enabled=False):
+            with without_autocast(self.parameters[0].device):
                 found = torch.autograd.grad(
                     losses,
                     edges + watched,
@@ -86,7 +87,7 @@ class Reader:
         if _any_is_not_zero(found[len(edges) :]):
             raise OutdatedPlanError
         gradients = iter(found)
-        with torch.no_grad(), torch.autocast(self.parameters[0].device.type, enabled=False):
+        with torch.no_grad(), without_autocast(self.parameters[0].device):
             for node in plan.captured:
                 self._at(node, tuple(next(gradients) for _ in graph.outputs(node)))
             self._pull(everything=True)

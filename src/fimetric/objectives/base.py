@@ -249,11 +249,11 @@ class Objective(nn.Module):
         return {}
 
     def _cast(self, batch: Input) -> Input:
-        """Bring floating-point data to the model's number format."""
+        """Return a copy, in the model's number format: a loss may write into what it is given."""
         kind = number_format(self.module)
 
         def cast(x: Tensor) -> Tensor:
-            return x.to(kind) if kind is not None and x.is_floating_point() else x
+            return x.to(kind if kind and x.is_floating_point() else x.dtype, copy=True)
 
         return {k: cast(v) for k, v in batch.items()} if isinstance(batch, dict) else cast(batch)
 
