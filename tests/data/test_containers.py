@@ -127,6 +127,12 @@ def splits() -> dict:
 
 REFUSED = {  # what is given -> words of the refusal
     "matrices": (list(GREY), TypeError, r"\(5, 7\) are samples, or batches of 5.*stack.*cat"),
+    "series": (
+        [ROWS[:2], ROWS, ROWS[:3]],
+        TypeError,
+        r"shapes \(2, 4\), \(6, 4\), ... are samples of different length, or batches; .*Dataset",
+    ),
+    "two series": ([ROWS[:2], ROWS], TypeError, "samples of different length, or batches"),
     "one matrix": ([ROWS], TypeError, r"\(6, 4\) are samples, or batches of 6"),
     "stacks": (list(PICTURES.transpose(1, 2)), TypeError, r"\(5, 3, 7\) are samples"),
     "dictionaries of a matrix": ([{"x": x} for x in GREY], TypeError, "samples, or batches of 5"),

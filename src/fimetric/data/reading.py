@@ -24,8 +24,8 @@ def are_samples(
 
     Pictures (PIL, or arrays of 1 or 3 channels), vectors, and items with a single label or id are
     samples; arrays of four and more dimensions, or with as many labels as rows, are batches, and so
-    are arrays that differ in their first dimension alone. Rows of floats may differ in length, as
-    clips of sound do.
+    are arrays of one shape but for a last one of fewer rows, as splitting leaves them. Rows of
+    floats may differ in length, as clips of sound do.
 
     Arguments:
         items: at least one.
@@ -55,12 +55,24 @@ def are_samples(
             return True
     else:
         refuse_ragged(shapes, "the list", start=1)
-        if several or not alike:
+        if several or _are_split(shapes):
             return False
+        if not alike:
+            raise TypeError(
+                f"it cannot be told whether elements of shapes {shapes[0]}, {shapes[1]}, ... are "
+                "samples of different length, or batches; pass a torch Dataset of them for "
+                "samples, torch.cat(list) or iter(list) for batches"
+            )
     raise TypeError(
         f"it cannot be told whether elements of shape {shapes[0]} are samples, or batches of "
         f"{shapes[0][0]}; {remedy}"
     )
+
+
+def _are_split(shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Return whether only the last array has fewer rows than all others."""
+    rows = [shape[0] for shape in shapes]
+    return len(set(rows[:-1])) == 1 and rows[-1] < rows[0]
 
 
 @dataclass(frozen=True)
