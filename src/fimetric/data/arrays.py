@@ -88,4 +88,5 @@ def from_array(array: np.ndarray, name: str, asked: Asked) -> Samples:
     if asked.size is not None or asked.channels is not None:
         raise ValueError(f"{name} is float data, taken as it is: size and channels are for uint8")
     asked.refuse_others("column", f"{name}, float data taken as they are")
-    return Samples(torch.from_numpy(array.astype(np.float32)), name=name)
+    kind = np.float64 if array.ndim == 2 and array.dtype.itemsize > 4 else np.float32
+    return Samples(torch.from_numpy(array.astype(kind)), name=name)

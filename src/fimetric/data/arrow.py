@@ -1,19 +1,19 @@
 """Columns of arrow, as parquet files and Hugging Face data sets have them, read part by part."""
 
 import json
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from fimetric.data.clips import Clips, told
 from fimetric.data.columns import FILES, NUMBER, PICTURE, SOUND, TEXT, Columns, Header
 from fimetric.data.keys import ALONE, SOUND_NAME
 from fimetric.data.names import called
 from fimetric.data.records import text
-from fimetric.data.samples import Samples, of_numbers
+from fimetric.data.samples import Samples
 from fimetric.data.sounds import Sound, is_sound, sound
 from fimetric.data.texts import Texts
 
@@ -84,7 +84,8 @@ def collected(
         return told(Clips(found.sounds, ids, name, kept=kept, rate=rate), file)
     if chosen.kind == TEXT:
         return Texts(found.texts, ids, name, kept=kept)
-    return of_numbers(found.numbers, chosen.data, ids, name, kept)
+    table = torch.from_numpy(np.concatenate(found.numbers))
+    return Samples(table, ids, name, kept=kept, columns=chosen.data)
 
 
 class _Gathered:
@@ -94,13 +95,13 @@ class _Gathered:
         self.chosen = chosen
         self.texts: list[str] = []
         self.sounds: list[Sound] = []
-        self.numbers = array("f")
+        self.numbers: list[np.ndarray] = []
 
     def take(self, part: Part) -> Sequence[str | None]:
         """Keep the data of some rows, and return the names that they come with."""
         if self.chosen.kind == NUMBER:
             columns = [_numbers(part, column) for column in self.chosen.data]
-            self.numbers.frombytes(np.stack(columns, 1).tobytes())
+            self.numbers.append(np.stack(columns, 1))
             return [None] * part.rows.num_rows
         column = self.chosen.data[0]
         if self.chosen.kind == TEXT:
@@ -143,7 +144,7 @@ def _cells(part: Part, column: str) -> Iterator[tuple[str, Any]]:
 
 
 def _numbers(part: Part, name: str) -> np.ndarray:
-    """Return a column of numbers, float32 (n,).
+    """Return a column of numbers, (n,), float32 where that holds what its type can, or float64.
 
     Raises:
         ValueError: naming the first row without a finite number.
@@ -160,7 +161,8 @@ def _numbers(part: Part, name: str) -> np.ndarray:
             f"{part.where}, row {part.start + row}, column {name!r} {said}; fill it, or leave the "
             "row out"
         )
-    return found.astype(np.float32)
+    kind = found.dtype if found.dtype.kind in "fiub" else np.float64
+    return found.astype(np.result_type(np.float32, kind))
 
 
 def _stated(schema: "pa.Schema") -> dict[str, str]:

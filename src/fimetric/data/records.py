@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import torch
 
 from fimetric.data.asked import Asked
 from fimetric.data.columns import NUMBER, TEXT, Columns, Header
 from fimetric.data.keys import TEXT_NAMES
 from fimetric.data.lines import LONGEST, lines
 from fimetric.data.names import called, printable
-from fimetric.data.samples import Samples, of_numbers
+from fimetric.data.samples import Samples
 from fimetric.data.texts import Texts
 
 HEAD = 1000  # rows by which it is told which columns hold numbers
@@ -49,7 +50,7 @@ def from_records(files: Sequence[Path], name: str, asked: Asked) -> Samples:
 
 def _collected(rows: Iterator[Row], chosen: Columns, name: str) -> Samples:
     texts: list[str] = []
-    numbers = array("f")
+    numbers = array("d")
     ids: list[str] = []
     kept: dict[str, list[Any]] = {key: [] for key in chosen.kept}
     for where, row in rows:
@@ -64,7 +65,8 @@ def _collected(rows: Iterator[Row], chosen: Columns, name: str) -> Samples:
     kept = {key: _whole_numbers(values) for key, values in kept.items()}
     if chosen.kind == TEXT:
         return Texts(texts, ids, name, kept=kept)
-    return of_numbers(numbers, chosen.data, ids, name, kept)
+    table = torch.frombuffer(numbers, dtype=torch.float64).reshape(len(ids), -1)
+    return Samples(table, ids, name, kept=kept, columns=chosen.data)
 
 
 def text(cell: Any, where: str, column: str) -> str:

@@ -1,6 +1,5 @@
 """Samples: a data set in memory, 8-bit images kept as 8 bits."""
 
-from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any, Self
@@ -25,12 +24,12 @@ Kept = Mapping[str, Sequence[Any]]
 class Samples(Dataset[dict[str, Any]]):
     """Creates a data set of N samples of one shape, each with an id.
 
-    An item is ``{"x": float32 tensor, "id": str}``, with what is kept beside it; uint8 values k
+    An item is ``{"x": float tensor, "id": str}``, with what is kept beside it; uint8 values k
     are images and come out as k/255. ``Texts`` and ``Clips`` are sets of another kind, which
     ``load`` returns: they have no ``values``.
 
     Arguments:
-        values: uint8 (N, C, H, W) images, or float (N, ...), taken as it is.
+        values: uint8 (N, C, H, W) images, or float (N, ...), taken as it is, in 32 bits at least.
         ids: N strings; by default ``<name>/<index>``.
         name: What to call the set in messages and default ids.
         kept: columns beside the data, such as labels and prompts: name -> N values. A loss gets
@@ -72,7 +71,7 @@ class Samples(Dataset[dict[str, Any]]):
                 raise TypeError(
                     f"{name} has values of {values.dtype}; give uint8 images or float data"
                 )
-            values = values.float()
+            values = values if values.dtype == torch.float64 else values.float()
         self._called(len(values), ids, name, kept)
         self.columns = None if columns is None else tuple(columns)
         if self.columns is not None and tuple(values.shape[1:]) != (len(self.columns),):
@@ -138,7 +137,7 @@ class Samples(Dataset[dict[str, Any]]):
         return Spec.of_seen(reduce(Seen.merge, seen))
 
     def tensor(self, indices: Sequence[int] | Tensor | None = None) -> Tensor:
-        """Return float32 (n, ...) of the samples at ``indices``, by default all."""
+        """Return the samples (n, ...), pictures in float32, at ``indices``, by default all."""
         if indices is None:
             return self._scaled(self.values)
         return self._scaled(self.values[torch.as_tensor(indices)])
@@ -180,14 +179,6 @@ def joined(first: Samples, second: Samples) -> Samples:
     """Return the values of two data sets of one shape behind each other, with their ids alone."""
     values = torch.cat([first.tensor(), second.tensor()])
     return Samples(values, [*first.ids, *second.ids], f"{first.name} and {second.name}")
-
-
-def of_numbers(
-    numbers: "array[float]", columns: Sequence[str], ids: Sequence[str], name: str, kept: Kept
-) -> Samples:
-    """Return rows of numbers, one after the other in an array of 32 bits, as a data set."""
-    table = torch.frombuffer(numbers, dtype=torch.float32).reshape(-1, len(columns))
-    return Samples(table, ids, name, kept=kept, columns=columns)
 
 
 def refuse_other_shape(samples: Samples, shape: tuple[int, ...], advice: str) -> None:

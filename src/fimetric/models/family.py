@@ -58,7 +58,7 @@ class Model(nn.Module, ABC):
 
     def taken(self, samples: Samples, rows: Sequence[int] | Tensor) -> Tensor:
         """Return the samples at some rows as the tensor that losses are taken of."""
-        return samples.tensor(rows)
+        return samples.tensor(rows).to(next(self.parameters()).dtype)
 
     def sizes(self, x: Tensor) -> float:
         """Return the mean number of dimensions of samples x, which losses are divided by."""
