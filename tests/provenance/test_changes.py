@@ -83,6 +83,51 @@ def test_what_a_function_closes_over_is_noticed():
         detector.score(X[:3])
 
 
+class Host:
+    """An object of no module, whose method is a loss."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model, self.teacher, self.power = model, nn.Linear(5, 5).eval(), 1.0
+
+    def loss(self, x):
+        return (self.model(x) - self.power * self.teacher(x)).square().sum(1)
+
+
+TEACHER, SHIFT, FACTORS = nn.Linear(5, 5).eval(), torch.tensor(0.0), {"a": 1.0}
+
+
+def of_globals(model: nn.Module, x):
+    def shifted():
+        return model(x) - TEACHER(x) - SHIFT
+
+    return scaled(shifted().square().sum(1))
+
+
+def scaled(losses):
+    return FACTORS["a"] * losses
+
+
+REACHED = {
+    "a global module": lambda host: TEACHER.weight.data.add_(0.1),
+    "a global number": lambda host: SHIFT.add_(1),
+    "a dictionary of a function that is called": lambda host: FACTORS.update(a=FACTORS["a"] + 1),
+    "a module of the host": lambda host: host.teacher.bias.data.add_(0.1),
+    "a number of the host": lambda host: setattr(host, "power", 2.0),
+}
+
+
+@pytest.mark.parametrize("change", REACHED)
+def test_what_a_function_reaches_is_noticed(change):
+    model = net()
+    host = Host(model)
+    loss = host.loss if "host" in change else lambda x: of_globals(model, x)
+    detector = fm.Detector(Objective(loss, model)).fit(X)
+    detector.score(X)
+    REACHED[change](host)
+    with pytest.raises(ValueError, match="the loss has changed since the detector was fitted"):
+        detector.score(X)
+
+
 def test_another_objective_in_its_place_is_noticed():
     model = net()
     detector = fm.Detector(squares(model)).fit(X)

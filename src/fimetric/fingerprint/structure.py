@@ -11,6 +11,7 @@ import hashlib
 import json
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def outline(module: nn.Module) -> list[Any]:
                 found += (name, kind, _value(value) if kind is Tensor else plain(value))
         for p in part._parameters.values():
             found.append(None if p is None else tuple(p._backward_hooks or ()))
-    found += _closed_over(getattr(module, "function", None), getattr(module, "module", None))
+    found += _computed_with(getattr(module, "function", None), getattr(module, "module", None))
     return found
 
 
@@ -88,20 +89,54 @@ def _value(x: Tensor) -> object:
     return x.tolist() if x.numel() <= 1 else plain(x)
 
 
-def _closed_over(function: Any, own: Any) -> Iterator[Any]:
+def _computed_with(function: Any, own: Any) -> Iterator[Any]:
     """Yield what a function computes with besides its own model: values, and marks of tensors."""
-    for cell in getattr(function, "__closure__", None) or ():
-        try:
-            value = cell.cell_contents
-        except ValueError:  # not filled yet
-            continue
+    for value in _reached(function, set()):
         if value is own:
             continue
+        tensors = [("", value)] if isinstance(value, Tensor) else []
         if isinstance(value, nn.Module):
-            for name, x in [*value.named_parameters(), *value.named_buffers()]:
-                yield name, x.data_ptr(), x.detach().sum().item()
-        else:
+            tensors = [*value.named_parameters(), *value.named_buffers()]
+        elif not tensors or value.is_meta:
             yield plain(value)
+            continue
+        for name, x in tensors:
+            yield name, x.data_ptr(), x.detach().sum().item()
+
+
+def _reached(function: Any, seen: set[Any]) -> Iterator[Any]:
+    """Yield what a function reaches by itself: what it closes over, globals, what it belongs to.
+
+    Functions of the same file that it calls are followed; libraries stay as they are.
+    """
+    owner, function = getattr(function, "__self__", None), getattr(function, "__func__", function)
+    if isinstance(owner, nn.Module):
+        yield owner
+    elif owner is not None and not isinstance(owner, type | ModuleType):
+        yield from getattr(owner, "__dict__", {}).values()
+    if not isinstance(function, FunctionType) or function in seen:
+        return
+    seen.add(function)
+    names = set(_names(function.__code__)) & function.__globals__.keys()
+    values = [function.__globals__[name] for name in sorted(names)]
+    for cell in function.__closure__ or ():
+        try:
+            values.append(cell.cell_contents)
+        except ValueError:  # not filled yet
+            continue
+    for value in values:
+        if getattr(value, "__module__", None) == function.__module__ and callable(value):
+            yield from _reached(value, seen)
+        if not isinstance(value, type | ModuleType):
+            yield value
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """Yield the names that code asks its globals for, that of functions inside it too."""
+    yield from code.co_names
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _names(inner)
 
 
 def state(module: nn.Module) -> dict[str, str]:
