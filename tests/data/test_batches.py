@@ -207,3 +207,11 @@ def test_tokens_of_another_length_make_a_batch_of_their_own():
     assert torch.equal(found[1].x, parts[2])
     with pytest.raises(ValueError, match="bring them to one shape"):  # a group cannot be parted
         list(batches(iter(parts), 64, group_size=2))
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("size", [4, None])
+def test_a_loader_that_shuffles_is_told_of(shuffle, size, caplog):
+    loader = DataLoader(TensorDataset(torch.rand(9, 3)), size, shuffle=shuffle)
+    assert sum(len(batch) for batch in batches(loader, 4)) == 9
+    assert ("the DataLoader shuffles" in caplog.text) == shuffle

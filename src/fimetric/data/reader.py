@@ -9,7 +9,13 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import (
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 
 from fimetric.data import spoken, tables
 from fimetric.data.batch import Batch, join
@@ -144,6 +150,11 @@ class Reader:
             start += len(part)
 
     def _of_loader(self, loader: DataLoader[Any]) -> Iterator[Batch]:
+        if isinstance(loader.sampler, RandomSampler | SubsetRandomSampler | WeightedRandomSampler):
+            log.warning(
+                "the DataLoader shuffles: results come in an order of its own, another one each "
+                "time, and samples without an id are numbered in it; give shuffle=False"
+            )
         if loader.batch_sampler is not None:
             return self._counted(loader, self._batch)
         items = iter(loader)  # batch_size=None: of whatever the data set yields
