@@ -438,3 +438,22 @@ def test_a_detector_that_is_fitted_again_on_another_loss_has_its_norms():
     again = detector.fit(x).features(x).values
     assert np.array_equal(again, Detector(second).fit(x).features(x).values)
     assert not np.allclose(again, Detector(first).fit(x).features(x).values)
+
+
+@pytest.mark.parametrize("group_size", [1, 4])
+def test_calibration_samples_are_not_those_of_the_density(group_size):
+    model = nn.Linear(5, 5).double()
+    x = torch.randn(80, 5, generator=torch.Generator().manual_seed(0)).double()
+    detector = Detector(
+        Objective(lambda x: (model(x) - x).square().sum(1), model), group_size=group_size
+    )
+    for own, other in ((x, x), (x, x.clone()), (x, extract(detector.objective, x, progress=False))):
+        with pytest.raises(
+            ValueError, match=r"80 of 80 calibration samples are samples of the de.*'0'"
+        ):
+            detector.fit(own, calibration=other)
+    detector.fit(x[:40], calibration=x[40:])  # called alike, and others
+    named = [{"x": row, "id": f"{i}"} for i, row in enumerate(x)]
+    with pytest.raises(ValueError, match="60 of 60 calibration samples are samples of the density"):
+        detector.fit(named, calibration=named[:60][::-1])
+    detector.fit(named[:40], calibration=named[20:])  # some are

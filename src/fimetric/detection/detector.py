@@ -25,7 +25,7 @@ from fimetric.extraction.stream import run, stream
 from fimetric.features.groups import refuse_rest
 from fimetric.features.length import LengthTrend
 from fimetric.features.probe import Probe
-from fimetric.features.screening import refuse_strange
+from fimetric.features.screening import refuse_shared, refuse_strange
 from fimetric.features.table import Features
 from fimetric.fingerprint.attributes import attributes
 from fimetric.objectives.base import Objective, as_objective
@@ -124,6 +124,7 @@ class Detector:
         refuse_strange(held_out)
         with coarse_format_named(self.objective.module):
             judge = Judge.fit(self.density, to_fit(table, rows, self.group_size, self.seed))
+        refuse_shared(features.select(rows), held_out)
         self._origin.keep(self.objective, features, attributes(self.objective, features.unsteady))
         self.batch_size_ = self.batch_size or features.batch_size
         self.trend_ = judge.trend

@@ -16,6 +16,7 @@ from fimetric.typing import Array
 logger = logging.getLogger(__name__)
 
 # float32 arithmetic moves the logarithm of a constant norm by about this much of its size.
+SHARED = 0.9  # of the calibration samples
 NO_SPREAD = 1e-6
 
 
@@ -66,6 +67,28 @@ def refuse_strange(features: Features) -> None:
         raise ValueError(f"cannot fit: {_nowhere_finite(features)}")
     if found:
         raise ValueError(f"cannot fit on {found}; leave it out of the fitting data or mend it")
+
+
+def refuse_shared(fitted: Features, held_out: Features) -> None:
+    """Raise where held-out samples are the fitted ones: their scores are no others' scores.
+
+    Few may coincide, where there are few kinds of samples.
+
+    Raises:
+        ValueError: where nine of ten have the id and the losses of a fitted sample.
+    """
+    places = {name: row for row, name in enumerate(fitted.ids)}
+    pairs = [(places[name], row) for row, name in enumerate(held_out.ids) if name in places]
+    if len(pairs) < SHARED * len(held_out.ids):
+        return
+    own, other = np.array(pairs).T
+    same = np.isclose(fitted.losses[own], held_out.losses[other], rtol=1e-5, atol=0).all(1)
+    if same.sum() >= SHARED * len(held_out.ids):
+        raise ValueError(
+            f"{same.sum()} of {len(held_out.ids)} calibration samples are samples of the density "
+            f"too (the first is {held_out.ids[int(other[same.argmax()])]!r}), so that false alarms "
+            "would be more than asked for; calibrate on others, or pass all as data alone"
+        )
 
 
 def _nowhere_finite(features: Features) -> str:
