@@ -147,6 +147,11 @@ REFUSED = {  # what is given -> words of the refusal
     "lists of two lengths": ([[1.0, 2.0], [3.0, 4.0], [5.0]], ValueError, "element 2 has shape"),
     "other dimensions": ([ROWS[0], GREY[0]], ValueError, "element 1 has shape"),
     "numbers": ([1.0, 2.0], TypeError, "list of numbers"),
+    "records": (
+        [{"a": 1.0, "b": 2.0}] * 3,
+        TypeError,
+        r"is a table; pass pandas.DataFrame\(list\)",
+    ),
     "a tuple of batches": (ROWS.split(2), TypeError, "a tuple of 3 arrays"),
     "a tuple of uneven batches": (ROWS.split(4), TypeError, "a tuple of 2 arrays"),
     "a tuple of pictures": (tuple(PICTURES), TypeError, "a tuple of 6 arrays"),

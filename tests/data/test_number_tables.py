@@ -121,3 +121,14 @@ def test_tables_with_other_columns_are_not_joined():
     parts = [*batches(FRAME, 7), *batches(turned, 7)]
     with pytest.raises(ValueError, match=r"has the columns \('c', 'a', 'b'\)"):
         list(batches(parts, 20))
+
+
+@pytest.mark.parametrize("kind", [None, "torch", "numpy"])
+def test_a_hugging_face_set_of_columns_is_a_table(kind):
+    datasets = pytest.importorskip("datasets")
+    frame = pd.DataFrame(A, columns=["a", "b", "c"]).assign(label=list("uvuvuvu"))
+    found = list(batches(datasets.Dataset.from_pandas(frame).with_format(kind), 4))
+    expected = list(batches(frame, 4))
+    assert [batch.columns for batch in found] == [("a", "b", "c")] * 2
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one.x, other.x) and one.kept == other.kept

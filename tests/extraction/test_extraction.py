@@ -326,3 +326,14 @@ def test_autocast_of_the_caller_changes_nothing():
     np.testing.assert_array_equal(again.values, table.values)
     np.testing.assert_array_equal(again.bounds, table.bounds)
     assert again.probe == table.probe
+
+
+def test_an_entry_that_no_loss_gets_is_named_where_the_loss_fails():
+    model = nn.Linear(4, 4).eval()
+    told = Objective(lambda b: model(b["x"]).square().sum(1) * b["label"], model)
+    data = [{"x": torch.randn(4), "label": 1} for _ in range(20)]
+    with pytest.raises((TypeError, IndexError), match="label is kept beside the data, for no loss"):
+        extract(told, data, progress=False)
+    columns = {name: np.ones(9) for name in "ab"}
+    with pytest.raises(TypeError, match=r"make a table: pandas.DataFrame\(data\)"):
+        extract(Objective(lambda x: model(x).sum(1), model), columns, progress=False)

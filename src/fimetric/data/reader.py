@@ -74,6 +74,7 @@ class Reader:
             (self._is_row_of_texts(data), self._of_row),
             (isinstance(data, tuple), self._of_pair),
             (tables.is_table(data), self._of_table),
+            (tables.are_rows_of_numbers(data, self.condition), self._of_set_of_numbers),
             (isinstance(data, Tensor | np.ndarray | Mapping), self._slices),
             (isinstance(data, list), self._of_list),
             (isinstance(data, DataLoader), self._of_loader),
@@ -121,6 +122,9 @@ class Reader:
             return self._counted(opened, self._single)
         self._kept.update(name for name in map(str, opened.columns) if name in LABELS)
         return tables.rows(opened, self.size, self.condition)
+
+    def _of_set_of_numbers(self, data: Any) -> Iterator[Batch]:
+        return self._of_table(data.to_pandas())
 
     def _of_list(self, data: list[Any]) -> Iterator[Batch]:
         if data and isinstance(data[0], list | tuple) and is_array_of_numbers(data[0]):

@@ -42,6 +42,8 @@ def are_samples(
     if any(look.picture or look.labelled for look in looks):
         return True
     shapes = [look.shape for look in looks]
+    if isinstance(items[0], Mapping) and not shapes[0]:
+        raise TypeError("a list of dictionaries of numbers is a table; pass pandas.DataFrame(list)")
     _refuse_other_dimensions(shapes)
     dimensions = len(shapes[0])
     if dimensions > 3 or looks[0].tokens:

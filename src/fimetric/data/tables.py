@@ -9,7 +9,7 @@ from PIL import Image
 
 from fimetric.data.batch import Batch
 from fimetric.data.columns import NUMBER, TEXT, Header
-from fimetric.data.keys import ALONE, IDS, LABELS, TOLD
+from fimetric.data.keys import ALONE, ARGUMENTS, IDS, LABELS, TOLD
 from fimetric.data.names import printable
 from fimetric.data.prepared import refuse_no_text
 from fimetric.data.strings import String
@@ -24,6 +24,16 @@ if TYPE_CHECKING:
 def is_table(data: Any) -> bool:
     """Return whether data are a table or column of pandas, or what arrow can read as one."""
     return hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__")
+
+
+def are_rows_of_numbers(data: Any, condition: str | None) -> bool:
+    """Return whether a data set of Hugging Face is a table: all its columns of data are numbers."""
+    if not type(data).__module__.startswith("datasets.") or not hasattr(data, "to_pandas"):
+        return False
+    beside = (*LABELS, *IDS, condition)
+    kinds = {n: str(getattr(f, "dtype", "")) for n, f in data.features.items() if n not in beside}
+    plain = all(kind.startswith(("int", "uint", "float", "bool")) for kind in kinds.values())
+    return plain and len(kinds) > 1 and not any(name in ARGUMENTS for name in kinds)
 
 
 def texts(found: "DataFrame | Series", condition: str | None) -> Iterator[String] | None:

@@ -228,6 +228,13 @@ def _failure(module: nn.Module, batch: Batch, error: Exception) -> str:
     if isinstance(batch.x, dict):
         names = ", ".join(batch.x)
         hints += f" The loss gets a dictionary of {names}: pass the data alone, or as 'x'."
+        if all(value.ndim == 1 for value in batch.x.values()):
+            hints += " Of columns of numbers make a table: pandas.DataFrame(data)."
+    if batch.kept:
+        hints += (
+            f" {', '.join(batch.kept)} is kept beside the data, for no loss: give it another name "
+            "if the loss is to get it."
+        )
     if kind_of(x) == INTEGERS:
         hints += (
             " Integers are not converted: give floats to a model of floats (sound of 16 bits: "
