@@ -42,7 +42,7 @@ pretrained: $(STAMP)  ## The whole job on a language model that others trained: 
 modalities: $(STAMP)  ## Text, audio, tables and further images on the committed models: needs FIMETRIC_DATA, an hour and a half; writes docs/results/modalities.md and findings.md
 	docs/results/modalities/run.sh
 
-benchmark: $(STAMP)  ## All methods on the committed models: needs FIMETRIC_DATA and hours; writes docs/results/benchmark-cpu.md; or ARGS=docs/results/lean.toml
+benchmark: $(STAMP)  ## All methods on the committed models: needs FIMETRIC_DATA and hours; writes docs/results/benchmark-rivals.md; or ARGS=looks, ARGS=lean
 	docs/results/benchmark.sh $(ARGS)
 
 smoke: $(STAMP)  ## The benchmark on tiny models and bundled data, anew, in a minute and a half

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Makes docs/results/benchmark-NAME.md and its folder, of the tier cpu or of a docs/results/NAME.toml:
+# Makes docs/results/benchmark-NAME.md and its folder, of a grid docs/results/NAME.toml:
 #
-#     docs/results/benchmark.sh                         # cpu
-#     docs/results/benchmark.sh docs/results/lean.toml  # without what takes longest
+#     docs/results/benchmark.sh        # rivals: all methods on three families
+#     docs/results/benchmark.sh looks  # looks of own images, for methods that take no gradient of groups
+#     docs/results/benchmark.sh lean   # five families and further seeds, without what takes longest
 #
 # Needs FIMETRIC_DATA and hours, see CONTRIBUTING.md. Stopped, it goes on where it was when called
 # again; grids share what they both need. benchmark.html, which shows it all in a browser, and
@@ -10,11 +11,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export PATH="$PWD/.venv/bin:$PATH"
-config=${1:-cpu}
+# memory that a batch has freed stays with the process: asking the system anew took up to 40% of the time
+export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184
+name=${1:-rivals}
 run=runs/benchmark
-page=docs/results/benchmark-$(basename "$config" .toml)
+page=docs/results/benchmark-$name
 
-fimetric benchmark "$config" --out $run
+fimetric benchmark "docs/results/$name.toml" --out $run
 mkdir -p "$page"
 cp $run/matrix.png $run/comparisons.parquet "$page/"
 # what was measured and what came of it, told between the title and the tables

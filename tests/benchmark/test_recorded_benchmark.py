@@ -12,7 +12,7 @@ from fimetric.benchmark.page import averages, write_markdown
 from fimetric.benchmark.results import Comparison
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
-GRIDS = {"benchmark-cpu": "cpu", "benchmark-lean": RESULTS / "lean.toml"}
+GRIDS = {f"benchmark-{name}": RESULTS / f"{name}.toml" for name in ("rivals", "looks", "lean")}
 NUMBER = re.compile(r"\d\.\d{3}")
 LOOSE = re.compile(r"\*\*|: [^|]*(?=\|)")  # what is best, and which pair is worst
 

@@ -26,7 +26,7 @@ from fimetric.store.files import whole_file
 
 HERE = Path(__file__).parent
 TABLE = HERE / "areas.csv"
-BENCHMARK = HERE.parent / "benchmark-cpu" / "comparisons.parquet"
+BENCHMARK = HERE.parent / "benchmark-looks" / "comparisons.parquet"
 EACH, PASSES, BATCH = 2000, 6, 64
 DEFAULT = "fimetric"
 HEADER = ("own", "foreign", "area", "low", "high")
