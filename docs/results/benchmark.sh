@@ -11,7 +11,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export PATH="$PWD/.venv/bin:$PATH"
-# memory that a batch has freed stays with the process: asking the system anew took up to 40% of the time
+# memory that a step has freed stays with the process: to ask the system for it anew took 40% of the time
+# of likelihood regret on one machine
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184
 name=${1:-rivals}
 run=runs/benchmark
