@@ -132,3 +132,27 @@ def test_a_hugging_face_set_of_columns_is_a_table(kind):
     assert [batch.columns for batch in found] == [("a", "b", "c")] * 2
     for one, other in zip(found, expected, strict=True):
         assert torch.equal(one.x, other.x) and one.kept == other.kept
+
+
+def test_what_a_hugging_face_set_makes_of_its_columns_is_taken():
+    datasets = pytest.importorskip("datasets")
+    table = datasets.Dataset.from_pandas(pd.DataFrame(A, columns=["a", "b", "c"]))
+
+    def widened(rows):
+        return {"x": [torch.full((4,), value) for value in rows["a"]]}
+
+    first = next(iter(batches(table.with_transform(widened), 4)))
+    assert first.x.shape == (4, 4) and first.columns is None
+    first = next(iter(batches(table.with_format("torch", columns=["c", "a"]), 4)))
+    assert set(first.columns) == {"a", "c"} and first.x.shape == (4, 2)
+
+
+def test_a_stream_of_hugging_face_stays_a_stream():
+    datasets = pytest.importorskip("datasets")
+
+    def endless():
+        while True:
+            yield {"x": [1.0, 2.0, 3.0]}
+
+    stream = datasets.IterableDataset.from_generator(endless)
+    assert next(iter(batches(stream, 2))).x.tolist() == [[1, 2, 3]] * 2

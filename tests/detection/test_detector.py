@@ -457,3 +457,15 @@ def test_calibration_samples_are_not_those_of_the_density(group_size):
     with pytest.raises(ValueError, match="60 of 60 calibration samples are samples of the density"):
         detector.fit(named, calibration=named[:60][::-1])
     detector.fit(named[:40], calibration=named[20:])  # some are
+
+
+def test_samples_of_one_kind_are_no_samples_of_the_density():
+    model = nn.Linear(5, 5).double()
+    objective = Objective(lambda x: (model(x) - x).square().sum(1), model)
+    drawn = torch.Generator().manual_seed(0)
+    x = torch.randn(600, 5, generator=drawn).double()
+    x[torch.rand(600, generator=drawn) < 0.97] = 1.0
+    Detector(objective).fit(x[:300], calibration=x[300:])
+    far = Objective(lambda x: (model(x) - x).square().sum(1) + 1e7, model)
+    x = torch.randn(160, 5, generator=drawn).double()
+    Detector(far).fit(x[:80], calibration=x[80:])

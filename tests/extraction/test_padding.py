@@ -92,6 +92,37 @@ class Lengths(Statistic):
         return x["input_ids"].new_full((len(x["input_ids"]), 1), x["input_ids"].shape[1])
 
 
-def test_a_statistic_that_reads_it_is_refused():
+@pytest.mark.parametrize("texts", [RAGGED, LONG + RAGGED], ids=["at once", "later"])
+def test_a_statistic_that_reads_it_is_refused(texts):
     with pytest.raises(RuntimeError, match=READS):
-        Lengths(masked(Model())).features(RAGGED, progress=False)
+        Lengths(masked(Model())).features(texts, progress=False)
+
+
+def padded() -> dict[str, torch.Tensor]:
+    tokens = torch.randint(1, 64, (40, 16), generator=torch.Generator().manual_seed(0))
+    lengths = torch.randint(5, 16, (40, 1), generator=torch.Generator().manual_seed(1))
+    mask = (torch.arange(16) < lengths).long()
+    return {"input_ids": tokens * mask, "attention_mask": mask, "weights": torch.rand(40, 16)}
+
+
+def test_entries_of_the_length_of_the_batch_stay_with_it():
+    model = Model().eval()
+
+    def weighted(batch):
+        weights = batch["weights"][:, 1:] * batch["attention_mask"][:, 1:]
+        return (model.costs(batch["input_ids"]) * weights).sum(1)
+
+    assert len(fm.extract(Objective(weighted, model), padded(), progress=False)) == 40
+
+
+def test_a_model_of_one_length_is_compared_at_that_length():
+    model = Model().eval()
+    last = nn.Linear(15, 1)
+
+    def fixed(batch):
+        costs = model.costs(batch["input_ids"]) * batch["attention_mask"][:, 1:]
+        return last(costs).square()[:, 0]
+
+    data = {key: x for key, x in padded().items() if key != "weights"}
+    both = nn.ModuleList([model, last]).eval()
+    assert len(fm.extract(Objective(fixed, both), data, progress=False)) == 40

@@ -2,6 +2,7 @@
 
 import copy
 from fractions import Fraction
+from types import SimpleNamespace
 
 import normflows
 import numpy as np
@@ -12,6 +13,7 @@ from torch import nn
 
 import fimetric as fm
 from fimetric.detection import saved as detector_files
+from fimetric.fingerprint.structure import _computed_with, outline
 from fimetric.objectives import Denoising, NegativeLogLikelihood, Objective
 from fimetric.statistics.base import Statistic
 from sealed import reseal
@@ -126,6 +128,54 @@ def test_what_a_function_reaches_is_noticed(change):
     REACHED[change](host)
     with pytest.raises(ValueError, match="the loss has changed since the detector was fitted"):
         detector.score(X)
+
+
+class Raising:
+    def __getattr__(self, name):
+        raise KeyError(name)
+
+
+AWKWARD = {
+    "sparse": torch.eye(3).to_sparse(),
+    "nan": torch.tensor([1.0, torch.nan]),
+    "meta": nn.Linear(3, 3, device="meta"),
+    "object": Raising(),
+    "namespace": SimpleNamespace(np=np),
+    "list": [0.0] * 1_000_000,
+    "number": 10**5000,
+    "empty": torch.zeros(0),
+}
+
+
+@pytest.mark.parametrize("kind", AWKWARD)
+def test_whatever_a_function_reaches_breaks_no_call_and_is_no_change(kind):
+    value, model = AWKWARD[kind], net()
+
+    def loss(x):
+        assert value is not None
+        return (model(x) - x).square().sum(1)
+
+    objective = Objective(loss, model)
+    assert outline(objective) == outline(objective)
+    detector = fm.Detector(objective).fit(X)
+    detector.score(X)
+
+
+def test_of_long_lists_the_length_is_looked_at():
+    many = [0.0] * 1_000_000
+    marks = list(_computed_with(lambda x: many, None))
+    assert marks == [("list", id(many), 1_000_000)]
+
+
+data = nn.Linear(5, 5)  # called as an attribute of tensors is
+
+
+def test_attributes_are_no_globals():
+    model = net()
+    detector = fm.Detector(Objective(lambda x: model(x.data).square().sum(1), model)).fit(X)
+    before = outline(detector.objective)
+    data.weight.data.add_(1)
+    assert outline(detector.objective) == before
 
 
 def test_another_objective_in_its_place_is_noticed():

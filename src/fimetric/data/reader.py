@@ -124,7 +124,8 @@ class Reader:
         return tables.rows(opened, self.size, self.condition)
 
     def _of_set_of_numbers(self, data: Any) -> Iterator[Batch]:
-        return self._of_table(data.to_pandas())
+        chosen = data.with_format(None).select_columns(data.format["columns"])
+        return self._of_table(chosen.to_pandas())
 
     def _of_list(self, data: list[Any]) -> Iterator[Batch]:
         if data and isinstance(data[0], list | tuple) and is_array_of_numbers(data[0]):

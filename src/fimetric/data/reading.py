@@ -63,7 +63,7 @@ def are_samples(
             raise TypeError(
                 f"it cannot be told whether elements of shapes {shapes[0]}, {shapes[1]}, ... are "
                 "samples of different length, or batches; pass a torch Dataset of them for "
-                "samples, torch.cat(list) or iter(list) for batches"
+                "samples, iter(list) for batches"
             )
     raise TypeError(
         f"it cannot be told whether elements of shape {shapes[0]} are samples, or batches of "

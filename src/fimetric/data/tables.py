@@ -28,10 +28,14 @@ def is_table(data: Any) -> bool:
 
 def are_rows_of_numbers(data: Any, condition: str | None) -> bool:
     """Return whether a data set of Hugging Face is a table: all its columns of data are numbers."""
-    if not type(data).__module__.startswith("datasets.") or not hasattr(data, "to_pandas"):
-        return False
+    kind = type(data)
+    if not kind.__module__.startswith("datasets.") or kind.__name__ != "Dataset":
+        return False  # streams stay streams
+    if data.format["type"] == "custom":
+        return False  # a transform makes something else of the columns
     beside = (*LABELS, *IDS, condition)
-    kinds = {n: str(getattr(f, "dtype", "")) for n, f in data.features.items() if n not in beside}
+    names = [name for name in data.format["columns"] if name not in beside]
+    kinds = {name: str(getattr(data.features[name], "dtype", "")) for name in names}
     plain = all(kind.startswith(("int", "uint", "float", "bool")) for kind in kinds.values())
     return plain and len(kinds) > 1 and not any(name in ARGUMENTS for name in kinds)
 

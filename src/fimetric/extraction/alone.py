@@ -7,10 +7,10 @@ import torch
 
 from fimetric.data.batch import Batch, Input, to_device, trimmed
 from fimetric.data.prepared import prepared
+from fimetric.extraction.windows import is_padded
 from fimetric.objectives.base import Objective
 from fimetric.typing import Array
 
-Alone = Callable[[int, int], Input]  # the samples from one to before another, by themselves
 ALONE = 1e-3  # float32 rounding through a deep model, relative to the size of the numbers
 
 
@@ -21,21 +21,62 @@ WHY = (
 )
 
 
-def by_themselves(objective: Objective, batch: Batch, start: int, stop: int) -> Input:
-    """Return some samples of a batch as they would come without the others.
+class Alone:
+    """Gives some samples of a batch as they would come without the others.
 
-    Padding that was there for longer ones is gone, and texts are prepared anew.
+    Padding that was there for longer ones is gone, and texts are prepared anew; not so where the
+    model takes samples of the length of the batch alone, which then is part of them.
+
+    Arguments:
+        objective: whose losses are taken.
+        batch: the samples.
     """
-    piece = batch.cut(start, stop)
-    if piece.raw is not None:
+
+    def __init__(self, objective: Objective, batch: Batch) -> None:
+        self.objective, self.batch = objective, batch
+        self._shorter: bool | None = None  # whether the model takes them so; not known yet
+
+    def __call__(self, start: int, stop: int) -> Input:
+        """Return the samples from one to before another."""
+        device = next(self.objective.module.parameters()).device
+        piece = self.batch.cut(start, stop)
+        whole = to_device(piece.x, device)
+        if self._shorter is False:
+            return whole
+        alone = to_device(self._without_padding(piece), device)
+        if self._shorter is None:
+            self._shorter = self._takes(alone)
+        return alone if self._shorter else whole
+
+    def _without_padding(self, piece: Batch) -> Input:
+        if piece.raw is None:
+            return trimmed(piece.x)
         raw = [str(text) for text in piece.raw]
-        piece = objective.conditioned(prepared(raw, piece.ids, piece.kept, objective.prepare))
-    return to_device(trimmed(piece.x), next(objective.module.parameters()).device)
+        made = prepared(raw, piece.ids, piece.kept, self.objective.prepare)
+        return trimmed(self.objective.conditioned(made).x)
+
+    def _takes(self, x: Input) -> bool:
+        try:
+            with torch.no_grad():
+                for view in self.objective.views():
+                    self.objective.losses(view, x)
+        except Exception:  # whatever a model raises on samples that are too short for it
+            return False
+        return True
+
+
+def to_be_checked(batch: Batch, first: bool, checked: bool) -> bool:
+    """Return whether samples of a batch are to be compared with themselves alone.
+
+    They are in the first batch, and in the first one with padding, which is another way for
+    samples to hang on each other.
+    """
+    return first or (not checked and is_padded(batch))
 
 
 def refuse_dependent(
     measure: Callable[[Input], Array],
-    alone: Alone,
+    alone: Callable[[int, int], Input],
     values: Array,
     names: Sequence[str],
     tolerance: float = ALONE,
@@ -44,7 +85,7 @@ def refuse_dependent(
 
     Arguments:
         measure: batch -> numbers (N, K).
-        alone: gives samples without the rest of their batch.
+        alone: gives samples without the rest of their batch, such as ``Alone``.
         values: the numbers (N, K) of the batch.
         names: of the K columns.
         tolerance: relative to the largest number of a column, and to the number itself; more where

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from fimetric.data import Batch, to_device
 from fimetric.data.batch import Input
-from fimetric.extraction.alone import ALONE, WHY, Alone, by_themselves, nudged, refuse_dependent
+from fimetric.extraction.alone import ALONE, WHY, Alone, nudged, refuse_dependent, to_be_checked
 from fimetric.extraction.loss_parts import difference as parts_differ
 from fimetric.extraction.loss_parts import loss_parts, refuse_unknown
 from fimetric.extraction.measures import NoNorms, Norms
@@ -134,16 +133,11 @@ class Extractor:
         )
 
     def _to_check(self, batch: Batch) -> Alone | None:
-        """Return what gives samples of a batch alone, where they are to be compared with it.
-
-        They are in the first batch, and in the first one with padding, which is another way for
-        samples to hang on each other.
-        """
-        padded = is_padded(batch)
-        if self._learned and (self._padding_checked or not padded):
+        """Return what gives samples of a batch alone, where they are to be compared with it."""
+        if not to_be_checked(batch, not self._learned, self._padding_checked):
             return None
-        self._padding_checked = self._padding_checked or padded
-        return partial(by_themselves, self.objective, batch)
+        self._padding_checked = self._padding_checked or is_padded(batch)
+        return Alone(self.objective, batch)
 
     def _parts(self, x: Input, alone: Alone | None) -> tuple[tuple[str, ...], Array]:
         """Return the names and numbers (N, P) of the parts that are asked for."""

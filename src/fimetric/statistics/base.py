@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,10 +12,11 @@ from torch import Tensor
 
 from fimetric.data import Batch, to_device
 from fimetric.data.batch import Input
-from fimetric.extraction.alone import by_themselves, refuse_dependent
+from fimetric.extraction.alone import Alone, refuse_dependent, to_be_checked
 from fimetric.extraction.probing import make_probe
 from fimetric.extraction.provenance import difference
 from fimetric.extraction.stream import run
+from fimetric.extraction.windows import is_padded
 from fimetric.features.probe import Probe
 from fimetric.features.table import Features
 from fimetric.fingerprint.model import watched_fingerprint
@@ -103,7 +103,7 @@ class StatisticExtractor:
         self.unsteady: tuple[str, ...] = ()
         self._before = state(statistic.objective)  # of before the first forward pass
         self.probe: Probe | None = None
-        self._checked = False
+        self._checked = self._padding_checked = False
 
     @property
     def objective(self) -> Objective:
@@ -132,13 +132,11 @@ class StatisticExtractor:
             with nullcontext() if self._checked else unchanged(objective):
                 losses = {view: objective.losses(view, x) for view in objective.views()}
             values = self._measure(x)
+            if to_be_checked(batch, not self._checked, self._padding_checked):
+                alone = Alone(objective, batch)
+                refuse_dependent(self._measure, alone, values, self.statistic.names)
+                self._padding_checked = self._padding_checked or is_padded(batch)
             if not self._checked:
-                refuse_dependent(
-                    self._measure,
-                    partial(by_themselves, objective, batch),
-                    values,
-                    self.statistic.names,
-                )
                 self._checked = True
                 self.unsteady = unsteady(objective, objective.module, self._before)
                 self.fingerprint = watched_fingerprint(objective, self.unsteady)

@@ -47,7 +47,7 @@ class RowValues(Statistic):
 
     def settings(self) -> dict[str, Any]:
         """Return a hash of the training rows."""
-        digest = hashlib.sha256(self.train.tensor().contiguous().numpy().tobytes())
+        digest = hashlib.sha256(self.train.tensor().float().contiguous().numpy().tobytes())
         return {"train": digest.hexdigest()[:16]}
 
     def standardised(self, rows: Tensor) -> Tensor:

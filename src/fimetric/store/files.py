@@ -178,11 +178,11 @@ def _growing(path: Path, folder: bool) -> Iterator[Path]:
 
 def _concerns(error: OSError, path: Path) -> bool:
     """Return whether an error is of writing ``path``: it names no file, or one on the way to it."""
-    if not isinstance(error.filename, str):
-        return True
-    named, target = Path(error.filename).absolute(), path.absolute()
+    names = [name for name in (error.filename, error.filename2) if isinstance(name, str)]
+    target = Path(os.path.realpath(path))
     grows = str(target.parent / f".{target.name}.")
-    return target.is_relative_to(named) or str(named).startswith(grows)
+    found = [Path(os.path.realpath(name)) for name in names]
+    return not names or any(target.is_relative_to(n) or str(n).startswith(grows) for n in found)
 
 
 def _beside(path: Path, kind: str) -> Path:

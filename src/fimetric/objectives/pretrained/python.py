@@ -101,9 +101,9 @@ def _module(file: Path) -> ModuleType:
         ValueError: with what the file itself raises, or for the name of an imported module.
     """
     before = sys.modules.get(file.stem)
-    ours = (
-        before is None or before in _RAN or getattr(before, "__file__", "") == str(file.resolve())
-    )
+    place = getattr(before, "__file__", None)
+    folder = place is None and hasattr(before, "__path__")  # one that could be a package
+    ours = before is None or before in _RAN or folder or place == str(file.resolve())
     if not ours:
         raise ValueError(
             f"{file} is called like the module {file.stem!r}, which is loaded; rename the file"
