@@ -13,7 +13,7 @@ from torch import nn
 
 import fimetric as fm
 from fimetric.detection import saved as detector_files
-from fimetric.fingerprint.structure import _computed_with, outline
+from fimetric.fingerprint.reached import computed_with
 from fimetric.objectives import Denoising, NegativeLogLikelihood, Objective
 from fimetric.statistics.base import Statistic
 from sealed import reseal
@@ -156,14 +156,14 @@ def test_whatever_a_function_reaches_breaks_no_call_and_is_no_change(kind):
         return (model(x) - x).square().sum(1)
 
     objective = Objective(loss, model)
-    assert outline(objective) == outline(objective)
+    assert list(computed_with(objective)) == list(computed_with(objective))
     detector = fm.Detector(objective).fit(X)
     detector.score(X)
 
 
 def test_of_long_lists_the_length_is_looked_at():
     many = [0.0] * 1_000_000
-    marks = list(_computed_with(lambda x: many, None))
+    marks = list(computed_with(Objective(lambda x: many, nn.Linear(1, 1))))
     assert marks == [("list", id(many), 1_000_000)]
 
 
@@ -173,9 +173,9 @@ data = nn.Linear(5, 5)  # called as an attribute of tensors is
 def test_attributes_are_no_globals():
     model = net()
     detector = fm.Detector(Objective(lambda x: model(x.data).square().sum(1), model)).fit(X)
-    before = outline(detector.objective)
+    before = list(computed_with(detector.objective))
     data.weight.data.add_(1)
-    assert outline(detector.objective) == before
+    assert list(computed_with(detector.objective)) == before
 
 
 def test_another_objective_in_its_place_is_noticed():

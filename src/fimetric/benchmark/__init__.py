@@ -18,6 +18,6 @@ tried      which methods a model is tried with, and why it is not tried with oth
 variants   looks: images made from a set's own
 views      what a method sees of a table, where that is not all of it
 writing    what a benchmark leaves: averages, a picture, a page, all comparisons and all scores
-page/      the page in a browser
+page/      the report: averages, tables, a picture, a page in a browser
 tiers/     grids that come with the package
 """

@@ -38,7 +38,7 @@ splits       what the parts of a data set are called, in files and folders
 spoken       sounds in a Hugging Face data set in memory, decoded as those in files are
 strings      texts in memory, whatever holds them
 tables       tables of pandas and arrow: rows of numbers, (N, columns), or a column of texts
-telling      what is told of a file or folder as it is read: once in a process
+telling      what is told of data as they are read: of a file or folder once in a process
 texts        texts as a data set: strings in memory
 values       from arrays, pictures, numbers and lists of them to tensors
 writings     plain texts: files with one text a line, and folders in which each file is a text

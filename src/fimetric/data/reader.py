@@ -9,13 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import (
-    DataLoader,
-    IterableDataset,
-    RandomSampler,
-    SubsetRandomSampler,
-    WeightedRandomSampler,
-)
+from torch.utils.data import DataLoader, IterableDataset
 
 from fimetric.data import spoken, tables
 from fimetric.data.batch import Batch, join
@@ -29,6 +23,7 @@ from fimetric.data.reading import are_samples
 from fimetric.data.refusals import refuse_foreign, refuse_no_rows
 from fimetric.data.samples import Samples
 from fimetric.data.strings import String, are_texts, holds_text, strings
+from fimetric.data.telling import tell_of_shuffling
 from fimetric.data.values import Converter, is_array_of_numbers, plain
 
 log = logging.getLogger(__name__)
@@ -155,11 +150,7 @@ class Reader:
             start += len(part)
 
     def _of_loader(self, loader: DataLoader[Any]) -> Iterator[Batch]:
-        if isinstance(loader.sampler, RandomSampler | SubsetRandomSampler | WeightedRandomSampler):
-            log.warning(
-                "the DataLoader shuffles: results come in an order of its own, another one each "
-                "time, and samples without an id are numbered in it; give shuffle=False"
-            )
+        tell_of_shuffling(loader)
         if loader.batch_sampler is not None:
             return self._counted(loader, self._batch)
         items = iter(loader)  # batch_size=None: of whatever the data set yields

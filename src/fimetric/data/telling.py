@@ -1,8 +1,18 @@
-"""What is told of a file or folder as it is read: once in a process, however often it is opened."""
+"""What is told of data as they are read: of a file or folder once, however often it is opened."""
 
 import logging
 import os
+from typing import Any
 
+from torch.utils.data import (
+    DataLoader,
+    RandomSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
+
+SHUFFLING = RandomSampler | SubsetRandomSampler | WeightedRandomSampler
+logger = logging.getLogger(__name__)
 _told: set[tuple[str, str]] = set()
 
 
@@ -21,3 +31,12 @@ def once(log: logging.Logger, level: int, file: str | None, message: str, *value
             return
         _told.add(told)
     log.log(level, message, *values)
+
+
+def tell_of_shuffling(loader: DataLoader[Any]) -> None:
+    """Log where a loader shuffles, so that its order tells nothing."""
+    if isinstance(loader.sampler, SHUFFLING):
+        logger.warning(
+            "the DataLoader shuffles: results come in an order of its own, another one each time, "
+            "and samples without an id are numbered in it; give shuffle=False"
+        )

@@ -126,8 +126,7 @@ class Detector:
             judge = Judge.fit(self.density, to_fit(table, rows, self.group_size, self.seed))
         refuse_shared(features.select(rows), held_out)
         self._origin.keep(self.objective, features, attributes(self.objective, features.unsteady))
-        self.batch_size_ = self.batch_size or features.batch_size
-        self.trend_ = judge.trend
+        self.batch_size_, self.trend_ = self.batch_size or features.batch_size, judge.trend
         self.calibration_ = judge.calibrated(held_out, edges_of(cut, held_out))
         return self
 

@@ -65,13 +65,24 @@ class Alone:
         return True
 
 
-def to_be_checked(batch: Batch, first: bool, checked: bool) -> bool:
-    """Return whether samples of a batch are to be compared with themselves alone.
+class Checks:
+    """Tells which batches are to be compared with their samples alone.
 
-    They are in the first batch, and in the first one with padding, which is another way for
-    samples to hang on each other.
+    The first is, and the first one with padding, which is another way for samples to hang on each
+    other; one that did not pass is none.
     """
-    return first or (not checked and is_padded(batch))
+
+    def __init__(self) -> None:
+        self._batch = self._padding = False  # whether one has passed
+
+    def alone(self, objective: Objective, batch: Batch) -> Alone | None:
+        """Return what gives samples of a batch alone; None where nothing is to be compared."""
+        padding = is_padded(batch) and not self._padding
+        return Alone(objective, batch) if padding or not self._batch else None
+
+    def passed(self, batch: Batch) -> None:
+        """Take note of a batch whose samples are the same alone."""
+        self._batch, self._padding = True, self._padding or is_padded(batch)
 
 
 def refuse_dependent(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fimetric.data import Batch, to_device
 from fimetric.data.batch import Input
-from fimetric.extraction.alone import ALONE, WHY, Alone, nudged, refuse_dependent, to_be_checked
+from fimetric.extraction.alone import ALONE, WHY, Alone, Checks, nudged, refuse_dependent
 from fimetric.extraction.loss_parts import difference as parts_differ
 from fimetric.extraction.loss_parts import loss_parts, refuse_unknown
 from fimetric.extraction.measures import NoNorms, Norms
@@ -18,7 +18,6 @@ from fimetric.extraction.probing import make_probe
 from fimetric.extraction.provenance import difference
 from fimetric.extraction.reference import cut
 from fimetric.extraction.views import column_name, mean_of_draws, without_draw
-from fimetric.extraction.windows import is_padded
 from fimetric.features.probe import Probe
 from fimetric.features.table import Features
 from fimetric.fingerprint.model import watched_fingerprint
@@ -71,7 +70,7 @@ class Extractor:
         self.unsteady: tuple[str, ...] = ()
         self._before = state(objective)  # of before the first forward pass
         self.probe = probe
-        self._learned = self._padding_checked = False
+        self._learned, self._checks = False, Checks()
 
     def words(self) -> str:
         """Return what is measured."""
@@ -104,10 +103,11 @@ class Extractor:
         self.costs = self.costs or costs_on(next(self.model.parameters()).device)
         once = OnePass(self.objective.shared() if self.parts else [])
         with using(self.costs):
-            alone = self._to_check(batch)
+            alone = self._checks.alone(self.objective, batch)
             tables = {view: self._view(view, x, once, alone) for view in self.objective.views()}
         with once.answering():
             part_names, parts = self._parts(x, alone)
+        self._checks.passed(batch)
         if not self._learned:
             self._learn(x, tables, part_names)
         values = mean_of_draws({view: _log(table.norms) for view, table in tables.items()})
@@ -131,13 +131,6 @@ class Extractor:
             parts=parts,
             part_names=part_names,
         )
-
-    def _to_check(self, batch: Batch) -> Alone | None:
-        """Return what gives samples of a batch alone, where they are to be compared with it."""
-        if not to_be_checked(batch, not self._learned, self._padding_checked):
-            return None
-        self._padding_checked = self._padding_checked or is_padded(batch)
-        return Alone(self.objective, batch)
 
     def _parts(self, x: Input, alone: Alone | None) -> tuple[tuple[str, ...], Array]:
         """Return the names and numbers (N, P) of the parts that are asked for."""

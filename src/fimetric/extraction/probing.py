@@ -56,7 +56,8 @@ def make_probe(objective: Objective, like: Input, parts: Sequence[str] = ()) -> 
         ) from error
     tolerance = max(LEAST_TOLERANCE, MARGIN * _rounding(objective, rows, losses))
     _warn_if_blind(losses, tolerance)
-    codes = {name: size for name, size in signature().items() if f"{CODE}{name}" in parts}
+    coded = any(name.startswith(CODE) for name in parts)
+    codes = {n: size for n, size in signature().items() if f"{CODE}{n}" in parts} if coded else {}
     return Probe(entries, tuple(map(tuple, losses.tolist())), tolerance, codes)
 
 

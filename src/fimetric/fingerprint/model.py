@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fimetric.fingerprint.digest import COMPILED, stored, update
+from fimetric.fingerprint.reached import computed_with
 from fimetric.fingerprint.structure import outline, structure
 
 LOOKED_AT = 1 << 16  # entries of a tensor, about, that tell whether it has changed
@@ -87,7 +88,7 @@ class Watched:
         tensors = list(_tensors(module))
         marks, parts = [_mark(name, x) for name, x in tensors], _parts([x for _, x in tensors])
         seen_marks, seen_parts, seen_outline = self._seen
-        now = outline(module)
+        now = [*outline(module), *computed_with(module)]
         if marks != seen_marks or not all(map(torch.equal, parts, seen_parts)):
             self._of_tensors, self._of_structure = {}, {}
             self.changes += 1

@@ -5,14 +5,12 @@ a rotary base, a scheduler's settings. All of it that is data is told here, by t
 module. What is code, such as the body of a function, is not: see ``fimetric.features.probe``.
 """
 
-import dis
 import enum
 import functools
 import hashlib
 import json
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set, Sized
-from types import CodeType, FunctionType, ModuleType
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -24,7 +22,6 @@ from fimetric.fingerprint.digest import COMPILED, update
 PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes, torch.dtype))
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 DEPTH = 6  # of objects within objects
-MANY = 10_000  # entries of what a function reaches; more are not looked at
 # Attributes and entries of a configuration that tell how a model was made, or where it is, and
 # change no loss.
 NOT_TOLD = frozenset(
@@ -83,86 +80,11 @@ def outline(module: nn.Module) -> list[Any]:
                 found += (name, kind, _value(value) if kind is Tensor else plain(value))
         for p in part._parameters.values():
             found.append(None if p is None else tuple(p._backward_hooks or ()))
-    found += _computed_with(getattr(module, "function", None), getattr(module, "module", None))
     return found
 
 
 def _value(x: Tensor) -> object:
     return x.tolist() if x.numel() <= 1 else plain(x)
-
-
-def _computed_with(function: Any, own: Any) -> Iterator[Any]:
-    """Yield marks of what a function computes with besides its own model."""
-    for value in _reached(function, set()):
-        if value is own:
-            continue
-        try:
-            yield _mark(value)
-        except Exception:  # whatever objects of others raise where they are looked at
-            yield type(value).__name__, id(value)
-
-
-def _mark(value: Any) -> Any:
-    """Return what changes with a value, quickly."""
-    if isinstance(value, nn.Module):
-        tensors = [*value.named_parameters(), *value.named_buffers()]
-        return [(name, _mark_of_tensor(x)) for name, x in tensors]
-    if isinstance(value, Tensor):
-        return _mark_of_tensor(value)
-    if (
-        isinstance(value, Sized)
-        and not isinstance(value, str | bytes | np.ndarray)
-        and len(value) > MANY
-    ):
-        return type(value).__name__, id(value), len(value)
-    return plain(value)
-
-
-def _mark_of_tensor(x: Tensor) -> Any:
-    if x.layout == torch.strided and not (x.is_meta or x.is_quantized or x.is_nested):
-        return x.data_ptr(), repr(x.detach().sum().item())  # nan is no nan's equal
-    return plain(x)
-
-
-def _reached(function: Any, seen: set[Any]) -> Iterator[Any]:
-    """Yield what a function reaches by itself: what it closes over, globals, what it belongs to.
-
-    Functions of the same file that it calls are followed; libraries stay as they are.
-    """
-    owner, function = getattr(function, "__self__", None), getattr(function, "__func__", function)
-    values = []
-    if isinstance(owner, nn.Module):
-        values.append(owner)
-    elif owner is not None and not isinstance(owner, type | ModuleType):
-        values += getattr(owner, "__dict__", {}).values()
-    if isinstance(function, FunctionType) and function not in seen:
-        seen.add(function)
-        names = sorted(set(_names(function.__code__)) & function.__globals__.keys())
-        values += [function.__globals__[name] for name in names]
-        values += _cells(function)
-    for value in values:
-        if isinstance(value, FunctionType) and value.__module__ == function.__module__:
-            yield from _reached(value, seen)
-        if not isinstance(value, type | ModuleType):
-            yield value
-
-
-def _cells(function: FunctionType) -> Iterator[Any]:
-    for cell in function.__closure__ or ():
-        try:
-            yield cell.cell_contents
-        except ValueError:  # not filled yet
-            continue
-
-
-def _names(code: CodeType) -> Iterator[str]:
-    """Yield the globals that code reads, and functions inside it."""
-    for step in dis.get_instructions(code):
-        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-            yield step.argval
-    for inner in code.co_consts:
-        if isinstance(inner, CodeType):
-            yield from _names(inner)
 
 
 def state(module: nn.Module) -> dict[str, str]:

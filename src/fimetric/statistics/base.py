@@ -12,11 +12,10 @@ from torch import Tensor
 
 from fimetric.data import Batch, to_device
 from fimetric.data.batch import Input
-from fimetric.extraction.alone import Alone, refuse_dependent, to_be_checked
+from fimetric.extraction.alone import Checks, refuse_dependent
 from fimetric.extraction.probing import make_probe
 from fimetric.extraction.provenance import difference
 from fimetric.extraction.stream import run
-from fimetric.extraction.windows import is_padded
 from fimetric.features.probe import Probe
 from fimetric.features.table import Features
 from fimetric.fingerprint.model import watched_fingerprint
@@ -103,7 +102,7 @@ class StatisticExtractor:
         self.unsteady: tuple[str, ...] = ()
         self._before = state(statistic.objective)  # of before the first forward pass
         self.probe: Probe | None = None
-        self._checked = self._padding_checked = False
+        self._learned, self._checks = False, Checks()
 
     @property
     def objective(self) -> Objective:
@@ -129,15 +128,14 @@ class StatisticExtractor:
         objective = self.statistic.objective
         x = to_device(batch.x, next(objective.module.parameters()).device)
         with torch.no_grad():
-            with nullcontext() if self._checked else unchanged(objective):
+            with nullcontext() if self._learned else unchanged(objective):
                 losses = {view: objective.losses(view, x) for view in objective.views()}
             values = self._measure(x)
-            if to_be_checked(batch, not self._checked, self._padding_checked):
-                alone = Alone(objective, batch)
+            if alone := self._checks.alone(objective, batch):
                 refuse_dependent(self._measure, alone, values, self.statistic.names)
-                self._padding_checked = self._padding_checked or is_padded(batch)
-            if not self._checked:
-                self._checked = True
+            self._checks.passed(batch)
+            if not self._learned:
+                self._learned = True
                 self.unsteady = unsteady(objective, objective.module, self._before)
                 self.fingerprint = watched_fingerprint(objective, self.unsteady)
                 self.probe = make_probe(objective, x)
